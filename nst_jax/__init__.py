@@ -1,0 +1,46 @@
+"""Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016) as pure functions in JAX."""
+
+from nst_jax.config import PRESETS, ConfigError, Preset, TransferConfig
+from nst_jax.descent import TransferState, init, make_optimizer, step
+from nst_jax.images import ImageError, make_sheet, read_image, write_image
+from nst_jax.lbfgs import safeguarded_lbfgs
+from nst_jax.losses import content_loss, gram_matrix, style_loss, total_variation
+from nst_jax.normalisation import normalise_activations
+from nst_jax.objective import LossTerms, LossWeights, Targets, make_targets, total_loss
+from nst_jax.transfer import Progress, TransferResult, stylize, stylize_batch
+from nst_jax.vgg import NETWORKS, features
+from nst_jax.weights import WeightsError, load_params
+
+__all__ = [
+    "NETWORKS",
+    "PRESETS",
+    "ConfigError",
+    "ImageError",
+    "LossTerms",
+    "LossWeights",
+    "Preset",
+    "Progress",
+    "Targets",
+    "TransferConfig",
+    "TransferResult",
+    "TransferState",
+    "WeightsError",
+    "content_loss",
+    "features",
+    "gram_matrix",
+    "init",
+    "load_params",
+    "make_optimizer",
+    "make_sheet",
+    "make_targets",
+    "normalise_activations",
+    "read_image",
+    "safeguarded_lbfgs",
+    "step",
+    "style_loss",
+    "stylize",
+    "stylize_batch",
+    "total_loss",
+    "total_variation",
+    "write_image",
+]

@@ -1,0 +1,8 @@
+"""`python -m nst_jax`."""
+
+import sys
+
+from nst_jax.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

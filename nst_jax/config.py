@@ -1,0 +1,162 @@
+"""What a run is: its layers, its scaling, its optimiser. Validated on construction, hashable, and so a static argument of what is compiled."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, get_args
+
+Pooling = Literal["avg", "max"]
+Scaling = Literal["relative", "paper", "mean", "notebook"]
+Optimizer = Literal["lbfgs", "adam", "sgd"]
+Init = Literal["content", "style", "noise"]
+
+STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
+
+
+class ConfigError(ValueError):
+    """A setting is wrong; the message says which, what it may be, and what to do."""
+
+
+@dataclass(frozen=True)
+class TransferConfig:
+    """The settings of one style transfer, apart from the weights of its loss.
+
+    Args:
+        content_layers: Layers at which the content is compared.
+        style_layers: Layers at which the Gram matrices are compared.
+        pooling: How the network pools, `"avg"` or `"max"`.
+        scaling: What each layer's squared distance is multiplied by; see `nst_jax.objective`.
+        optimizer: `"lbfgs"`, `"adam"` or `"sgd"`.
+        num_steps: Evaluations of the loss and its gradient, one a step.
+        init: The image that the descent starts from: `"content"`, `"style"` (resized to the content's shape) or `"noise"` (uniform in [0, 1]).
+        memory: Pairs that L-BFGS keeps, each two images large.
+        learning_rate: Adam's and SGD's step, in units of the [0, 1] pixel range; unused by L-BFGS.
+        decay: Factor by which the learning rate falls, continuously, over 100 steps.
+        tolerance: Stop once the best loss falls by less than this fraction over 10 steps; 0 runs all of `num_steps`.
+
+    Raises:
+        ConfigError: A value is outside what is listed above.
+
+    References:
+        Gatys, Ecker and Bethge (CVPR 2016), sections 2.2 and 2.3 for the layers.
+    """
+
+    content_layers: tuple[str, ...] = ("conv4_2",)
+    style_layers: tuple[str, ...] = STYLE_LAYERS
+    pooling: Pooling = "avg"
+    scaling: Scaling = "relative"
+    optimizer: Optimizer = "lbfgs"
+    num_steps: int = 300
+    init: Init = "content"
+    memory: int = 20
+    learning_rate: float = 0.02
+    decay: float = 1.0
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("content_layers", "style_layers"):
+            layers = getattr(self, name)
+            if isinstance(layers, str):
+                raise ConfigError(f"{name} is the text {layers!r}; give a tuple of names, such as ({layers!r},)")
+            object.__setattr__(self, name, tuple(layers))
+            for layer in layers:
+                if not re.fullmatch(r"conv[1-5]_[1-4]", str(layer)):
+                    raise ConfigError(f"unknown layer {layer!r} in {name}; layers are called conv1_1 … conv5_4 (VGG-16: … conv5_3)")
+            if len(set(layers)) < len(layers):
+                raise ConfigError(f"{name} names a layer twice: {', '.join(layers)}")
+        if not self.content_layers and not self.style_layers:
+            raise ConfigError("there is nothing to descend on: content_layers and style_layers are both empty")
+        _one_of("pooling", self.pooling, get_args(Pooling))
+        _one_of("scaling", self.scaling, get_args(Scaling))
+        _one_of("optimizer", self.optimizer, get_args(Optimizer))
+        _one_of("init", self.init, get_args(Init))
+        _at_least("num_steps", self.num_steps, 1)
+        _at_least("memory", self.memory, 1)
+        for name in ("learning_rate", "decay"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be positive")
+        if not 0 <= self.tolerance < 1:
+            raise ConfigError(f"tolerance is {self.tolerance}; it must be at least 0 and less than 1")
+
+
+def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+
+
+def _at_least(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"{name} is {value!r}; it must be a whole number, at least {least}")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A whole configuration known by a name: the settings of the transfer, the weights of its loss, and how the images are read.
+
+    Args:
+        config: The transfer's settings.
+        content_weight: Weight of the content term.
+        style_weight: Weight of the style term.
+        tv_weight: Weight of the total variation.
+        network: The network it was made for, or None for whichever is at hand.
+        size: Longest side of the result in pixels, or None where `rows` says it.
+        rows: Height of the result in pixels, or None where `size` says it.
+        resample: Filter that resizes the images, `"lanczos"` or `"nearest"`.
+        squash_style: Whether the style image is squashed to the content's shape instead of keeping its own.
+        save_every: Steps between saved images; 0 saves the last alone.
+    """
+
+    config: TransferConfig = TransferConfig()
+    content_weight: float = 1.0
+    style_weight: float = 20.0
+    tv_weight: float = 0.0
+    network: str | None = None
+    size: int | None = 512
+    rows: int | None = None
+    resample: Literal["lanczos", "nearest"] = "lanczos"
+    squash_style: bool = False
+    save_every: int = 0
+
+    def replace(self, **changes: object) -> "Preset":
+        """A copy with the given fields changed; fields of `config` may be named directly."""
+        inner = {name: changes.pop(name) for name in list(changes) if name in _CONFIG_FIELDS}
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, **inner), **changes)
+
+
+_CONFIG_FIELDS = {field.name for field in dataclasses.fields(TransferConfig)}
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "default": Preset(),
+        "paper": Preset(
+            TransferConfig(scaling="mean", init="noise", num_steps=500),
+            content_weight=1e-3,
+            style_weight=1.0,
+            network="vgg19",
+        ),
+        "notebook": Preset(
+            TransferConfig(
+                content_layers=("conv5_2",),
+                pooling="max",
+                scaling="notebook",
+                optimizer="sgd",
+                num_steps=4000,
+                # 100 in units of the 0–255 range: the gradient grows by 255 and the pixels shrink by 255 when the range is [0, 1].
+                learning_rate=100 / 255**2,
+                decay=0.96,
+            ),
+            content_weight=2.5e-8,
+            style_weight=1e-6,
+            tv_weight=1e-6,
+            network="vgg19",
+            size=None,
+            rows=400,
+            resample="nearest",
+            squash_style=True,
+            save_every=100,
+        ),
+    }
+)
+"""The named configurations. `paper` means the author's own program on activation-normalised weights; `notebook` the Keras notebook."""

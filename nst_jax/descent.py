@@ -1,0 +1,106 @@
+"""The descent on the pixels, one evaluation at a time: `init` and `step`.
+
+Nothing here knows what the loss is made of, nor how long a run lasts.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax import Array
+from jaxtyping import Float
+
+from nst_jax.config import TransferConfig
+from nst_jax.lbfgs import safeguarded_lbfgs
+
+LossFunction = Callable[[Array], tuple[Array, Any]]
+"""Maps an image to its loss and any pytree of terms."""
+
+
+@struct.dataclass
+class TransferState:
+    """One descent between two evaluations.
+
+    Args:
+        image: The image to evaluate next.
+        opt_state: The optimiser's own state.
+        best_image: The image of the lowest loss seen.
+        best_loss: That loss; infinite before the first finite one.
+        best_step: The step at which it was seen, from 1; 0 before.
+        step: Evaluations made.
+    """
+
+    image: Array
+    opt_state: Any
+    best_image: Array
+    best_loss: Array
+    best_step: Array
+    step: Array
+
+
+class StepInfo(NamedTuple):
+    """What one evaluation saw: the loss and its terms."""
+
+    loss: Array
+    terms: Any
+
+
+def make_optimizer(config: TransferConfig) -> optax.GradientTransformationExtraArgs:
+    """The optimiser that `config` names, as an optax transformation that takes `value`, the loss at the parameters."""
+    if config.optimizer == "lbfgs":
+        return safeguarded_lbfgs(config.memory)
+    learning_rate = optax.exponential_decay(config.learning_rate, transition_steps=100, decay_rate=config.decay)
+    if config.optimizer == "sgd":
+        return optax.with_extra_args_support(optax.sgd(learning_rate))
+    # Adam steps as far into the forbidden as anywhere; L-BFGS must not be clipped, for its pairs would not fit the gradients.
+    return optax.with_extra_args_support(optax.chain(optax.adam(learning_rate), _keep_in_range()))
+
+
+def _keep_in_range() -> optax.GradientTransformation:
+    return optax.stateless(lambda updates, params: optax.projections.projection_hypercube(params + updates) - params)
+
+
+def init(image: Float[Array, "height width 3"], optimizer: optax.GradientTransformationExtraArgs) -> TransferState:
+    """The state before the first evaluation.
+
+    Args:
+        image: Where the descent starts, sRGB in [0, 1].
+        optimizer: From `make_optimizer`, or any of optax's.
+    """
+    return TransferState(
+        image=image,
+        opt_state=optimizer.init(image),
+        best_image=image,
+        best_loss=jnp.asarray(jnp.inf, image.dtype),
+        best_step=jnp.zeros((), jnp.int32),
+        step=jnp.zeros((), jnp.int32),
+    )
+
+
+def step(
+    state: TransferState, loss_function: LossFunction, optimizer: optax.GradientTransformationExtraArgs
+) -> tuple[TransferState, StepInfo]:
+    """One evaluation of the loss and its gradient, and one move of the pixels.
+
+    Args:
+        state: From `init` or an earlier step.
+        loss_function: Maps an image to its loss and any terms.
+        optimizer: The one that `state` was made with.
+
+    Returns:
+        The next state, and what the evaluation saw at `state.image`.
+    """
+    (loss, terms), gradient = jax.value_and_grad(loss_function, has_aux=True)(state.image)
+    better = loss < state.best_loss  # false for a NaN
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.image, value=loss)
+    return TransferState(
+        image=optax.apply_updates(state.image, updates),
+        opt_state=opt_state,
+        best_image=jnp.where(better, state.image, state.best_image),
+        best_loss=jnp.where(better, loss, state.best_loss),
+        best_step=jnp.where(better, state.step + 1, state.best_step),
+        step=state.step + 1,
+    ), StepInfo(loss, terms)

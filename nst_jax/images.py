@@ -1,0 +1,190 @@
+"""Image files: read, resized, written. The only module that knows Pillow."""
+
+import io
+import math
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+PixelArray = np.ndarray
+"""(height, width, 3) float32 sRGB in [0, 1]."""
+
+OUTPUT_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+"""The format that each ending of an output's name stands for."""
+
+_FILTERS = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
+_MAX_PIXELS = 178_000_000
+_LEAST_SIDE = 16  # conv5_1 lies behind four halvings
+_SRGB = ImageCms.createProfile("sRGB")
+
+
+class ImageError(ValueError):
+    """An image cannot be read or written; the message says which, what is wrong, and what to do."""
+
+
+def read_image(
+    path: str | os.PathLike[str],
+    size: int | None = None,
+    *,
+    shape: tuple[int, int] | None = None,
+    rows: int | None = None,
+    resample: Literal["lanczos", "nearest"] = "lanczos",
+) -> PixelArray:
+    """Reads an image file, upright, in sRGB, resized as asked.
+
+    Orientation marks are applied, embedded colour profiles converted to sRGB, and transparency is laid over white (which draws a warning).
+    Palette, greyscale, CMYK and 16-bit images are taken. The aspect ratio is kept unless `shape` says otherwise.
+
+    Args:
+        path: The file; its content decides its format.
+        size: Longest side of the result in pixels; smaller images are enlarged.
+        shape: Height and width of the result.
+        rows: Height of the result in pixels, its width cut to whole pixels.
+        resample: `"lanczos"`, or `"nearest"` for the pixels as they are.
+
+    Returns:
+        (height, width, 3) float32 in [0, 1].
+
+    Raises:
+        ImageError: The file is missing, damaged, no image, too large to decode safely, or smaller than 16 pixels a side, before or after.
+    """
+    for name, sides in (("size", [size]), ("rows", [rows]), ("shape", shape or [])):
+        for side in sides:
+            if side is not None and side < _LEAST_SIDE:
+                raise ImageError(f"{name} is {side}; it must be at least {_LEAST_SIDE} pixels, which VGG's poolings need")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns from half the size at which it refuses; the bound below is the one that holds.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path)
+            if image.width * image.height > _MAX_PIXELS:
+                raise Image.DecompressionBombError
+            if min(image.size) < _LEAST_SIDE:
+                raise ImageError(f"{path}: {image.width} × {image.height} pixels is too small; each side must be at least {_LEAST_SIDE}")
+            image.load()
+            image = _to_srgb(ImageOps.exif_transpose(image), str(path))
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path}: has more than {_MAX_PIXELS:,} pixels; make it smaller first") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path}: not an image in a known format; use PNG, JPEG, WebP or TIFF") from error
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        raise ImageError(f"{path}: cannot be read ({reason}); check the path, or save the image again if it is damaged") from error
+    except Exception as error:  # whatever a decoder throws at damaged input
+        raise ImageError(f"{path}: damaged image ({' '.join(str(error).split())}); save it again") from error
+    if size:
+        factor = size / max(image.size)
+        shape = max(round(image.height * factor), 1), max(round(image.width * factor), 1)
+    elif rows:
+        shape = rows, int(image.width * rows / image.height)
+    if shape and min(shape) < _LEAST_SIDE:
+        raise ImageError(f"{path}: would be {shape[1]} × {shape[0]} pixels; each side must be at least {_LEAST_SIDE}, so take a larger --size")
+    if shape and shape != (image.height, image.width):
+        image = image.resize((shape[1], shape[0]), _FILTERS[resample])
+    return np.asarray(image, np.float32) / 255
+
+
+def _to_srgb(image: Image.Image, name: str) -> Image.Image:
+    """The image as 8-bit sRGB without transparency."""
+    profile = image.info.get("icc_profile")
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _from_deep_grey(image, name)
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
+        layer = image.convert("RGBA")
+        if layer.getextrema()[3][0] < 255:
+            warnings.warn(f"{name}: transparent parts were laid over white", stacklevel=3)
+        white = Image.new("RGBA", layer.size, "white")
+        image = Image.alpha_composite(white, layer).convert("L" if image.mode in ("LA", "La") else "RGB")
+    elif image.mode not in ("RGB", "L", "CMYK"):
+        image = image.convert("RGB")
+    if profile:
+        try:
+            return ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), _SRGB, outputMode="RGB")
+        except ImageCms.PyCMSError:
+            warnings.warn(f"{name}: its colour profile does not fit the image, which was read as sRGB", stacklevel=3)
+    return image.convert("RGB")
+
+
+def _from_deep_grey(image: Image.Image, name: str) -> Image.Image:
+    """A greyscale image of more than 8 bits; Pillow's own conversion would cut instead of scale."""
+    grey = np.asarray(image, np.float64)
+    if not np.all(np.isfinite(grey)):
+        raise ImageError(f"{name}: holds values that are not finite; save it again")
+    if image.mode != "F" or grey.max(initial=0) > 1:
+        grey = grey / (65535 if grey.max(initial=0) > 255 or image.mode != "F" else 255)
+    return Image.fromarray(np.round(np.clip(grey, 0, 1) * 255).astype(np.uint8)).convert("RGB")
+
+
+def check_output(path: str | os.PathLike[str]) -> None:
+    """Makes sure, before any work is done, that an image can be written to `path`.
+
+    Raises:
+        ImageError: Its ending stands for no format, or its folder cannot be made or written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in OUTPUT_FORMATS:
+        raise ImageError(f"{path}: the output's name must end in {', '.join(OUTPUT_FORMATS)}")
+    if path.is_dir():
+        raise ImageError(f"{path}: is a folder; give the name of a file in it")
+    # Only the nearest folder that exists is asked, so that a run that fails later leaves no empty folders behind.
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise ImageError(f"{path}: cannot be written; choose another --output")
+
+
+def write_image(path: str | os.PathLike[str], image: PixelArray, metadata: Mapping[str, str] | None = None) -> None:
+    """Writes an image in the format of the name's ending, whole or not at all.
+
+    Args:
+        path: The file; a missing folder is made.
+        image: (height, width, 3), sRGB; values outside [0, 1] are clipped.
+        metadata: Texts by keyword, kept in a PNG; the other formats drop them.
+
+    Raises:
+        ImageError: The ending stands for no format, or the file cannot be written.
+    """
+    check_output(path)
+    path = Path(path)
+    pixels = np.round(np.clip(np.asarray(image), 0, 1) * 255).astype(np.uint8)
+    file_format = OUTPUT_FORMATS[path.suffix.lower()]
+    options: dict[str, object] = {}
+    if file_format == "PNG":
+        texts = PngImagePlugin.PngInfo()
+        for keyword, text in (metadata or {}).items():
+            texts.add_text(keyword, text)
+        options["pnginfo"] = texts
+    elif file_format in ("JPEG", "WEBP"):
+        options["quality"] = 95
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(partial, file_format, **options)
+        partial.replace(path)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written ({error.strerror or error}); choose another --output") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def make_sheet(images: Sequence[PixelArray], height: int | None = None, gap: int = 8) -> PixelArray:
+    """Images side by side on white, brought to one height.
+
+    Args:
+        images: Each (height, width, 3) in [0, 1].
+        height: Of the sheet in pixels; the last image's if left out.
+        gap: Pixels between two images.
+    """
+    height = height or images[-1].shape[0]
+    columns = []
+    for image in images:
+        pixels = Image.fromarray(np.round(np.clip(np.asarray(image), 0, 1) * 255).astype(np.uint8))
+        width = max(math.floor(pixels.width * height / pixels.height + 0.5), 1)
+        columns += [np.ones((height, gap, 3), np.float32), np.asarray(pixels.resize((width, height), _FILTERS["lanczos"]), np.float32) / 255]
+    return np.concatenate(columns[1:], axis=1)

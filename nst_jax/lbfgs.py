@@ -1,0 +1,169 @@
+"""L-BFGS with one evaluation a step and no step that loses ground.
+
+An ordinary line search evaluates an unknown number of times within a step. Under `vmap` every lane then waits for the slowest, and each pays for
+all branches. Here a step *is* an evaluation: the parameters that the caller evaluates are a trial, and the point to fall back on is part of the
+state. A trial that raises the loss, or is not finite, is answered by a shorter step from the last good point.
+
+References:
+    Nocedal and Wright, "Numerical Optimization" (2nd edition, 2006), algorithm 7.4 (two-loop recursion), equation 7.20 (initial scaling) and
+    section 3.5 (interpolation).
+"""
+
+from typing import Any, NamedTuple
+
+
+import jax.numpy as jnp
+import optax
+from jax import Array, lax
+from jax.flatten_util import ravel_pytree
+
+_CURVATURE_MARGIN = 1e-6
+_SHORTEST, _LONGEST = 0.1, 0.5
+
+
+class LBFGSState(NamedTuple):
+    """Where the descent stands.
+
+    Args:
+        value: Loss at `params`; infinite before the first good evaluation.
+        params: The last accepted parameters, as one vector of length n.
+        gradient: The gradient there.
+        direction: The direction along which trials are made from `params`.
+        step_size: The fraction of `direction` that the trial under evaluation is at.
+        num_pairs: Pairs stored so far, counting those since overwritten.
+        steps: The last differences of parameters, (memory, n).
+        gradient_steps: The differences of gradients that belong to them, (memory, n).
+        inverse_curvatures: 1 / sᵀy of each pair, (memory,); 0 where there is none.
+    """
+
+    value: Array
+    params: Array
+    gradient: Array
+    direction: Array
+    step_size: Array
+    num_pairs: Array
+    steps: Array
+    gradient_steps: Array
+    inverse_curvatures: Array
+
+
+def safeguarded_lbfgs(memory: int = 20, first_step: float = 0.02) -> optax.GradientTransformationExtraArgs:
+    """L-BFGS whose every update costs one evaluation, made by the caller.
+
+    `update(gradient, state, params, value=loss)` takes the loss and the gradient at `params`, and returns what to add to `params` for the next
+    trial. With x the last accepted point, d the direction −H g and t the step size:
+
+    * the trial's loss is finite and at most that at x: x moves there; the pair s = Δx, y = Δg is stored if sᵀy > 10⁻⁶ ‖s‖ ‖y‖, d is made anew,
+      and t = 1;
+    * otherwise x stays, and t shrinks to the minimum of the parabola through the values and the slope, kept within a tenth and a half of t
+      (a tenth where the trial was not finite).
+
+    The first trial is a step of length `first_step · √n` along −g, whatever the loss is multiplied by.
+
+    Args:
+        memory: Pairs (s, y) to keep; each takes two copies of the parameters.
+        first_step: Root mean square, over the parameters, of the first step.
+
+    Returns:
+        A transformation with optax's interface, for any pytree of floating-point parameters of one type. Its state holds the best parameters.
+    """
+
+    def init(params: Any) -> LBFGSState:
+        vector, _ = ravel_pytree(params)
+        zero = jnp.zeros((), vector.dtype)
+        return LBFGSState(
+            value=zero + jnp.inf,
+            params=vector,
+            gradient=jnp.zeros_like(vector),
+            direction=jnp.zeros_like(vector),
+            step_size=zero,
+            num_pairs=jnp.zeros((), jnp.int32),
+            steps=jnp.zeros((memory, vector.size), vector.dtype),
+            gradient_steps=jnp.zeros((memory, vector.size), vector.dtype),
+            inverse_curvatures=jnp.zeros((memory,), vector.dtype),
+        )
+
+    def update(
+        updates: Any, state: LBFGSState, params: Any = None, *, value: Array, **extra_args: Any
+    ) -> tuple[Any, LBFGSState]:
+        del extra_args
+        gradient, _ = ravel_pytree(updates)
+        trial, unravel = ravel_pytree(params)
+        finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
+        accepted = finite & (value <= state.value)
+        first = accepted & jnp.isinf(state.value)
+
+        state = _store_pair(state, trial - state.params, gradient - state.gradient, accepted & ~first)
+        shorter = _shorten(state, value, finite)
+        state = state._replace(
+            value=jnp.where(accepted, value, state.value),
+            params=jnp.where(accepted, trial, state.params),
+            gradient=jnp.where(accepted, gradient, state.gradient),
+        )
+        descent = -_inverse_hessian_product(state, state.gradient)
+        # Rounding can turn an approximation built of positive pairs uphill; steepest descent never is.
+        steepest = -state.gradient * (first_step * trial.size**0.5 / _length(state.gradient))
+        downhill = (jnp.vdot(descent, state.gradient) < 0) & (state.num_pairs > 0)
+        state = state._replace(
+            direction=jnp.where(accepted, jnp.where(downhill, descent, steepest), state.direction),
+            step_size=jnp.where(accepted, 1.0, shorter),
+        )
+        return unravel(state.params + state.step_size * state.direction - trial), state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _store_pair(state: LBFGSState, step: Array, gradient_step: Array, wanted: Array) -> LBFGSState:
+    curvature = jnp.vdot(step, gradient_step)
+    wanted &= curvature > _CURVATURE_MARGIN * _length(step) * _length(gradient_step)
+    slot = state.num_pairs % state.inverse_curvatures.size
+
+    def put(rows: Array, row: Array) -> Array:
+        return rows.at[slot].set(jnp.where(wanted, row, rows[slot]))
+
+    return state._replace(
+        steps=put(state.steps, step),
+        gradient_steps=put(state.gradient_steps, gradient_step),
+        inverse_curvatures=put(state.inverse_curvatures, 1 / curvature),
+        num_pairs=state.num_pairs + wanted,
+    )
+
+
+def _shorten(state: LBFGSState, value: Array, finite: Array) -> Array:
+    """The step size after a trial at `state.step_size` failed with `value`."""
+    tried = state.step_size
+    slope = jnp.vdot(state.direction, state.gradient)
+    parabola = -slope * tried**2 / (2 * (value - state.value - slope * tried))
+    # A NaN from values that are not finite, or from a parabola without minimum, ends up at the lower bound.
+    usable = finite & (parabola > _SHORTEST * tried)
+    return jnp.where(usable, jnp.minimum(parabola, _LONGEST * tried), _SHORTEST * tried)
+
+
+def _inverse_hessian_product(state: LBFGSState, vector: Array) -> Array:
+    """H v by the two-loop recursion; with no pair stored, v itself."""
+    memory = state.inverse_curvatures.size
+    ages = jnp.arange(memory)
+    slots = (state.num_pairs - 1 - ages) % memory  # newest first
+
+    def newest_to_oldest(q: Array, slot: Array) -> tuple[Array, Array]:
+        coefficient = state.inverse_curvatures[slot] * jnp.vdot(state.steps[slot], q)
+        return q - coefficient * state.gradient_steps[slot], coefficient
+
+    vector, coefficients = lax.scan(newest_to_oldest, vector, slots)
+    newest = state.gradient_steps[slots[0]]
+    curvature = state.inverse_curvatures[slots[0]] * jnp.vdot(newest, newest)
+    vector = vector / jnp.where(curvature > 0, curvature, 1)
+
+    def oldest_to_newest(r: Array, slot_and_coefficient: tuple[Array, Array]) -> tuple[Array, None]:
+        slot, coefficient = slot_and_coefficient
+        correction = state.inverse_curvatures[slot] * jnp.vdot(state.gradient_steps[slot], r)
+        return r + (coefficient - correction) * state.steps[slot], None
+
+    vector, _ = lax.scan(oldest_to_newest, vector, (slots, coefficients), reverse=True)
+    return vector
+
+
+def _length(vector: Array) -> Array:
+    """Euclidean length, safe from overflow and, for a divisor, from zero."""
+    largest = jnp.maximum(jnp.max(jnp.abs(vector)), jnp.finfo(vector.dtype).tiny)
+    return largest * jnp.maximum(jnp.linalg.norm(vector / largest), jnp.finfo(vector.dtype).tiny)

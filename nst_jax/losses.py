@@ -1,0 +1,75 @@
+"""The losses, each an equation.
+
+N is a layer's number of channels and M its number of positions, as in Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional
+Neural Networks" (CVPR 2016). What each term is multiplied by is a matter of the objective's scaling, not of the equation.
+"""
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+
+def gram_matrix(features: Float[Array, "height width channels"]) -> Float[Array, "channels channels"]:
+    """Mean product of every pair of channels over all positions.
+
+    G = Fᵀ F / M, with F the features as M positions × N channels.
+
+    Args:
+        features: One layer's activations after ReLU.
+
+    Returns:
+        Symmetric, positive semidefinite; independent of where in the image each feature lies.
+
+    References:
+        Gatys, Ecker and Bethge (CVPR 2016), equation 3, which sums where this averages, so that images of any two sizes compare.
+    """
+    positions = features.reshape(-1, features.shape[-1])  # (M, N)
+    return jnp.matmul(positions.T, positions, precision="highest") / positions.shape[0]
+
+
+def content_loss(
+    features: Float[Array, "height width channels"], content_features: Float[Array, "height width channels"]
+) -> Float[Array, ""]:
+    """Squared distance between two images' features at one layer.
+
+    ‖F − P‖² = Σ (F − P)²
+
+    Args:
+        features: The generated image's activations, F.
+        content_features: The content image's, P.
+
+    References:
+        Gatys, Ecker and Bethge (CVPR 2016), equation 1, without its factor 1/2.
+    """
+    return jnp.sum(jnp.square(features - content_features))
+
+
+def style_loss(gram: Float[Array, "channels channels"], style_gram: Float[Array, "channels channels"]) -> Float[Array, ""]:
+    """Squared distance between two images' Gram matrices at one layer.
+
+    ‖G − A‖² = Σ (G − A)²
+
+    Args:
+        gram: The generated image's Gram matrix, G.
+        style_gram: The style image's, A.
+
+    References:
+        Gatys, Ecker and Bethge (CVPR 2016), equation 4, without its factor 1 / (4 N² M²) and on means instead of sums.
+    """
+    return jnp.sum(jnp.square(gram - style_gram))
+
+
+def total_variation(image: Float[Array, "height width 3"]) -> Float[Array, ""]:
+    """Roughness of an image: the summed power of its gradient's length.
+
+    TV = Σ (Δ_rows² + Δ_columns²)^1.25, over every position with a neighbour below and to the right, and every channel.
+
+    Args:
+        image: Any range; TV grows with its 2.5th power.
+
+    References:
+        Mahendran and Vedaldi, "Understanding Deep Image Representations by Inverting Them" (CVPR 2015), section 3.2, with β = 2.5.
+    """
+    rows = image[1:, :-1] - image[:-1, :-1]
+    columns = image[:-1, 1:] - image[:-1, :-1]
+    return jnp.sum((jnp.square(rows) + jnp.square(columns)) ** 1.25)

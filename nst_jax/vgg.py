@@ -1,0 +1,119 @@
+"""VGG-16 and VGG-19 as pure functions of their parameters.
+
+Parameters are `{"mean": (3,), "conv1_1": {"kernel": (3, 3, 3, 64), "bias": (64,)}, …}`, with whatever preprocessing the network was trained
+with already folded in (see `nst_jax.weights`): it takes sRGB in [0, 1] whoever trained it.
+
+References:
+    Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (ICLR 2015), table 1, columns D and E.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import jax
+from jax import Array, lax
+from jaxtyping import Float
+
+from nst_jax.config import ConfigError, Pooling
+from nst_jax.convolution import convolve
+
+Params = Mapping[str, Any]
+"""`{"mean": (3,), layer: {"kernel": (3, 3, in, out), "bias": (out,)}}`, float32."""
+
+_BLOCK_CHANNELS = (64, 128, 256, 512, 512)
+_BLOCK_DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+
+
+def _kernel_shapes(depths: Sequence[int]) -> Mapping[str, tuple[int, int, int, int]]:
+    shapes, in_channels = {}, 3
+    for block, (depth, out_channels) in enumerate(zip(depths, _BLOCK_CHANNELS, strict=True), start=1):
+        for index in range(1, depth + 1):
+            shapes[f"conv{block}_{index}"] = (3, 3, in_channels, out_channels)
+            in_channels = out_channels
+    return MappingProxyType(shapes)
+
+
+NETWORKS: Mapping[str, Mapping[str, tuple[int, int, int, int]]] = MappingProxyType(
+    {name: _kernel_shapes(depths) for name, depths in _BLOCK_DEPTHS.items()}
+)
+"""For each network its convolutions in order, and the shape of each one's kernel."""
+
+
+def network_of(params: Params) -> str:
+    """The network whose convolutions `params` holds, as a name in `NETWORKS`.
+
+    Raises:
+        ConfigError: `params` holds neither network's set of layers.
+    """
+    layers = set(params) - {"mean"}
+    for name, shapes in NETWORKS.items():
+        if layers == set(shapes):
+            return name
+    raise ConfigError(f"params has the layers {', '.join(sorted(layers))}, which is neither VGG-16 nor VGG-19")
+
+
+def least_size(layer: str) -> int:
+    """The least height and width, in pixels, of an image that reaches `layer`: each pooling before it halves both."""
+    return 2 ** (_block(layer) - 1)
+
+
+def features(
+    params: Params, image: Float[Array, "height width 3"], layers: Sequence[str], pooling: Pooling = "avg"
+) -> dict[str, Float[Array, "_height _width channels"]]:
+    """Activations after ReLU at the named layers; nothing deeper than the deepest of them is computed.
+
+    F_l = ReLU(W_l ∗ F_{l−1} + b_l), and between blocks a 2 × 2 pooling of stride 2 which drops an odd last row or column.
+
+    Args:
+        params: A network's parameters, as `load_params` returns them.
+        image: sRGB in [0, 1]; at least `least_size` of the deepest layer on either side.
+        layers: Names such as `"conv4_2"`, in any order.
+        pooling: `"avg"` (which the paper found to give the more appealing results) or `"max"` (what the networks were trained with).
+
+    Returns:
+        A mapping from each name in `layers` to its activations.
+
+    Raises:
+        ConfigError: A layer is not in the network, or the image is too small for the deepest one.
+
+    References:
+        Gatys, Ecker and Bethge (CVPR 2016), section 2.
+    """
+    wanted = dict.fromkeys(layers)
+    order = [name for name in NETWORKS[network_of(params)] if name in wanted]
+    unknown = [name for name in wanted if name not in order]
+    if unknown:
+        raise ConfigError(
+            f"unknown layer {unknown[0]!r}: {network_of(params)} has {', '.join(NETWORKS[network_of(params)])}; name one of those"
+        )
+    if not order:
+        return {}
+    least = least_size(order[-1])
+    if min(image.shape[:2]) < least:
+        raise ConfigError(
+            f"an image of {image.shape[0]} × {image.shape[1]} pixels is too small for {order[-1]}: "
+            f"each side must be at least {least}; use a larger image or a shallower layer"
+        )
+    found = {}
+    activations, block = image - params["mean"], 1
+    for name in NETWORKS[network_of(params)]:
+        if _block(name) != block:
+            activations, block = _pool(activations, pooling), _block(name)
+        activations = jax.nn.relu(convolve(activations, params[name]["kernel"]) + params[name]["bias"])
+        if name in wanted:
+            found[name] = activations
+        if name == order[-1]:
+            break
+    return found
+
+
+def _block(layer: str) -> int:
+    return int(layer[len("conv")])
+
+
+def _pool(activations: Array, pooling: Pooling) -> Array:
+    window = dict(window_dimensions=(2, 2, 1), window_strides=(2, 2, 1), padding="VALID")
+    if pooling == "max":
+        return lax.reduce_window(activations, -float("inf"), lax.max, **window)
+    return lax.reduce_window(activations, 0.0, lax.add, **window) / 4

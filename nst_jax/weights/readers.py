@@ -1,0 +1,160 @@
+"""Readers of weights files, one a format. Each returns the file's arrays by name as they are; what they mean is `conversion`'s business.
+
+A format is recognised from a file's first bytes, never from its name. Nothing in a file is executed.
+"""
+
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+Tensors = dict[str, np.ndarray]
+
+
+class WeightsError(ValueError):
+    """Weights are missing, damaged or not what was asked for; the message says which file, what is wrong, and what to do."""
+
+
+class WeightsFile(NamedTuple):
+    """What a weights file holds.
+
+    Args:
+        format: One of the names in `FORMATS`.
+        tensors: Arrays by name; paths are joined by "/" where the format nests them.
+        metadata: The file's own remarks, where the format has any.
+    """
+
+    format: str
+    tensors: Tensors
+    metadata: Mapping[str, str]
+
+
+def read_weights_file(path: Path) -> WeightsFile:
+    """Reads every array of a weights file of any known format.
+
+    Raises:
+        WeightsError: The file is missing, damaged, of no known format, or needs a package that is not installed.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    for name, (recognise, read) in FORMATS.items():
+        if recognise(head, path):
+            try:
+                return read(name, path)
+            except WeightsError:
+                raise
+            except Exception as error:  # whatever a parser throws at damaged input
+                reason = " ".join(str(error).split())[:200] or type(error).__name__
+                raise WeightsError(f"{path}: damaged or truncated {name} file ({reason}); fetch it again") from error
+    raise WeightsError(f"{path}: not a weights file of a known format; known are {', '.join(FORMATS)}")
+
+
+def _read_hdf5(name: str, path: Path) -> WeightsFile:
+    tensors: Tensors = {}
+    with h5py.File(path, "r") as file:
+        root = file["model_weights"] if "model_weights" in file else file
+
+        def visit(key: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset):
+                tensors[key] = item[()]
+
+        root.visititems(visit)
+    return WeightsFile(name, tensors, {})
+
+
+def _read_safetensors(name: str, path: Path) -> WeightsFile:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return WeightsFile(name, {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {})
+
+
+def _read_npz(name: str, path: Path) -> WeightsFile:
+    with np.load(path, allow_pickle=False) as file:
+        return WeightsFile(name, {key: file[key] for key in file.files}, {})
+
+
+def _read_matconvnet(name: str, path: Path) -> WeightsFile:
+    from scipy.io import loadmat
+
+    tensors: Tensors = {}
+    for layer in loadmat(path, squeeze_me=True, struct_as_record=False)["layers"]:
+        if layer.type == "conv":
+            # MatConvNet's first releases kept `filters` and `biases` apart, later ones a cell `weights`.
+            kernel, bias = layer.weights if hasattr(layer, "weights") else (layer.filters, layer.biases)
+            tensors[f"{layer.name}/kernel"], tensors[f"{layer.name}/bias"] = kernel, np.atleast_1d(bias)
+    return WeightsFile(name, tensors, {})
+
+
+def _read_torch(name: str, path: Path) -> WeightsFile:
+    try:
+        import torch
+    except ImportError as error:
+        raise WeightsError(
+            f"{path}: reading PyTorch's own files needs PyTorch; run: pip install 'nst-jax[torch]', or convert the file to safetensors"
+        ) from error
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return WeightsFile(name, {key: value.float().numpy() for key, value in state.items()}, {})
+
+
+def _read_pickle(name: str, path: Path) -> WeightsFile:
+    with path.open("rb") as file:
+        tree = _ArrayUnpickler(file).load()
+    tensors: Tensors = {}
+
+    def flatten(prefix: str, item: Any) -> None:
+        if isinstance(item, dict):
+            for key, value in item.items():
+                flatten(f"{prefix}/{key}" if prefix else str(key), value)
+        elif isinstance(item, np.ndarray):
+            tensors[prefix] = item
+
+    flatten("", tree)
+    return WeightsFile(name, tensors, {})
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Builds dictionaries of NumPy arrays, and refuses to look up anything else."""
+
+    _ALLOWED = frozenset(
+        (module, name)
+        for package in ("numpy.core", "numpy._core")
+        for module, name in ((f"{package}.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"))
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self._ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, and nothing but NumPy arrays is ever built from a pickle")
+        # NumPy 2 renamed the module that older pickles name.
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+def _zip_has(path: Path, ending: str) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(ending) for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return ending == ".npy"  # a truncated archive has no list of names; NumPy's reader will say that it is damaged
+
+
+_TORCH_LEGACY = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
+
+FORMATS: Mapping[str, tuple[Callable[[bytes, Path], bool], Callable[[str, Path], WeightsFile]]] = {
+    "HDF5": (lambda head, path: head.startswith(b"\x89HDF\r\n\x1a\n"), _read_hdf5),
+    "safetensors": (lambda head, path: head[8:9] == b"{", _read_safetensors),
+    "PyTorch": (
+        lambda head, path: head.startswith(_TORCH_LEGACY) or (head.startswith(b"PK\x03\x04") and _zip_has(path, "data.pkl")),
+        _read_torch,
+    ),
+    "NumPy archive": (lambda head, path: head.startswith(b"PK\x03\x04") and _zip_has(path, ".npy"), _read_npz),
+    "MatConvNet": (lambda head, path: head.startswith(b"MATLAB 5.0 MAT-file"), _read_matconvnet),
+    "pickle": (lambda head, path: head[:1] == b"\x80" and head[1:2] in b"\2\3\4\5", _read_pickle),
+}
+"""How to recognise each format from a file's first 64 bytes, and how to read it."""

@@ -1,0 +1,104 @@
+"""Compares the descent with `torch.optim.LBFGS` on the same loss: network, images, weights and starting image alike.
+
+    python scripts/compare_lbfgs.py CONTENT STYLE --size 256 --num-steps 200
+
+needs PyTorch (`pip install 'nst-jax[torch]'`). PyTorch runs as the paper's author ships it: learning rate 1, history 100, one closure a step, no
+line search. Prints the lowest loss that each has seen after so many evaluations, and their ratio; exits with status 1 if a ratio is above 1.02.
+"""
+
+import argparse
+import json
+import sys
+
+import jax
+import numpy as np
+import torch
+
+import nst_jax as nst
+
+ALLOWED_RATIO = 1.02
+
+
+def torch_loss(params, targets, weights, config):
+    """The loss of `nst_jax.total_loss`, written again in PyTorch."""
+    tensor = lambda array: torch.from_numpy(np.array(array))
+    kernels = {
+        layer: (tensor(param["kernel"]).permute(3, 2, 0, 1).contiguous(), tensor(param["bias"]))
+        for layer, param in params.items()
+        if layer != "mean"
+    }
+    content = {layer: tensor(target).permute(2, 0, 1) for layer, target in targets.content.items()}
+    style = {layer: tensor(target) for layer, target in targets.style.items()}
+    deepest = max(config.content_layers + config.style_layers)
+
+    def loss(image):
+        activations = image - tensor(params["mean"])[:, None, None]
+        total, block = 0.0, "1"
+        for layer, (kernel, bias) in kernels.items():
+            if layer[4] != block:
+                activations, block = torch.nn.functional.avg_pool2d(activations, 2), layer[4]
+            activations = torch.relu(torch.nn.functional.conv2d(activations[None], kernel, bias, padding=1)[0])
+            if layer in content:
+                distance = torch.sum((activations - content[layer]) ** 2)
+                total = total + weights.content * float(targets.content_scale[layer]) * distance / len(content)
+            if layer in style:
+                positions = activations.reshape(activations.shape[0], -1)
+                gram = positions @ positions.T / positions.shape[1]
+                distance = torch.sum((gram - style[layer]) ** 2)
+                total = total + weights.style * float(targets.style_scale[layer]) * distance / len(style)
+            if layer == deepest:
+                return total
+
+    return loss
+
+
+def run_torch(loss_function, initial, num_steps):
+    """The loss at each of `num_steps` closures."""
+    image = torch.from_numpy(np.array(initial)).permute(2, 0, 1).contiguous().requires_grad_()
+    optimizer = torch.optim.LBFGS([image], lr=1, max_iter=1, history_size=100, tolerance_grad=0, tolerance_change=0)
+    losses = []
+
+    def closure():
+        optimizer.zero_grad()
+        loss = loss_function(image)
+        loss.backward()
+        losses.append(loss.item())
+        return loss
+
+    for _ in range(num_steps):
+        optimizer.step(closure)
+    return np.array(losses)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("content")
+    parser.add_argument("style")
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--num-steps", type=int, default=200)
+    parser.add_argument("--output", help="JSON file for the histories")
+    args = parser.parse_args()
+
+    params = nst.load_params("vgg16")
+    content, style = nst.read_image(args.content, size=args.size), nst.read_image(args.style, size=args.size)
+    weights, failed, histories = nst.LossWeights(), False, {}
+    for init in ("content", "noise"):
+        config = nst.TransferConfig(num_steps=args.num_steps, init=init)
+        targets = nst.make_targets(params, content, style, config)
+        initial = content if init == "content" else np.asarray(jax.random.uniform(jax.random.key(0), content.shape))
+        ours = nst.stylize(params, content, style, config, weights, initial=initial).losses
+        theirs = run_torch(torch_loss(params, targets, weights, config), initial, args.num_steps)
+        histories[init] = {"nst_jax": ours.tolist(), "torch": theirs.tolist()}
+        print(f"{init} init: first evaluation differs by {abs(ours[0] / theirs[0] - 1):.1e} of the loss")
+        for count in sorted({25, 50, 100, args.num_steps}):
+            ratio = np.nanmin(ours[:count]) / np.nanmin(theirs[:count])
+            print(f"  after {count:4d}: nst_jax {np.nanmin(ours[:count]):.5f}  torch {np.nanmin(theirs[:count]):.5f}  ratio {ratio:.4f}")
+        failed |= bool(ratio > ALLOWED_RATIO)
+    if args.output:
+        with open(args.output, "w") as file:
+            json.dump(histories, file)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
