@@ -2,12 +2,13 @@
 
 from nst_jax.config import PRESETS, ConfigError, Preset, TransferConfig
 from nst_jax.descent import TransferState, init, make_optimizer, step
+from nst_jax.history import Progress, TransferResult
 from nst_jax.images import ImageError, make_sheet, read_image, write_image
 from nst_jax.lbfgs import safeguarded_lbfgs
 from nst_jax.losses import content_loss, gram_matrix, style_loss, total_variation
 from nst_jax.normalisation import normalise_activations
 from nst_jax.objective import LossTerms, LossWeights, Targets, make_targets, total_loss
-from nst_jax.transfer import Progress, TransferResult, stylize, stylize_batch
+from nst_jax.transfer import stylize, stylize_batch
 from nst_jax.vgg import NETWORKS, features
 from nst_jax.weights import WeightsError, load_params
 

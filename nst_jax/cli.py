@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Union
 
 import tyro
 from tyro.conf import Positional, arg, subcommand
@@ -229,17 +229,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     warnings.showwarning = lambda message, *rest, **more: _say(f"note: {message}")
-    weights = (
+    weights: Any = (
         Annotated[WeightsList, subcommand("list")]
         | Annotated[WeightsFetch, subcommand("fetch")]
         | Annotated[WeightsConvert, subcommand("convert")]
         | Annotated[WeightsNormalise, subcommand("normalise")]
     )
-    command = (
-        Annotated[Demo, subcommand("demo")]
-        | Annotated[Stylize, subcommand("stylize", default=Stylize.with_defaults(_preset_in(argv)))]
-        | Annotated[weights, subcommand("weights", description="List, fetch, convert or normalise the networks' weights.")]
-    )
+    command: Any = Union[  # noqa: UP007, a type made at run time
+        Annotated[Demo, subcommand("demo")],
+        Annotated[Stylize, subcommand("stylize", default=Stylize.with_defaults(_preset_in(argv)))],
+        Annotated[weights, subcommand("weights", description="List, fetch, convert or normalise the networks' weights.")],
+    ]
     try:
         tyro.cli(command, prog="nst-jax", args=argv, description=_DESCRIPTION).run()
     except (ConfigError, ImageError, WeightsError) as error:

@@ -7,13 +7,14 @@ convolution with the kernel flipped and its channels swapped. XLA's CPU compiler
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
 
 @jax.custom_vjp
 def convolve(
-    features: Float[Array, "height width in_channels"], kernel: Float[Array, "3 3 in_channels out_channels"]
+    features: Float[Array | np.ndarray, "height width in_channels"], kernel: Float[Array | np.ndarray, "3 3 in_channels out_channels"]
 ) -> Float[Array, "height width out_channels"]:
     """Cross-correlates features with a 3 × 3 kernel, zero-padded to the same size.
 
@@ -30,8 +31,8 @@ def convolve(
     """
     # The highest precision matters on accelerators alone, whose default rounds the factors to 10 bits or fewer.
     return lax.conv_general_dilated(
-        features[None],
-        kernel,
+        jnp.asarray(features)[None],
+        jnp.asarray(kernel),
         window_strides=(1, 1),
         padding="SAME",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
@@ -39,11 +40,11 @@ def convolve(
     )[0]
 
 
-def _forward(features: Array, kernel: Array) -> tuple[Array, Array]:
+def _forward(features: Array | np.ndarray, kernel: Array | np.ndarray) -> tuple[Array, Array | np.ndarray]:
     return convolve(features, kernel), kernel
 
 
-def _backward(kernel: Array, cotangent: Array) -> tuple[Array, None]:
+def _backward(kernel: Array | np.ndarray, cotangent: Array) -> tuple[Array, None]:
     return convolve(cotangent, jnp.flip(kernel, (0, 1)).swapaxes(2, 3)), None
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jax import Array
@@ -60,16 +61,20 @@ def make_optimizer(config: TransferConfig) -> optax.GradientTransformationExtraA
 
 
 def _keep_in_range() -> optax.GradientTransformation:
-    return optax.stateless(lambda updates, params: optax.projections.projection_hypercube(params + updates) - params)
+    def project(updates: Any, params: Any) -> Any:
+        return optax.projections.projection_hypercube(params + updates) - params
+
+    return optax.stateless(project)
 
 
-def init(image: Float[Array, "height width 3"], optimizer: optax.GradientTransformationExtraArgs) -> TransferState:
+def init(image: Float[Array | np.ndarray, "height width 3"], optimizer: optax.GradientTransformationExtraArgs) -> TransferState:
     """The state before the first evaluation.
 
     Args:
         image: Where the descent starts, sRGB in [0, 1].
         optimizer: From `make_optimizer`, or any of optax's.
     """
+    image = jnp.asarray(image)
     return TransferState(
         image=image,
         opt_state=optimizer.init(image),
@@ -80,9 +85,7 @@ def init(image: Float[Array, "height width 3"], optimizer: optax.GradientTransfo
     )
 
 
-def step(
-    state: TransferState, loss_function: LossFunction, optimizer: optax.GradientTransformationExtraArgs
-) -> tuple[TransferState, StepInfo]:
+def step(state: TransferState, loss_function: LossFunction, optimizer: optax.GradientTransformationExtraArgs) -> tuple[TransferState, StepInfo]:
     """One evaluation of the loss and its gradient, and one move of the pixels.
 
     Args:
@@ -97,7 +100,7 @@ def step(
     better = loss < state.best_loss  # false for a NaN
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.image, value=loss)
     return TransferState(
-        image=optax.apply_updates(state.image, updates),
+        image=jnp.asarray(optax.apply_updates(state.image, updates)),
         opt_state=opt_state,
         best_image=jnp.where(better, state.image, state.best_image),
         best_loss=jnp.where(better, loss, state.best_loss),

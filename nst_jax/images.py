@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from nst_jax.files import whole_file
+
 PixelArray = np.ndarray
 """(height, width, 3) float32 sRGB in [0, 1]."""
 
@@ -98,7 +100,7 @@ def _to_srgb(image: Image.Image, name: str) -> Image.Image:
         return _from_deep_grey(image, name)
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         layer = image.convert("RGBA")
-        if layer.getextrema()[3][0] < 255:
+        if np.asarray(layer.getchannel("A")).min() < 255:
             warnings.warn(f"{name}: transparent parts were laid over white", stacklevel=3)
         white = Image.new("RGBA", layer.size, "white")
         image = Image.alpha_composite(white, layer).convert("L" if image.mode in ("LA", "La") else "RGB")
@@ -106,8 +108,9 @@ def _to_srgb(image: Image.Image, name: str) -> Image.Image:
         image = image.convert("RGB")
     if profile:
         try:
-            return ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), _SRGB, outputMode="RGB")
-        except ImageCms.PyCMSError:
+            embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            return ImageCms.profileToProfile(image, embedded, _SRGB, outputMode="RGB") or image
+        except (ImageCms.PyCMSError, OSError):
             warnings.warn(f"{name}: its colour profile does not fit the image, which was read as sRGB", stacklevel=3)
     return image.convert("RGB")
 
@@ -162,15 +165,11 @@ def write_image(path: str | os.PathLike[str], image: PixelArray, metadata: Mappi
         options["pnginfo"] = texts
     elif file_format in ("JPEG", "WEBP"):
         options["quality"] = 95
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(partial, file_format, **options)
-        partial.replace(path)
+        with whole_file(path) as partial:
+            Image.fromarray(pixels).save(partial, file_format, **options)
     except OSError as error:
         raise ImageError(f"{path}: cannot be written ({error.strerror or error}); choose another --output") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def make_sheet(images: Sequence[PixelArray], height: int | None = None, gap: int = 8) -> PixelArray:
@@ -181,10 +180,10 @@ def make_sheet(images: Sequence[PixelArray], height: int | None = None, gap: int
         height: Of the sheet in pixels; the last image's if left out.
         gap: Pixels between two images.
     """
-    height = height or images[-1].shape[0]
+    tall: int = height or images[-1].shape[0]
     columns = []
     for image in images:
         pixels = Image.fromarray(np.round(np.clip(np.asarray(image), 0, 1) * 255).astype(np.uint8))
-        width = max(math.floor(pixels.width * height / pixels.height + 0.5), 1)
-        columns += [np.ones((height, gap, 3), np.float32), np.asarray(pixels.resize((width, height), _FILTERS["lanczos"]), np.float32) / 255]
+        width = max(math.floor(pixels.width * tall / pixels.height + 0.5), 1)
+        columns += [np.ones((tall, gap, 3), np.float32), np.asarray(pixels.resize((width, tall), _FILTERS["lanczos"]), np.float32) / 255]
     return np.concatenate(columns[1:], axis=1)

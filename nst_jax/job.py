@@ -14,9 +14,11 @@ import jax
 import numpy as np
 
 from nst_jax.config import ConfigError, Init, Preset
+from nst_jax.files import whole_file
+from nst_jax.history import Progress, TransferResult
 from nst_jax.images import ImageError, check_output, read_image, write_image
 from nst_jax.objective import LossWeights
-from nst_jax.transfer import Callback, Progress, TransferResult, stylize
+from nst_jax.transfer import Callback, stylize
 from nst_jax.weights import LoadedWeights, load_weights
 
 
@@ -143,16 +145,16 @@ def _write_record(path: Path, settings: dict[str, Any], result: TransferResult) 
         "best_step": int(result.best_step),
         "history": {"loss": losses, "content": terms.content, "style": terms.style, "total_variation": terms.total_variation},
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(json.dumps(record, indent=1) + "\n")
-        partial.replace(path)
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(record, indent=1) + "\n")
     except OSError as error:
         raise ImageError(f"{path}: cannot be written ({error.strerror or error}); choose another --output") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def parse_init(text: str) -> tuple[Init | None, Path | None]:
     """What `--init` means: one of the kinds, or the path of an image to start from."""
-    return (text, None) if text in get_args(Init) else (None, Path(text))
+    for kind in get_args(Init):
+        if text == kind:
+            return kind, None
+    return None, Path(text)

@@ -1,7 +1,7 @@
 """L-BFGS with one evaluation a step and no step that loses ground.
 
-An ordinary line search evaluates an unknown number of times within a step. Under `vmap` every lane then waits for the slowest, and each pays for
-all branches. Here a step *is* an evaluation: the parameters that the caller evaluates are a trial, and the point to fall back on is part of the
+An ordinary line search evaluates an unknown number of times within a step. Under `vmap` every lane then waits for the slowest, and pays for all
+branches. Here a step *is* an evaluation: the parameters that the caller evaluates are a trial, and the point to fall back on is part of the
 state. A trial that raises the loss, or is not finite, is answered by a shorter step from the last good point.
 
 References:
@@ -11,13 +11,15 @@ References:
 
 from typing import Any, NamedTuple
 
-
 import jax.numpy as jnp
 import optax
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
 _CURVATURE_MARGIN = 1e-6
+# H starts from a multiple of the identity, sᵀy / yᵀy in the textbook: the inverse curvature along the stiffest of directions. Twice that lowers
+# the loss of style transfer faster, by 1 to 4 % after 200 evaluations (128 pixels, content and three noise starts); four times is worse.
+_INITIAL_SCALE = 2.0
 _SHORTEST, _LONGEST = 0.1, 0.5
 
 
@@ -54,7 +56,7 @@ def safeguarded_lbfgs(memory: int = 20, first_step: float = 0.02) -> optax.Gradi
     trial. With x the last accepted point, d the direction −H g and t the step size:
 
     * the trial's loss is finite and at most that at x: x moves there; the pair s = Δx, y = Δg is stored if sᵀy > 10⁻⁶ ‖s‖ ‖y‖, d is made anew,
-      and t = 1;
+      with H from the two-loop recursion started at 2 sᵀy / yᵀy, and t = 1;
     * otherwise x stays, and t shrinks to the minimum of the parabola through the values and the slope, kept within a tenth and a half of t
       (a tenth where the trial was not finite).
 
@@ -83,9 +85,7 @@ def safeguarded_lbfgs(memory: int = 20, first_step: float = 0.02) -> optax.Gradi
             inverse_curvatures=jnp.zeros((memory,), vector.dtype),
         )
 
-    def update(
-        updates: Any, state: LBFGSState, params: Any = None, *, value: Array, **extra_args: Any
-    ) -> tuple[Any, LBFGSState]:
+    def update(updates: Any, state: LBFGSState, params: Any = None, *, value: Array, **extra_args: Any) -> tuple[Any, LBFGSState]:
         del extra_args
         gradient, _ = ravel_pytree(updates)
         trial, unravel = ravel_pytree(params)
@@ -110,7 +110,7 @@ def safeguarded_lbfgs(memory: int = 20, first_step: float = 0.02) -> optax.Gradi
         )
         return unravel(state.params + state.step_size * state.direction - trial), state
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)  # type: ignore[arg-type], for optax cannot say that `value` is needed
 
 
 def _store_pair(state: LBFGSState, step: Array, gradient_step: Array, wanted: Array) -> LBFGSState:
@@ -152,7 +152,7 @@ def _inverse_hessian_product(state: LBFGSState, vector: Array) -> Array:
     vector, coefficients = lax.scan(newest_to_oldest, vector, slots)
     newest = state.gradient_steps[slots[0]]
     curvature = state.inverse_curvatures[slots[0]] * jnp.vdot(newest, newest)
-    vector = vector / jnp.where(curvature > 0, curvature, 1)
+    vector = vector * jnp.where(curvature > 0, _INITIAL_SCALE / curvature, 1)
 
     def oldest_to_newest(r: Array, slot_and_coefficient: tuple[Array, Array]) -> tuple[Array, None]:
         slot, coefficient = slot_and_coefficient

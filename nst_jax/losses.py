@@ -5,11 +5,12 @@ Neural Networks" (CVPR 2016). What each term is multiplied by is a matter of the
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
 
-def gram_matrix(features: Float[Array, "height width channels"]) -> Float[Array, "channels channels"]:
+def gram_matrix(features: Float[Array | np.ndarray, "height width channels"]) -> Float[Array, "channels channels"]:
     """Mean product of every pair of channels over all positions.
 
     G = Fᵀ F / M, with F the features as M positions × N channels.
@@ -28,7 +29,7 @@ def gram_matrix(features: Float[Array, "height width channels"]) -> Float[Array,
 
 
 def content_loss(
-    features: Float[Array, "height width channels"], content_features: Float[Array, "height width channels"]
+    features: Float[Array | np.ndarray, "height width channels"], content_features: Float[Array | np.ndarray, "height width channels"]
 ) -> Float[Array, ""]:
     """Squared distance between two images' features at one layer.
 
@@ -44,7 +45,9 @@ def content_loss(
     return jnp.sum(jnp.square(features - content_features))
 
 
-def style_loss(gram: Float[Array, "channels channels"], style_gram: Float[Array, "channels channels"]) -> Float[Array, ""]:
+def style_loss(
+    gram: Float[Array | np.ndarray, "channels channels"], style_gram: Float[Array | np.ndarray, "channels channels"]
+) -> Float[Array, ""]:
     """Squared distance between two images' Gram matrices at one layer.
 
     ‖G − A‖² = Σ (G − A)²
@@ -59,7 +62,7 @@ def style_loss(gram: Float[Array, "channels channels"], style_gram: Float[Array,
     return jnp.sum(jnp.square(gram - style_gram))
 
 
-def total_variation(image: Float[Array, "height width 3"]) -> Float[Array, ""]:
+def total_variation(image: Float[Array | np.ndarray, "height width 3"]) -> Float[Array, ""]:
     """Roughness of an image: the summed power of its gradient's length.
 
     TV = Σ (Δ_rows² + Δ_columns²)^1.25, over every position with a neighbour below and to the right, and every channel.

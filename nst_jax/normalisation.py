@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -15,13 +16,11 @@ _ENOUGH_IMAGES = 50
 _FLOOR = 0.1  # of the layer's mean over its filters
 
 
-def normalise_activations(
-    params: Params, images: Iterable[Float[Array, "_height _width 3"]], pooling: Pooling = "avg"
-) -> Params:
+def normalise_activations(params: Params, images: Iterable[Float[Array | np.ndarray, "_height _width 3"]], pooling: Pooling = "avg") -> Params:
     """Scales each filter so that its mean activation over images and positions is 1.
 
-    With a the mean activation of a filter, its kernel and bias are divided by a, and what the next layer reads of it is multiplied by a. ReLU and
-    pooling commute with a positive factor, so every layer computes what it did, each channel divided by its a.
+    With a the mean activation of a filter, its kernel and bias are divided by a, and what the next layer reads of it is multiplied by a. ReLU
+    and pooling commute with a positive factor, so every layer computes what it did, each channel divided by its a.
 
     A filter that hardly ever fires would be blown up, and would rule the Gram matrices: means below a tenth of their layer's mean count as
     that tenth, which departs from the paper.

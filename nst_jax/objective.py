@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax import Array
 from jaxtyping import Float
@@ -51,18 +52,18 @@ class Targets:
     """What the descent aims at, and the coefficients that make its distances comparable.
 
     Args:
-        content: The content image's activations by layer.
-        style: The style image's Gram matrices by layer.
-        content_scale: c_l by layer.
+        content: The content image's activations by layer, (height, width, channels).
+        style: The style image's Gram matrices by layer, (channels, channels).
+        content_scale: c_l by layer, scalars.
         style_scale: s_l by layer, for Gram matrices that are means.
         total_variation_scale: t.
     """
 
-    content: dict[str, Float[Array, "_height _width _channels"]]
-    style: dict[str, Float[Array, "_channels _channels"]]
-    content_scale: dict[str, Scalar]
-    style_scale: dict[str, Scalar]
-    total_variation_scale: Scalar
+    content: dict[str, Array]
+    style: dict[str, Array]
+    content_scale: dict[str, Array]
+    style_scale: dict[str, Array]
+    total_variation_scale: Array
 
 
 @struct.dataclass
@@ -77,15 +78,15 @@ class LossTerms:
         total_variation: t TV.
     """
 
-    content: dict[str, Scalar]
-    style: dict[str, Scalar]
-    total_variation: Scalar
+    content: dict[str, Array]
+    style: dict[str, Array]
+    total_variation: Array
 
 
 def make_targets(
     params: Params,
-    content: Float[Array, "height width 3"],
-    style: Float[Array, "style_height style_width 3"],
+    content: Float[Array | np.ndarray, "height width 3"],
+    style: Float[Array | np.ndarray, "style_height style_width 3"],
     config: TransferConfig,
 ) -> Targets:
     """Computes once what does not change during the descent.
@@ -116,9 +117,7 @@ def make_targets(
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equations 1 and 4 for `paper`, whose sums over M positions are means here.
     """
-    return _make_targets(
-        params, content, style, config.content_layers, config.style_layers, config.pooling, config.scaling
-    )
+    return _make_targets(params, content, style, config.content_layers, config.style_layers, config.pooling, config.scaling)
 
 
 @partial(jax.jit, static_argnums=(3, 4, 5, 6))
@@ -157,7 +156,7 @@ _TINY = 1e-30
 
 def total_loss(
     params: Params,
-    image: Float[Array, "height width 3"],
+    image: Float[Array | np.ndarray, "height width 3"],
     targets: Targets,
     weights: LossWeights,
     config: TransferConfig,
@@ -190,13 +189,9 @@ def total_loss(
                 "both images must have the same height and width"
             )
     terms = LossTerms(
-        content={
-            layer: targets.content_scale[layer] * content_loss(found[layer], targets.content[layer])
-            for layer in config.content_layers
-        },
+        content={layer: targets.content_scale[layer] * content_loss(found[layer], targets.content[layer]) for layer in config.content_layers},
         style={
-            layer: targets.style_scale[layer] * style_loss(gram_matrix(found[layer]), targets.style[layer])
-            for layer in config.style_layers
+            layer: targets.style_scale[layer] * style_loss(gram_matrix(found[layer]), targets.style[layer]) for layer in config.style_layers
         },
         total_variation=targets.total_variation_scale * total_variation(image),
     )

@@ -6,7 +6,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from nst_jax.transfer import Progress
+from nst_jax.history import Progress
 
 _SECONDS_BETWEEN_LINES = 10
 
@@ -44,4 +44,6 @@ class ProgressDisplay:
             return
         self._last_line = now
         left = (now - self._started) / progress.step * (progress.num_steps - progress.step)
-        print(f"step {progress.step}/{progress.num_steps}  loss {float(progress.best_loss):.4g}  {left:.0f} s left", file=sys.stderr, flush=True)
+        print(
+            f"step {progress.step}/{progress.num_steps}  loss {float(progress.best_loss):.4g}  {left:.0f} s left", file=sys.stderr, flush=True
+        )

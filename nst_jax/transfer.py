@@ -8,7 +8,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,66 +18,25 @@ from jaxtyping import Float
 
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.descent import StepInfo, TransferState, init, make_optimizer, step
+from nst_jax.history import History, Progress, TransferResult
 from nst_jax.objective import LossTerms, LossWeights, Targets, make_targets, total_loss
 from nst_jax.vgg import Params
 
-_LONGEST_PIECE = 64
-_TOLERANCE_WINDOW = 10
-_SECONDS_BETWEEN_CALLBACKS = 0.5
-
-
-class Progress(NamedTuple):
-    """What a callback sees. In a batch, every array has a leading axis of lanes.
-
-    Args:
-        step: Evaluations made.
-        num_steps: Evaluations to be made at most.
-        loss: Loss at the last evaluation.
-        terms: Its terms.
-        best_loss: Lowest loss so far.
-        image: The image of that loss, clipped to [0, 1].
-    """
-
-    step: int
-    num_steps: int
-    loss: np.ndarray
-    terms: LossTerms
-    best_loss: np.ndarray
-    image: Array
-
-
 Callback = Callable[[Progress], None]
 
-
-class TransferResult(NamedTuple):
-    """What a run found. From `stylize_batch`, every field has a leading axis of lanes.
-
-    Args:
-        image: The image of the lowest loss, sRGB clipped to [0, 1], (height, width, 3).
-        loss: That loss; infinite if no evaluation was finite.
-        best_step: The evaluation that saw it, from 1.
-        num_steps: Evaluations made, fewer than asked for where `tolerance` stopped the run.
-        losses: The loss at each evaluation, (num_steps,); in a batch NaN beyond a lane's own end.
-        terms: The terms at each evaluation, likewise.
-    """
-
-    image: Array
-    loss: np.ndarray
-    best_step: np.ndarray
-    num_steps: np.ndarray
-    losses: np.ndarray
-    terms: LossTerms
+_LONGEST_PIECE = 64
+_SECONDS_BETWEEN_CALLBACKS = 0.5
 
 
 def stylize(
     params: Params,
-    content: Float[Array, "height width 3"],
-    style: Float[Array, "style_height style_width 3"],
+    content: Float[Array | np.ndarray, "height width 3"],
+    style: Float[Array | np.ndarray, "style_height style_width 3"],
     config: TransferConfig | None = None,
     weights: LossWeights | None = None,
     *,
     key: Array | None = None,
-    initial: Float[Array, "height width 3"] | None = None,
+    initial: Float[Array | np.ndarray, "height width 3"] | None = None,
     callback: Callback | None = None,
     callback_every: int = 0,
 ) -> TransferResult:
@@ -124,13 +83,13 @@ def _lane(batch: Any) -> Any:
 
 def stylize_batch(
     params: Params,
-    content: Float[Array, "height width 3"],
-    style: Float[Array, "style_height style_width 3"],
+    content: Float[Array | np.ndarray, "height width 3"],
+    style: Float[Array | np.ndarray, "style_height style_width 3"],
     config: TransferConfig | None = None,
     weights: LossWeights | None = None,
     *,
     keys: Array | None = None,
-    initial: Float[Array, "height width 3"] | None = None,
+    initial: Float[Array | np.ndarray, "height width 3"] | None = None,
     callback: Callback | None = None,
     callback_every: int = 0,
 ) -> TransferResult:
@@ -170,19 +129,19 @@ def stylize_batch(
     # What does not change the program is left out of what it is compiled for.
     program = dataclasses.replace(config, num_steps=1, init="content", tolerance=0.0)
     states = _init_lanes(images, program)
-    record = _Record(num_lanes, config)
+    history = History(num_lanes, config)
     piece = 1
-    while not record.done:
-        piece = record.until_next_stop(piece, callback_every)
+    while not history.done:
+        piece = history.until_next_stop(piece, callback_every)
         started = time.perf_counter()
         states, info = _run_piece(params, targets, lane_weights, states, piece, program)
-        record.add(jax.tree.map(lambda rows: np.asarray(rows[:piece]), info), states)
+        history.add(info, piece, states)
         if callback:
-            callback(record.progress(states))
+            callback(history.progress(states))
         seconds = max(time.perf_counter() - started, 1e-6)
         wanted = _LONGEST_PIECE if not callback else int(piece * _SECONDS_BETWEEN_CALLBACKS / seconds)
         piece = min(max(wanted, 1), 2 * piece, _LONGEST_PIECE)
-    return record.result(states)
+    return history.result(states)
 
 
 @partial(jax.jit, static_argnums=3)
@@ -222,63 +181,6 @@ def _run_piece(
         ),
     )
     return lax.fori_loop(0, num_steps, body, (states, info))
-
-
-class _Record:
-    """The history of a batch on the host, and which of its lanes have ended."""
-
-    def __init__(self, num_lanes: int, config: TransferConfig) -> None:
-        self._config = config
-        self._infos: list[StepInfo] = []
-        self._step = 0
-        self._best = [np.full(num_lanes, np.inf)]  # lowest loss after each multiple of the window
-        self._ended: dict[int, tuple[int, TransferState]] = {}
-        self._num_lanes = num_lanes
-
-    @property
-    def done(self) -> bool:
-        return self._step >= self._config.num_steps or len(self._ended) == self._num_lanes
-
-    def until_next_stop(self, piece: int, callback_every: int) -> int:
-        stops = [self._config.num_steps]
-        if callback_every:
-            stops.append((self._step // callback_every + 1) * callback_every)
-        if self._config.tolerance:
-            stops.append((self._step // _TOLERANCE_WINDOW + 1) * _TOLERANCE_WINDOW)
-        return min(piece, *(stop - self._step for stop in stops))
-
-    def add(self, info: StepInfo, states: TransferState) -> None:
-        self._infos.append(info)
-        self._step += len(info.loss)
-        if self._config.tolerance and self._step % _TOLERANCE_WINDOW == 0:
-            best, before = np.asarray(states.best_loss), self._best[-1]
-            self._best.append(best)
-            for lane in np.flatnonzero(np.isfinite(before) & (before - best < self._config.tolerance * before)):
-                # A copy, since the running state is about to be given back to the compiled program.
-                self._ended.setdefault(int(lane), (self._step, jax.tree.map(lambda leaf: jnp.array(leaf[lane]), _kept(states))))
-
-    def progress(self, states: TransferState) -> Progress:
-        loss, terms = jax.tree.map(lambda rows: rows[-1], self._infos[-1])
-        best = np.asarray(states.best_loss)
-        return Progress(self._step, self._config.num_steps, loss, terms, best, jnp.clip(states.best_image, 0, 1))
-
-    def result(self, states: TransferState) -> TransferResult:
-        lanes, steps = [], []
-        for lane in range(self._num_lanes):
-            end, kept = self._ended.get(lane, (self._step, jax.tree.map(lambda leaf: leaf[lane], _kept(states))))
-            lanes.append(kept)
-            steps.append(end)
-        image, loss, best_step = jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes)
-        num_steps = np.asarray(steps)
-        over = np.arange(self._step) >= num_steps[:, None]
-        losses, terms = jax.tree.map(
-            lambda *rows: np.where(over, np.nan, np.concatenate(rows).T)[:, : num_steps.max()], *self._infos
-        )
-        return TransferResult(jnp.clip(image, 0, 1), np.asarray(loss), np.asarray(best_step), num_steps, losses, terms)
-
-
-def _kept(states: TransferState) -> tuple[Array, Array, Array]:
-    return states.best_image, states.best_loss, states.best_step
 
 
 def _checked(name: str, image: Any) -> Array:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
+import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
@@ -59,7 +60,7 @@ def least_size(layer: str) -> int:
 
 
 def features(
-    params: Params, image: Float[Array, "height width 3"], layers: Sequence[str], pooling: Pooling = "avg"
+    params: Params, image: Float[Array | np.ndarray, "height width 3"], layers: Sequence[str], pooling: Pooling = "avg"
 ) -> dict[str, Float[Array, "_height _width channels"]]:
     """Activations after ReLU at the named layers; nothing deeper than the deepest of them is computed.
 
@@ -113,7 +114,6 @@ def _block(layer: str) -> int:
 
 
 def _pool(activations: Array, pooling: Pooling) -> Array:
-    window = dict(window_dimensions=(2, 2, 1), window_strides=(2, 2, 1), padding="VALID")
-    if pooling == "max":
-        return lax.reduce_window(activations, -float("inf"), lax.max, **window)
-    return lax.reduce_window(activations, 0.0, lax.add, **window) / 4
+    initial, reduce = (-float("inf"), lax.max) if pooling == "max" else (0.0, lax.add)
+    pooled = lax.reduce_window(activations, initial, reduce, (2, 2, 1), (2, 2, 1), "VALID")
+    return pooled if pooling == "max" else pooled / 4

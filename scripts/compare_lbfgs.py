@@ -2,8 +2,9 @@
 
     python scripts/compare_lbfgs.py CONTENT STYLE --size 256 --num-steps 200
 
-needs PyTorch (`pip install 'nst-jax[torch]'`). PyTorch runs as the paper's author ships it: learning rate 1, history 100, one closure a step, no
-line search. Prints the lowest loss that each has seen after so many evaluations, and their ratio; exits with status 1 if a ratio is above 1.02.
+needs PyTorch (`pip install 'nst-jax[torch]'`). PyTorch runs as the paper's author ships it: learning rate 1, history 100, one closure a
+step, no line search. Prints the lowest loss that each has seen after so many evaluations, and their ratio; exits with status 1 if a final
+ratio is above 1.02.
 """
 
 import argparse
@@ -47,7 +48,8 @@ def torch_loss(params, targets, weights, config):
                 distance = torch.sum((gram - style[layer]) ** 2)
                 total = total + weights.style * float(targets.style_scale[layer]) * distance / len(style)
             if layer == deepest:
-                return total
+                break
+        return total
 
     return loss
 

@@ -47,15 +47,18 @@ _CONVENTIONS = (
 )
 """Whose names a file uses says what its network was trained on."""
 
-# The first filter's upper left weights, kernel[:2, :2, :, 0] with the channels blue, green, red, of the networks that Oxford published. They are
-# found in files with any names, channel order and kernel order, so where they are found they say what those are. VGG-16's were to be had for the
-# first position alone, which tells the order of the channels.
-_OXFORD_FIRST_WEIGHTS = (
+# The first filter's upper left weights, kernel[:2, :2, :, 0] with the channels blue, green, red, of the networks that Oxford published. Files
+# with all kinds of names, channel orders and kernel orders hold them, so where they are found they say what those are. VGG-16's were to be had
+# for the first position alone, which tells the order of the channels.
+_UNKNOWN = (np.nan,) * 3
+_OXFORD_FIRST_WEIGHTS = np.array(
     (
-        ((0.341195226, 0.464183718, 0.394167036), (0.339992046, 0.418108374, 0.377403080)),
-        ((0.232159168, 0.305112123, 0.267129898), (0.089782141, 0.103853814, 0.099863686)),
-    ),
-    (((0.429470569, 0.550379455, 0.480015397), None), (None, None)),
+        (
+            ((0.341195226, 0.464183718, 0.394167036), (0.339992046, 0.418108374, 0.377403080)),
+            ((0.232159168, 0.305112123, 0.267129898), (0.089782141, 0.103853814, 0.099863686)),
+        ),
+        [[(0.429470569, 0.550379455, 0.480015397), _UNKNOWN], [_UNKNOWN, _UNKNOWN]],
+    )
 )
 
 
@@ -70,7 +73,7 @@ def convert(file: WeightsFile, name: str) -> tuple[str, dict[str, Any]]:
         The network's name in `NETWORKS`, and its parameters as NumPy arrays, float32.
 
     Raises:
-        WeightsError: The arrays are not those of VGG-16 or VGG-19, are not finite, or carry names from which their preprocessing cannot be told.
+        WeightsError: The arrays are not those of VGG-16 or VGG-19, are not finite, or have names that do not tell their preprocessing.
     """
     tensors = {key: array for key, array in file.tensors.items() if not key.startswith("optimizer")}
     if any(re.search(r"running_mean|moving_mean", key) for key in tensors):
@@ -137,8 +140,7 @@ def _recognise_convention(layers: list[tuple[str, np.ndarray, np.ndarray]], name
         for convention, kernel in ((CAFFE_BGR, first), (CAFFE_RGB, first[:, :, ::-1])):
             for transposed in (False, True):
                 corner = kernel.swapaxes(0, 1)[:2, :2, :, 0] if transposed else kernel[:2, :2, :, 0]
-                pairs = [(corner[i, j], known[i][j]) for i in range(2) for j in range(2) if known[i][j] is not None]
-                if all(np.allclose(weights, values, rtol=1e-4, atol=1e-6) for weights, values in pairs):
+                if np.allclose(corner[~np.isnan(known)], known[~np.isnan(known)], rtol=1e-4, atol=1e-6):
                     return convention, transposed
     for pattern, convention in _CONVENTIONS:
         if re.search(pattern, layers[0][0]):

@@ -58,14 +58,13 @@ def read_weights_file(path: Path) -> WeightsFile:
 
 def _read_hdf5(name: str, path: Path) -> WeightsFile:
     tensors: Tensors = {}
+
+    def visit(key: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            tensors[key.removeprefix("model_weights/")] = item[()]  # where a whole Keras model was saved
+
     with h5py.File(path, "r") as file:
-        root = file["model_weights"] if "model_weights" in file else file
-
-        def visit(key: str, item: Any) -> None:
-            if isinstance(item, h5py.Dataset):
-                tensors[key] = item[()]
-
-        root.visititems(visit)
+        file.visititems(visit)
     return WeightsFile(name, tensors, {})
 
 
@@ -73,7 +72,7 @@ def _read_safetensors(name: str, path: Path) -> WeightsFile:
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
-        return WeightsFile(name, {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {})
+        return WeightsFile(name, {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {})  # noqa: SIM118, it is no mapping
 
 
 def _read_npz(name: str, path: Path) -> WeightsFile:

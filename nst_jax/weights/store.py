@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import pooch
 import requests
 
+from nst_jax.files import whole_file
 from nst_jax.vgg import NETWORKS, Params
 from nst_jax.weights import registry
 from nst_jax.weights.conversion import convert, flatten
@@ -154,7 +155,7 @@ def fetch(file: KnownFile, say: Callable[[str], None] = lambda line: None) -> Pa
     folder = _fetch_folder()
     say(f"fetching {file.url} to {folder}")
     pooch.get_logger().setLevel("WARNING")
-    downloader = pooch.HTTPDownloader(progressbar=True, timeout=_TIMEOUT_SECONDS)
+    downloader: Any = pooch.HTTPDownloader(progressbar=True, timeout=_TIMEOUT_SECONDS)
     try:
         original = pooch.retrieve(file.url, file.hash, fname=file.filename, path=folder, downloader=downloader)
     except requests.RequestException as error:
@@ -196,24 +197,22 @@ def write_params(output: Path, params: Mapping[str, Any], **metadata: str) -> No
     Raises:
         WeightsError: The file cannot be written; whatever was there before is still there.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        save_file(flatten(params), partial, metadata={"format": "nst_jax", **metadata})
-        partial.replace(output)
-    except Exception as error:
-        raise WeightsError(f"{output}: cannot be written ({' '.join(str(error).split())}); choose another --output") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        with whole_file(output) as partial:
+            partial.write_bytes(save(flatten(params), metadata={"format": "nst_jax", **metadata}))
+    except OSError as error:
+        raise WeightsError(f"{output}: cannot be written ({error.strerror or error}); choose another --output") from error
 
 
 def _load_file(path: Path, why: str, expected: str | None = None) -> LoadedWeights:
     file = read_weights_file(path)
     network, params = convert(file, str(path))
     if expected and network != expected:
-        raise WeightsError(f"{path}: holds {network}, expected {expected}; pass --network {network}, or remove the file to have it fetched again")
+        raise WeightsError(
+            f"{path}: holds {network}, expected {expected}; pass --network {network}, or remove the file to have it fetched again"
+        )
     return LoadedWeights(jax.tree.map(jnp.asarray, params), network, path, _sha256(path), why, "normalised_on" in file.metadata)
 
 

@@ -1,0 +1,44 @@
+"""Shapes and types of the library's annotations are checked at run time in every test."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jaxtyping import install_import_hook
+
+_CHECKED = [
+    f"nst_jax.{name}" for name in ("convolution", "losses", "vgg", "objective", "lbfgs", "descent", "history", "transfer", "normalisation")
+]
+
+with install_import_hook(_CHECKED, "beartype.beartype"):
+    import nst_jax  # noqa: F401
+
+from . import reference
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def vgg16_params():
+    return reference.random_params("vgg16")
+
+
+@pytest.fixture(scope="session")
+def vgg19_params():
+    return reference.random_params("vgg19")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(1)
+
+
+@pytest.fixture(autouse=True)
+def no_weights_of_this_machine(tmp_path_factory, monkeypatch):
+    """Tests see an empty folder of converted weights, whatever the user has."""
+    monkeypatch.setenv("NST_JAX_WEIGHTS", str(tmp_path_factory.mktemp("weights")))

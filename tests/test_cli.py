@@ -1,0 +1,215 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import nst_jax as nst
+from nst_jax import cli, demo, weights
+from nst_jax.progress import ProgressDisplay
+
+from . import reference
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch, rng):
+    """A working folder with a photograph and a painting, 40 × 32 and 36 × 36 pixels."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(rng.integers(0, 255, (32, 40, 3)).astype(np.uint8)).save("photo.jpg", quality=95)
+    Image.fromarray(rng.integers(0, 255, (36, 36, 3)).astype(np.uint8)).save("painting.png")
+    return tmp_path
+
+
+QUICK = ["--network", "vgg16", "--size", "32", "--num-steps", "4", "--style-layers", "conv1_1", "conv2_1", "--content-layers", "conv2_2"]
+
+
+def test_stylize_writes_the_picture_its_settings_and_its_history(photos, capfd):
+    assert cli.main(["stylize", "photo.jpg", "painting.png", *QUICK, "--save-every", "2", "--style-weight", "7"]) == 0
+    assert {path.name for path in photos.iterdir()} == {
+        "photo.jpg",
+        "painting.png",
+        "photo_painting.png",
+        "photo_painting.json",
+        "photo_painting_at_iteration_2.png",
+        "photo_painting_at_iteration_4.png",
+    }
+    with Image.open("photo_painting.png") as picture:
+        settings = json.loads(picture.text["nst_jax"])
+        assert picture.size == (32, 26)
+    record = json.loads((photos / "photo_painting.json").read_text())
+    assert record["settings"] == settings
+    assert settings["style_weight"] == 7 and settings["style_layers"] == ["conv1_1", "conv2_1"] and settings["num_steps"] == 4
+    assert settings["network"]["name"] == "vgg16" and len(settings["inputs"]["content"]["sha256"]) == 64
+    history = record["history"]
+    assert len(history["loss"]) == len(history["style"]["conv2_1"]) == 4
+    assert record["best_loss"] == min(history["loss"]) == history["loss"][record["best_step"] - 1]
+    style = (history["style"]["conv1_1"][0] + history["style"]["conv2_1"][0]) / 2
+    np.testing.assert_allclose(history["loss"][0], 7 * style + history["content"]["conv2_2"][0], rtol=1e-5)
+    with Image.open("photo_painting_at_iteration_2.png") as picture:
+        assert json.loads(picture.text["nst_jax"])["iteration"] == 2
+    np.testing.assert_array_equal(nst.read_image("photo_painting.png"), nst.read_image("photo_painting_at_iteration_4.png"))
+    out, err = capfd.readouterr()
+    assert "wrote photo_painting.png and photo_painting.json" in out
+    assert "network: vgg16" in err and "step 4/4  loss" in err
+
+
+def test_the_command_paints_what_the_library_paints(photos):
+    assert cli.main(["stylize", "photo.jpg", "painting.png", *QUICK, "--init", "noise", "--seed", "3", "--output", "out/a.tif"]) == 0
+    config = nst.TransferConfig(num_steps=4, init="noise", style_layers=("conv1_1", "conv2_1"), content_layers=("conv2_2",))
+    images = (nst.read_image(path, size=32) for path in ("photo.jpg", "painting.png"))
+    result = nst.stylize(nst.load_params("vgg16"), *images, config, key=__import__("jax").random.key(3))
+    np.testing.assert_allclose(nst.read_image("out/a.tif"), result.image, atol=0.51 / 255)
+
+
+def test_starting_from_an_image_file(photos):
+    assert cli.main(["stylize", "photo.jpg", "painting.png", *QUICK, "--num-steps", "1", "--init", "painting.png"]) == 0
+    expected = nst.read_image("painting.png", shape=(26, 32))
+    np.testing.assert_allclose(nst.read_image("photo_painting.png"), expected, atol=0.51 / 255)
+
+
+def test_the_notebook_preset_reads_images_as_the_notebook_does(photos):
+    words = ["stylize", "photo.jpg", "painting.png", "--preset", "notebook", "--network", "vgg16", "--num-steps", "1", "--save-every", "1"]
+    assert cli.main(words) == 0
+    record = json.loads((photos / "photo_painting.json").read_text())["settings"]
+    assert (record["height"], record["width"]) == (400, 500) and record["squash_style"] and record["resample"] == "nearest"
+    assert (photos / "photo_painting_at_iteration_1.png").exists()
+    assert cli.main([*words, "--size", "48", "--output", "b.png"]) == 0
+    record = json.loads((photos / "b.json").read_text())["settings"]
+    assert record["width"] == 48 and record["optimizer"] == "sgd"
+
+
+def test_the_demo_has_its_pictures():
+    assert nst.read_image(demo.content_path()).shape == (300, 451, 3)
+    assert min(nst.read_image(demo.style_path()).shape[:2]) >= 400
+
+
+def test_the_demo_writes_a_picture_and_a_sheet(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "SIZE", 48)
+    monkeypatch.setattr(demo, "NUM_STEPS", 2)
+    assert cli.main(["demo"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"nst_demo.png", "nst_demo.json", "nst_demo_sheet.png"}
+    height, width, _ = nst.read_image("nst_demo_sheet.png").shape
+    assert height == 32 and width > 3 * 32
+
+
+BAD = {
+    "missing image": (["none.jpg", "painting.png"], "none.jpg: cannot be read (No such file or directory)"),
+    "folder": ([".", "painting.png"], ".: cannot be read"),
+    "text": (["text.jpg", "painting.png"], "text.jpg: not an image in a known format"),
+    "truncated": (["half.jpg", "painting.png"], "half.jpg: cannot be read"),
+    "tiny": (["photo.jpg", "tiny.png"], "tiny.png: 3 × 3 pixels is too small"),
+    "bomb": (["bomb.png", "painting.png"], "bomb.png: has more than 178,000,000 pixels"),
+    "negative size": (["photo.jpg", "painting.png", "--size", "-5"], "size is -5; it must be at least 16"),
+    "no steps": (["photo.jpg", "painting.png", "--num-steps", "0"], "num_steps is 0"),
+    "negative weight": (["photo.jpg", "painting.png", "--style-weight", "-1"], "--style-weight is -1.0"),
+    "weight that is no number": (["photo.jpg", "painting.png", "--tv-weight", "nan"], "--tv-weight is nan"),
+    "huge weight": (["photo.jpg", "painting.png", "--style-weight", "3e38"], "the loss is not finite at the first image"),
+    "seed": (["photo.jpg", "painting.png", "--seed", "-1"], "--seed is -1"),
+    "save every": (["photo.jpg", "painting.png", "--save-every", "-1"], "--save-every is -1"),
+    "unknown layer": (["photo.jpg", "painting.png", "--style-layers", "relu1"], "unknown layer 'relu1'"),
+    "layer of the other network": (["photo.jpg", "painting.png", "--content-layers", "conv5_4"], "unknown layer 'conv5_4': vgg16 has"),
+    "missing weights": (["photo.jpg", "painting.png", "--network", "none.h5"], "none.h5: cannot be read"),
+    "damaged weights": (["photo.jpg", "painting.png", "--network", "text.jpg"], "text.jpg: not a weights file of a known format"),
+    "weights with NaN": (["photo.jpg", "painting.png", "--network", "nan.safetensors"], "values that are not finite"),
+    "weights of another network": (["photo.jpg", "painting.png", "--network", "other.npz"], "has 1 convolutions of 3 × 3"),
+    "unknown ending": (["photo.jpg", "painting.png", "--output", "a.gif"], "a.gif: the output's name must end in"),
+    "output is a folder": (["photo.jpg", "painting.png", "--output", "folder.png"], "folder.png: is a folder"),
+    "output below a file": (["photo.jpg", "painting.png", "--output", "text.jpg/a.png"], "cannot be written"),
+    "output onto an input": (["photo.jpg", "painting.png", "--output", "painting.png"], "is the style image, which would be lost"),
+    "missing start": (["photo.jpg", "painting.png", "--init", "nose"], "nose: cannot be read"),
+}
+
+
+@pytest.fixture(scope="module")
+def bad_inputs(tmp_path_factory):
+    from .test_images import bomb, noisy
+
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "text.jpg").write_text("this is no picture")
+    (folder / "half.jpg").write_bytes(noisy("JPEG")[:2000])
+    (folder / "bomb.png").write_bytes(bomb())
+    (folder / "folder.png").mkdir()
+    for name, side in (("photo.jpg", 40), ("painting.png", 36), ("tiny.png", 3)):
+        Image.new("RGB", (side, side), "teal").save(folder / name)
+    params = reference.random_params("vgg16")
+    params["conv3_1"]["bias"][5] = np.nan
+    weights.write_params(folder / "nan.safetensors", params, network="vgg16")
+    np.savez(folder / "other.npz", **{"block1_conv1/kernel": np.zeros((3, 3, 3, 8), np.float32), "block1_conv1/bias": np.zeros(8, np.float32)})
+    return folder
+
+
+@pytest.mark.parametrize("case", list(BAD))
+def test_wrong_input_is_one_line_and_status_2_and_leaves_nothing(case, bad_inputs, monkeypatch, capfd):
+    monkeypatch.chdir(bad_inputs)
+    before = {path: path.stat().st_mtime_ns for path in bad_inputs.rglob("*")}
+    words, message = BAD[case]
+    quick = [word for word in QUICK if word != "--network" and word != "vgg16"] if "--network" in words else QUICK
+    assert cli.main(["stylize", *quick, *words]) == 2
+    errors = [line for line in capfd.readouterr().err.splitlines() if not line.startswith(("network: ", "step "))]
+    assert len(errors) == 1 and errors[0].startswith("nst-jax: error: ") and message in errors[0]
+    assert {path: path.stat().st_mtime_ns for path in bad_inputs.rglob("*")} == before
+
+
+def test_a_folder_that_cannot_be_written(photos, capfd):
+    locked = photos / "locked"
+    locked.mkdir(mode=0o500)
+    if os.access(locked, os.W_OK):
+        pytest.skip("this user may write everywhere")
+    assert cli.main(["stylize", "photo.jpg", "painting.png", *QUICK, "--output", "locked/a.png"]) == 2
+    assert "cannot be written" in capfd.readouterr().err
+
+
+def test_weights_convert_list_and_normalise(photos, capfd):
+    weights.write_params(photos / "a.safetensors", reference.random_params("vgg16"), network="vgg16")
+    assert cli.main(["weights", "convert", "a.safetensors", "--output", "b.safetensors"]) == 0
+    assert "wrote b.safetensors, vgg16" in capfd.readouterr().out
+    assert cli.main(["weights", "list"]) == 0
+    listed = capfd.readouterr().out.splitlines()
+    assert len(listed) == 8 and max(map(len, listed)) <= 80
+    (photos / "pictures").mkdir()
+    Image.new("RGB", (32, 32), "teal").save(photos / "pictures" / "a.png")
+    assert cli.main(["weights", "normalise", "pictures", "--network", "b.safetensors", "--output", "c.safetensors", "--size", "32"]) == 0
+    assert "note: normalising on 1 images" in capfd.readouterr().err
+    assert weights.load_weights("c.safetensors").normalised and not weights.load_weights("b.safetensors").normalised
+    for words in (["fetch", "none"], ["convert", "photo.jpg", "--output", "d"], ["normalise", "none", "--output", "d"]):
+        assert cli.main(["weights", *words]) == 2
+        assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [[], ["stylize"], ["demo"], ["weights"], ["weights", "convert"], ["stylize", "--preset", "notebook"]])
+def test_help_fits_80_columns(words, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*words, "--help"])
+    assert ended.value.code == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_the_defaults_of_a_preset_are_in_its_help(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        cli.main(["stylize", "--preset=notebook", "--help"])
+    assert "(default: 4000)" in capsys.readouterr().out
+
+
+def test_the_module_runs_as_a_program(tmp_path):
+    ended = subprocess.run([sys.executable, "-m", "nst_jax", "stylize", "a", "b"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and ended.stderr.startswith("nst-jax: error: a: cannot be read") and len(ended.stderr.splitlines()) == 1
+
+
+def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(monkeypatch, capsys):
+    progress = nst.Progress(5, 10, np.float32(2), None, np.float32(1.5), None)
+    with ProgressDisplay() as display:
+        display(progress)
+        assert capsys.readouterr().err == ""  # too soon for a line
+        display(progress._replace(step=10))
+    assert capsys.readouterr().err.startswith("step 10/10  loss 1.5  0 s left")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with ProgressDisplay() as display:
+        display(progress)
+        display(progress._replace(step=10))
+    assert "10/10 |" in (bar := capsys.readouterr().err) and "loss 1.5" in bar and "left]" in bar

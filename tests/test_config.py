@@ -1,0 +1,44 @@
+import pytest
+
+import nst_jax as nst
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(content_layers=("conv9_1",)), "unknown layer 'conv9_1' in content_layers"),
+        (dict(style_layers="conv1_1"), "give a tuple of names"),
+        (dict(style_layers=("conv1_1", "conv1_1")), "names a layer twice"),
+        (dict(style_layers=(), content_layers=()), "both empty"),
+        (dict(pooling="mean"), "pooling is 'mean'; it must be one of avg, max"),
+        (dict(scaling="gatys"), "it must be one of relative, paper, mean, notebook"),
+        (dict(optimizer="bfgs"), "optimizer is 'bfgs'"),
+        (dict(init="random"), "init is 'random'"),
+        (dict(num_steps=0), "num_steps is 0; it must be a whole number, at least 1"),
+        (dict(num_steps=2.5), "num_steps is 2.5"),
+        (dict(learning_rate=-1.0), "learning_rate is -1.0; it must be positive"),
+        (dict(tolerance=1.0), "tolerance is 1.0"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_it_may_be(change, message):
+    with pytest.raises(nst.ConfigError, match=message):
+        nst.TransferConfig(**change)
+
+
+def test_a_config_is_hashable_and_takes_lists():
+    assert hash(nst.TransferConfig(style_layers=["conv1_1"])) == hash(nst.TransferConfig(style_layers=("conv1_1",)))
+
+
+def test_presets_say_what_their_sources_say():
+    notebook = nst.PRESETS["notebook"]
+    assert notebook.config.learning_rate * 255**2 == pytest.approx(100)
+    assert (notebook.rows, notebook.save_every, notebook.config.num_steps) == (400, 100, 4000)
+    assert notebook.config.content_layers == ("conv5_2",) and notebook.config.pooling == "max"
+    paper = nst.PRESETS["paper"]
+    assert paper.content_weight / paper.style_weight == 1e-3 and paper.network == "vgg19"
+    assert (paper.config.init, paper.config.pooling, paper.config.scaling) == ("noise", "avg", "mean")
+
+
+def test_a_preset_changes_by_the_names_of_its_fields():
+    changed = nst.PRESETS["notebook"].replace(size=256, rows=None, num_steps=5)
+    assert (changed.size, changed.rows, changed.config.num_steps, changed.config.pooling) == (256, None, 5, "max")

@@ -1,0 +1,67 @@
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "nst_jax"
+
+ALLOWED = {
+    "config": set(),
+    "convolution": set(),
+    "losses": set(),
+    "lbfgs": set(),
+    "files": set(),
+    "images": {"files"},
+    "vgg": {"config", "convolution"},
+    "normalisation": {"config", "vgg"},
+    "objective": {"config", "losses", "vgg"},
+    "descent": {"config", "lbfgs"},
+    "history": {"config", "descent", "objective"},
+    "transfer": {"config", "descent", "history", "objective", "vgg"},
+    "weights.readers": set(),
+    "weights.registry": set(),
+    "weights.conversion": {"vgg", "weights.readers"},
+    "weights.store": {"files", "vgg", "weights", "weights.conversion", "weights.readers", "weights.registry"},
+    "weights.__init__": {"weights.readers", "weights.registry", "weights.store"},
+    "demo": {"images"},
+    "progress": {"history"},
+    "job": {"config", "files", "history", "images", "objective", "transfer", "weights"},
+    "cli": {"demo", "config", "images", "job", "normalisation", "progress", "weights"},
+    "__main__": {"cli"},
+}
+"""What each module may import of its siblings; the arrows point one way."""
+
+
+def imported(path):
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("nst_jax"):
+            module = node.module.removeprefix("nst_jax").removeprefix(".")
+            found |= {module} if module else {alias.name for alias in node.names}
+    return found
+
+
+def test_imports_point_one_way():
+    modules = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    assert set(modules) == set(ALLOWED) | {"__init__"}
+    for name, allowed in ALLOWED.items():
+        assert imported(modules[name]) <= allowed, name
+
+
+def test_no_module_is_too_long():
+    for path in PACKAGE.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 300, path.name
+
+
+def test_scripts_use_the_public_names_alone():
+    scripts = Path(__file__).parents[1] / "scripts"
+    for path in scripts.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                assert not (node.module or "").startswith("nst_jax."), path.name
+
+
+def test_every_public_name_is_there_and_documented():
+    import nst_jax
+
+    for name in nst_jax.__all__:
+        item = getattr(nst_jax, name)
+        assert item.__doc__ or name.isupper(), name

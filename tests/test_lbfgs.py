@@ -1,0 +1,163 @@
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nst_jax import safeguarded_lbfgs
+
+
+def descend(function, start, num_steps, memory=20):
+    """Trials, their losses, and the state after each step; counts the evaluations."""
+    optimizer = safeguarded_lbfgs(memory)
+
+    @jax.jit
+    def advance(params, state):
+        value, gradient = jax.value_and_grad(function)(params)
+        updates, state = optimizer.update(gradient, state, params, value=value)
+        return optax.apply_updates(params, updates), state, value
+
+    params, state, values, states = start, optimizer.init(start), [], []
+    for _ in range(num_steps):
+        params, state, value = advance(params, state)
+        values.append(float(value))
+        states.append(state)
+    return values, states
+
+
+def rosenbrock(x):
+    return jnp.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+def test_rosenbrock_is_solved():
+    _, states = descend(rosenbrock, jnp.array([-1.2, 1.0]), 80)
+    np.testing.assert_allclose(states[-1].params, 1, atol=1e-3)
+
+
+def test_a_quadratic_is_solved_as_fast_as_by_scipy():
+    from scipy.optimize import minimize
+
+    scales = np.logspace(0, 3, 30)
+    start = np.ones(30, np.float32)
+    values, _ = descend(lambda x: jnp.sum(jnp.asarray(scales, jnp.float32) * x**2) / 2, jnp.asarray(start), 60)
+    history = []
+
+    def recorded(x):
+        history.append(np.sum(scales * x**2) / 2)
+        return history[-1], scales * x
+
+    minimize(recorded, start.astype(float), jac=True, method="L-BFGS-B", options={"maxcor": 20, "maxfun": 60, "ftol": 0, "gtol": 0})
+    assert min(values[:60]) <= 10 * min(history[:60])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_the_best_point_is_never_lost(seed):
+    rng = np.random.default_rng(seed)
+    matrix = jnp.asarray(rng.normal(size=(6, 6)), jnp.float32)
+
+    def bumpy(x):
+        return jnp.sum((matrix @ x) ** 2) + 3 * jnp.sum(jnp.sin(5 * x))
+
+    values, states = descend(bumpy, jnp.asarray(rng.normal(size=6), jnp.float32), 40, memory=5)
+    best = [float(state.value) for state in states]
+    np.testing.assert_array_equal(best, np.minimum.accumulate(values))
+    np.testing.assert_allclose(jax.jit(bumpy)(states[-1].params), best[-1], rtol=1e-5, atol=1e-5)
+    assert all(float(state.step_size) > 0 for state in states)
+    stored = states[-1].inverse_curvatures
+    assert np.all(np.isfinite(stored)) and np.all(stored >= 0)
+
+
+def test_a_trial_that_is_not_finite_is_answered_by_a_tenth_of_the_step():
+    def cliff(x):
+        return jnp.where(jnp.abs(x[0]) > 1.5, jnp.nan, jnp.sum(jnp.cosh(x)))
+
+    values, states = descend(lambda x: cliff(1000 * x), jnp.array([1e-3, 2e-3]), 40)
+    assert np.isnan(values).any()
+    failed = int(np.flatnonzero(np.isnan(values))[0])
+    np.testing.assert_allclose(states[failed].step_size, 0.1 * states[failed - 1].step_size, rtol=1e-6)
+    assert np.isfinite(states[-1].value) and states[-1].value < 2.001
+
+
+def test_a_trial_that_raises_the_loss_is_answered_by_the_minimum_of_the_parabola():
+    optimizer = safeguarded_lbfgs(first_step=3.0)
+    x = jnp.array([1.0])
+    updates, state = optimizer.update(2 * x, optimizer.init(x), x, value=x[0] ** 2)
+    x = x + updates
+    np.testing.assert_allclose(x, [-2.0])  # a first step of length 3, downhill, beyond the minimum
+    updates, state = optimizer.update(2 * x, state, x, value=x[0] ** 2)
+    np.testing.assert_allclose(x + updates, [0.0], atol=1e-6)  # the parabola is the function itself
+    np.testing.assert_allclose(state.params, [1.0])
+
+
+def test_pairs_without_positive_curvature_are_not_stored():
+    optimizer = safeguarded_lbfgs()
+    x = jnp.array([0.1, 0.2])
+    state = optimizer.init(x)
+    for value, gradient in ((-0.1, [1.0, 1.0]), (-0.2, [2.0, 2.0])):  # the slope grows on the way down: concave
+        updates, state = optimizer.update(jnp.array(gradient), state, x, value=jnp.asarray(value))
+        x = x + updates
+    assert state.num_pairs == 0
+    assert jnp.vdot(state.direction, state.gradient) < 0
+
+
+@pytest.mark.parametrize("num_pairs", [1, 3, 7])
+def test_the_direction_is_that_of_the_dense_update_formula(num_pairs, rng):
+    """H ← (I − ρ s yᵀ) H (I − ρ y sᵀ) + ρ s sᵀ over the last pairs, Nocedal and Wright (2006), equation 7.16, from H = 2 sᵀy / yᵀy."""
+    n, memory = 8, 4
+    basis = rng.normal(size=(n, n))
+    hessian = jnp.asarray(basis @ basis.T + np.eye(n), jnp.float32)
+    optimizer = safeguarded_lbfgs(memory)
+    x = jnp.asarray(rng.normal(size=n), jnp.float32)
+    state, points = optimizer.init(x), []
+    for index in range(num_pairs + 1):
+        gradient = hessian @ x
+        points.append((np.asarray(x, float), np.asarray(gradient, float)))
+        # Falling values accept every point, wherever it is.
+        _, state = optimizer.update(gradient, state, x, value=jnp.asarray(-float(index)))
+        x = x + jnp.asarray(rng.normal(size=n), jnp.float32)
+    pairs = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(points)][-memory:]
+    s, y = pairs[-1]
+    inverse = 2 * np.eye(n) * (s @ y) / (y @ y)
+    for s, y in pairs:
+        left = np.eye(n) - np.outer(s, y) / (s @ y)
+        inverse = left @ inverse @ left.T + np.outer(s, s) / (s @ y)
+    np.testing.assert_allclose(state.direction, -inverse @ points[-1][1], rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1e-3, 1e6, 1e12])
+def test_a_factor_on_the_loss_changes_nothing(factor):
+    start = jnp.array([-1.2, 1.0, 0.5])
+    plain, _ = descend(rosenbrock, start, 12)
+    scaled, _ = descend(lambda x: factor * rosenbrock(x), start, 12)
+    np.testing.assert_allclose(np.array(scaled) / factor, plain, rtol=1e-2)
+
+
+def test_any_pytree_will_do():
+    optimizer = safeguarded_lbfgs()
+    params = {"a": jnp.ones((2, 2)), "b": jnp.ones(3)}
+    updates, _ = optimizer.update(params, optimizer.init(params), params, value=jnp.asarray(7.0))
+    assert jax.tree.map(jnp.shape, updates) == {"a": (2, 2), "b": (3,)}
+    np.testing.assert_allclose(optax.tree.norm(updates), 0.02 * 7**0.5, rtol=1e-5)
+
+
+def test_lanes_of_vmap_equal_single_descents():
+    optimizer = safeguarded_lbfgs(5)
+
+    def advance(params, state):
+        value, gradient = jax.value_and_grad(rosenbrock)(params)
+        updates, state = optimizer.update(gradient, state, params, value=value)
+        return optax.apply_updates(params, updates), state
+
+    starts = jnp.array([[-1.2, 1.0], [0.3, -0.8], [2.0, 2.0]])
+    params, state = starts, jax.vmap(optimizer.init)(starts)
+    lanes = jax.jit(jax.vmap(advance))
+    for _ in range(15):
+        params, state = lanes(params, state)
+    for lane, start in enumerate(starts):
+        _, states = descend(rosenbrock, start, 15, memory=5)
+        np.testing.assert_allclose(state.value[lane], states[-1].value, rtol=1e-3)

@@ -1,0 +1,235 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import nst_jax as nst
+from nst_jax import transfer
+
+from . import reference
+
+LANE_LOSS_TOLERANCE = 1e-4  # relative, after 20 steps: descent amplifies rounding
+LANE_PIXEL_TOLERANCE = 1e-3
+
+SHALLOW = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
+
+
+@pytest.fixture
+def images(rng):
+    ramp = np.linspace(0, 1, 40)[:, None, None] * np.ones((40, 32, 3))
+    return (0.5 * ramp + 0.5 * rng.random((40, 32, 3))).astype(np.float32), rng.random((24, 36, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "sgd"])
+def test_every_optimizer_lowers_the_loss_and_returns_the_best_image(optimizer, vgg16_params, images):
+    config = nst.TransferConfig(optimizer=optimizer, num_steps=30, learning_rate={"sgd": 0.05}.get(optimizer, 0.02), **SHALLOW)
+    result = nst.stylize(vgg16_params, *images, config)
+    assert result.losses.shape == (30,) and result.num_steps == 30
+    assert result.loss == result.losses.min() == result.losses[result.best_step - 1] < 0.8 * result.losses[0]
+    assert result.image.shape == images[0].shape and result.image.min() >= 0 and result.image.max() <= 1
+    targets = nst.make_targets(vgg16_params, *images, config)
+    loss, _ = nst.total_loss(vgg16_params, result.image, targets, nst.LossWeights(), config)
+    if optimizer == "adam":  # which alone never leaves [0, 1], so that clipping changed nothing
+        np.testing.assert_allclose(loss, result.loss, rtol=1e-4)
+
+
+def test_a_batch_equals_its_single_runs_and_traces_the_loss_once(vgg16_params, images, monkeypatch):
+    traces = []
+
+    def counted(*args):
+        traces.append(1)
+        return nst.total_loss(*args)
+
+    monkeypatch.setattr(transfer, "total_loss", counted)
+    config = nst.TransferConfig(num_steps=20, init="noise", memory=7)
+    style_weights, seeds = np.repeat([2.0, 20.0, 50.0, 200.0], 2), np.tile([0, 1], 4)
+    keys = jax.vmap(jax.random.key)(seeds)
+    batch = nst.stylize_batch(vgg16_params, *images, config, nst.LossWeights(style=style_weights), keys=keys)
+    assert len(traces) == 1
+    assert batch.image.shape == (8, *images[0].shape) and batch.losses.shape == (8, 20)
+    assert batch.terms.style["conv1_1"].shape == (8, 20)
+    for lane, (weight, seed) in enumerate(zip(style_weights, seeds, strict=True)):
+        single = nst.stylize(vgg16_params, *images, config, nst.LossWeights(style=weight), key=jax.random.key(seed))
+        np.testing.assert_allclose(batch.loss[lane], single.loss, rtol=LANE_LOSS_TOLERANCE)
+        np.testing.assert_allclose(batch.losses[lane, 0], single.losses[0], rtol=1e-5)
+        np.testing.assert_allclose(batch.image[lane], single.image, atol=LANE_PIXEL_TOLERANCE)
+    assert len(traces) == 2  # the single runs share one program, whatever their weight and seed
+
+
+def test_weights_seed_number_of_steps_and_pieces_retrace_nothing(vgg16_params, images, monkeypatch):
+    traces = []
+
+    def counted(*args):
+        traces.append(1)
+        return nst.total_loss(*args)
+
+    monkeypatch.setattr(transfer, "total_loss", counted)
+    config = dict(memory=6, **SHALLOW)
+    for num_steps, weight, seed in ((5, 20.0, 0), (90, 3.0, 1), (7, 0.0, 2)):
+        nst.stylize(
+            vgg16_params,
+            *images,
+            nst.TransferConfig(num_steps=num_steps, init="noise", **config),
+            nst.LossWeights(style=weight),
+            key=jax.random.key(seed),
+            callback=lambda progress: None,
+        )
+    nst.stylize(vgg16_params, *images, nst.TransferConfig(num_steps=3, init="style", tolerance=0.1, **config))
+    assert len(traces) == 1
+
+
+def test_a_step_is_one_evaluation_of_the_network_also_under_vmap(vgg16_params, images):
+    config = nst.TransferConfig(**SHALLOW)
+    targets = nst.make_targets(vgg16_params, *images, config)
+    optimizer = nst.make_optimizer(config)
+
+    def advance(state):
+        return nst.step(state, lambda image: nst.total_loss(vgg16_params, image, targets, nst.LossWeights(), config), optimizer)
+
+    def convolutions(function, *args):
+        return str(jax.make_jaxpr(function)(*args)).count("conv_general_dilated[")
+
+    state = nst.init(jnp.asarray(images[0]), optimizer)
+    lanes = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), state)
+    # conv1_1, conv1_2, conv2_1 and conv2_2, forward and backward.
+    assert convolutions(advance, state) == convolutions(jax.vmap(advance), lanes) == 8
+    assert "while" not in str(jax.make_jaxpr(advance)(state))
+
+
+def test_pieces_of_any_length_are_the_same_run(vgg16_params, images):
+    config = nst.TransferConfig(num_steps=25, **SHALLOW)
+    seen = []
+    whole = nst.stylize(vgg16_params, *images, config)
+    pieces = nst.stylize(vgg16_params, *images, config, callback=lambda progress: seen.append(progress), callback_every=4)
+    np.testing.assert_array_equal(whole.image, pieces.image)
+    np.testing.assert_array_equal(whole.losses, pieces.losses)
+    assert {4, 8, 12, 16, 20, 24, 25} <= {progress.step for progress in seen}
+    last = seen[-1]
+    assert last.num_steps == 25 and last.best_loss == whole.loss and last.loss == whole.losses[-1]
+    assert last.terms.content["conv2_2"] == whole.terms.content["conv2_2"][-1]
+    np.testing.assert_array_equal(last.image, whole.image)
+
+
+def test_a_tolerance_stops_each_lane_by_itself(vgg16_params, images):
+    config = nst.TransferConfig(num_steps=120, tolerance=0.05, **SHALLOW)
+    weights = nst.LossWeights(style=np.array([0.0, 20.0]))
+    batch = nst.stylize_batch(vgg16_params, *images, config, weights)
+    for lane, weight in enumerate((0.0, 20.0)):
+        single = nst.stylize(vgg16_params, *images, config, nst.LossWeights(style=weight))
+        assert batch.num_steps[lane] == single.num_steps < 120
+        np.testing.assert_allclose(batch.loss[lane], single.loss, rtol=1e-3, atol=1e-9)
+        assert np.isnan(batch.losses[lane, single.num_steps :]).all()
+    best = np.minimum.accumulate(batch.losses[1, : batch.num_steps[1]])
+    assert best[-11] - best[-1] < 0.05 * best[-11]
+    assert all(best[k - 11] - best[k - 1] >= 0.05 * best[k - 11] for k in range(20, len(best), 10))
+
+
+def test_where_the_descent_starts(vgg16_params, images):
+    content, style = images
+    first = {}
+    for init in ("content", "style", "noise"):
+        config = nst.TransferConfig(num_steps=1, init=init, **SHALLOW)
+        first[init] = np.asarray(nst.stylize(vgg16_params, content, style, config).image)
+    np.testing.assert_array_equal(first["content"], content)
+    assert first["style"].shape == content.shape and abs(first["style"].mean() - style.mean()) < 0.02
+    np.testing.assert_array_equal(first["noise"], jax.random.uniform(jax.random.key(0), content.shape))
+    config = nst.TransferConfig(num_steps=1, **SHALLOW)
+    np.testing.assert_array_equal(nst.stylize(vgg16_params, content, style, config, initial=content[::-1]).image, content[::-1])
+
+
+@pytest.mark.parametrize("weight", [1e-3, 1.0, 1e3, 1e6])
+@pytest.mark.parametrize("init", ["content", "noise"])
+def test_no_style_weight_breaks_the_descent(weight, init, vgg16_params, images):
+    result = nst.stylize(vgg16_params, *images, nst.TransferConfig(num_steps=40, init=init, **SHALLOW), nst.LossWeights(style=weight))
+    assert np.isfinite(result.losses).all() and np.isfinite(result.image).all()
+    assert result.loss == result.losses.min()
+
+
+def test_a_loss_that_is_never_finite_leaves_the_starting_image(vgg16_params, images):
+    result = nst.stylize(vgg16_params, *images, nst.TransferConfig(num_steps=3, **SHALLOW), nst.LossWeights(style=3e38))
+    assert np.isinf(result.loss) and result.best_step == 0
+    np.testing.assert_array_equal(result.image, images[0])
+
+
+def test_the_notebook_preset_takes_the_notebooks_first_twenty_steps(rng):
+    """Written again the way the notebook works: BGR pixels in 0–255 less the mean, sums over positions, plain gradient descent."""
+    layers = reference.random_layers("vgg19", gain=0.9)
+    mean = np.array([103.939, 116.779, 123.68])  # blue, green, red
+    raw = {"mean": mean, **{name: {"kernel": kernel, "bias": bias} for name, (kernel, bias) in layers.items()}}
+    content, style = (np.round(255 * rng.random((32, 48, 3))) for _ in range(2))
+
+    def loss_and_gradient(image):
+        """In RGB, 0–255."""
+        found = reference.forward(raw, image[..., ::-1], "max")
+        target = reference.features(raw, content[..., ::-1], "max")
+        painting = reference.features(raw, style[..., ::-1], "max")
+        loss, cotangents = 0.0, {}
+        difference = found["conv5_2"][0] - target["conv5_2"]
+        loss += 2.5e-8 * np.sum(difference**2)
+        cotangents["conv5_2"] = 2.5e-8 * 2 * difference
+        for layer in ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"):
+            flat = found[layer][0].reshape(-1, found[layer][0].shape[-1])
+            goal = painting[layer].reshape(-1, flat.shape[-1])
+            grams = flat.T @ flat - goal.T @ goal
+            factor = 1e-6 / 5 / (4.0 * 3**2 * (32 * 48) ** 2)
+            loss += factor * np.sum(grams**2)
+            cotangents[layer] = (factor * 4 * flat @ grams).reshape(found[layer][0].shape)
+        gradient = reference.backward(raw, found, cotangents, "max")[..., ::-1]
+        roughness, slope = reference.total_variation(image)
+        return loss + 1e-6 * roughness, gradient + 1e-6 * slope
+
+    kernel = layers["conv1_1"][0][:, :, ::-1] * 255
+    params = {"mean": (mean[::-1] / 255).astype(np.float32), **{name: dict(raw[name]) for name in layers}}
+    params["conv1_1"]["kernel"] = np.ascontiguousarray(kernel, np.float32)
+    preset = nst.PRESETS["notebook"]
+    config, weights = preset.config, nst.LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight)
+    targets = nst.make_targets(params, *((image / 255).astype(np.float32) for image in (content, style)), config)
+    optimizer = nst.make_optimizer(config)
+    objective = lambda image: nst.total_loss(params, image, targets, weights, config)
+    advance = jax.jit(lambda state: nst.step(state, objective, optimizer))
+    state, theirs = nst.init(jnp.asarray(content / 255, jnp.float32), optimizer), content.copy()
+    first_gradient = jax.jit(jax.grad(lambda image: objective(image)[0]))(state.image)
+    for index in range(20):
+        loss, gradient = loss_and_gradient(theirs)
+        if index == 0:
+            assert np.abs(first_gradient / 255 - gradient).max() <= 1e-4 * np.abs(gradient).max()
+        state, info = advance(state)
+        assert abs(info.loss / loss - 1) <= 1e-4, index
+        theirs = theirs - 100 * 0.96 ** (index / 100) * gradient
+        moved = np.abs(theirs - content).max()
+        assert moved > 0
+        assert np.abs(255 * np.asarray(state.image, float) - theirs).max() <= 1e-4 * max(moved, 255.0), index
+
+
+def test_any_of_optaxs_optimizers_takes_a_step(vgg16_params, images):
+    config = nst.TransferConfig(**SHALLOW)
+    targets = nst.make_targets(vgg16_params, *images, config)
+    optimizer = optax.with_extra_args_support(optax.rmsprop(0.01))
+    objective = lambda image: nst.total_loss(vgg16_params, image, targets, nst.LossWeights(), config)
+    state, info = nst.step(nst.init(jnp.asarray(images[0]), optimizer), objective, optimizer)
+    assert state.step == 1 and state.best_loss == info.loss
+    assert objective(state.image)[0] < info.loss
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(content=np.zeros((32, 32), np.float32)), r"content image has shape \(32, 32\)"),
+        (dict(style=np.full((32, 32, 3), 200.0, np.float32)), "divide 0–255 pixels by 255"),
+        (dict(content=np.full((32, 32, 3), np.nan, np.float32)), r"floating-point sRGB in \[0, 1\]"),
+        (dict(style=np.zeros((32, 32, 3), np.uint8)), "style image must hold floating-point"),
+        (dict(initial=np.zeros((32, 33, 3), np.float32)), "initial image has shape"),
+        (dict(weights=nst.LossWeights(style=-1.0)), "weights.style is .*at least 0"),
+        (dict(weights=nst.LossWeights(content=float("nan"))), "weights.content"),
+    ],
+)
+def test_wrong_arguments_are_named(change, message, vgg16_params):
+    arguments = dict(content=np.zeros((32, 32, 3), np.float32), style=np.zeros((32, 32, 3), np.float32)) | change
+    with pytest.raises(nst.ConfigError, match=message):
+        nst.stylize(vgg16_params, arguments.pop("content"), arguments.pop("style"), **arguments)
+
+
+def test_lanes_must_agree(vgg16_params, images):
+    with pytest.raises(nst.ConfigError, match=r"numbers of lanes differ: keys has 3, weights.style has 2"):
+        nst.stylize_batch(vgg16_params, *images, weights=nst.LossWeights(style=np.ones(2)), keys=jax.vmap(jax.random.key)(np.arange(3)))

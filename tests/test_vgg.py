@@ -1,0 +1,76 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import nst_jax as nst
+from nst_jax.convolution import convolve
+from nst_jax.vgg import least_size
+
+from . import reference
+
+FEATURE_TOLERANCE = 1e-5  # of the layer's maximum; float32
+GOLDEN = np.load(f"{__file__.rpartition('/')[0]}/golden/vgg_features.npz")
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+@pytest.mark.parametrize("network", ["vgg16", "vgg19"])
+def test_every_layer_agrees_with_numpy_in_float64(network, pooling, rng):
+    params = reference.random_params(network)
+    image = rng.random((35, 50, 3)).astype(np.float32)
+    expected = reference.features(params, image, pooling)
+    found = nst.features(params, image, list(expected), pooling)
+    assert list(expected) == list(nst.NETWORKS[network])
+    for layer, values in expected.items():
+        assert found[layer].shape == values.shape
+        assert np.abs(found[layer] - values).max() <= FEATURE_TOLERANCE * values.max(), layer
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+@pytest.mark.parametrize("network", ["vgg16", "vgg19"])
+def test_every_layer_agrees_with_pytorch(network, pooling):
+    """The golden file holds samples of what PyTorch computed; scripts/make_golden.py made it."""
+    params = reference.random_params(network, seed=int(GOLDEN["seed"]))
+    image = GOLDEN["image"]
+    found = nst.features(params, image, reference.LAYERS[network], pooling)
+    for layer in reference.LAYERS[network]:
+        key = f"{network}/{pooling}/{layer}"
+        values = np.asarray(found[layer]).ravel()[GOLDEN[f"{key}/positions"]]
+        assert np.abs(values - GOLDEN[f"{key}/values"]).max() <= FEATURE_TOLERANCE * GOLDEN[f"{key}/max"], layer
+
+
+def test_the_gradient_of_the_convolution_is_the_one_that_autodiff_finds(rng):
+    image = jnp.asarray(rng.normal(size=(9, 7, 5)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(3, 3, 5, 4)), jnp.float32)
+    cotangent = jnp.asarray(rng.normal(size=(9, 7, 4)), jnp.float32)
+
+    def plain(image):
+        return jax.lax.conv_general_dilated(image[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))[0]
+
+    np.testing.assert_allclose(
+        jax.vjp(lambda image: convolve(image, kernel), image)[1](cotangent)[0], jax.vjp(plain, image)[1](cotangent)[0], atol=2e-5
+    )
+
+
+def test_nothing_deeper_than_the_deepest_layer_is_computed(vgg16_params, rng):
+    image = rng.random((32, 32, 3)).astype(np.float32)
+    text = str(jax.make_jaxpr(lambda image: nst.features(vgg16_params, image, ("conv2_1", "conv1_2")))(image))
+    assert text.count("custom_vjp_call") == 3
+
+
+def test_an_image_too_small_is_told_the_least_size(vgg16_params):
+    assert least_size("conv1_2") == 1
+    assert least_size("conv5_1") == 16
+    smallest = np.zeros((16, 16, 3), np.float32)
+    assert nst.features(vgg16_params, smallest, ("conv5_3",))["conv5_3"].shape == (1, 1, 512)
+    with pytest.raises(nst.ConfigError, match="15 × 40 pixels is too small for conv5_3: each side must be at least 16"):
+        nst.features(vgg16_params, np.zeros((15, 40, 3), np.float32), ("conv5_3",))
+
+
+def test_an_unknown_layer_is_named_with_those_there_are(vgg16_params):
+    with pytest.raises(nst.ConfigError, match=r"unknown layer 'conv3_4': vgg16 has conv1_1, .*conv5_3"):
+        nst.features(vgg16_params, np.zeros((32, 32, 3), np.float32), ("conv1_1", "conv3_4"))
+
+
+def test_no_layers_are_no_features(vgg16_params):
+    assert nst.features(vgg16_params, np.zeros((32, 32, 3), np.float32), ()) == {}
