@@ -127,7 +127,7 @@ _PRESET_FIELDS = (
 
 @dataclass
 class Demo:
-    """Paint a photograph that comes with a package, in three minutes at most on two cores."""
+    """Paint a photograph that comes with a package, in under three minutes."""
 
     output: Annotated[Path, arg(metavar="FILE")] = Path("nst_demo.png")
     """Result; content, style and result go side by side to a second file."""

@@ -6,7 +6,6 @@ Nothing here knows what the loss is made of, nor how long a run lasts.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -17,8 +16,8 @@ from jaxtyping import Float
 from nst_jax.config import TransferConfig
 from nst_jax.lbfgs import safeguarded_lbfgs
 
-LossFunction = Callable[[Array], tuple[Array, Any]]
-"""Maps an image to its loss and any pytree of terms."""
+Evaluation = Callable[[Array], tuple[tuple[Array, Any], Array]]
+"""Maps an image to ((loss, any pytree of terms), gradient), as `jax.value_and_grad(loss_function, has_aux=True)` does."""
 
 
 @struct.dataclass
@@ -74,29 +73,29 @@ def init(image: Float[Array | np.ndarray, "height width 3"], optimizer: optax.Gr
         image: Where the descent starts, sRGB in [0, 1].
         optimizer: From `make_optimizer`, or any of optax's.
     """
-    image = jnp.asarray(image)
     return TransferState(
-        image=image,
+        # Copies, so that the state can be donated whole.
+        image=jnp.array(image),
         opt_state=optimizer.init(image),
-        best_image=image,
+        best_image=jnp.array(image),
         best_loss=jnp.asarray(jnp.inf, image.dtype),
         best_step=jnp.zeros((), jnp.int32),
         step=jnp.zeros((), jnp.int32),
     )
 
 
-def step(state: TransferState, loss_function: LossFunction, optimizer: optax.GradientTransformationExtraArgs) -> tuple[TransferState, StepInfo]:
+def step(state: TransferState, evaluate: Evaluation, optimizer: optax.GradientTransformationExtraArgs) -> tuple[TransferState, StepInfo]:
     """One evaluation of the loss and its gradient, and one move of the pixels.
 
     Args:
         state: From `init` or an earlier step.
-        loss_function: Maps an image to its loss and any terms.
+        evaluate: Maps an image to ((loss, terms), gradient), as `jax.value_and_grad(loss_function, has_aux=True)` does.
         optimizer: The one that `state` was made with.
 
     Returns:
         The next state, and what the evaluation saw at `state.image`.
     """
-    (loss, terms), gradient = jax.value_and_grad(loss_function, has_aux=True)(state.image)
+    (loss, terms), gradient = evaluate(state.image)
     better = loss < state.best_loss  # false for a NaN
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.image, value=loss)
     return TransferState(

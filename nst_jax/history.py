@@ -91,7 +91,7 @@ class History:
         if self._config.tolerance and self._step % _TOLERANCE_WINDOW == 0:
             best, before = np.asarray(states.best_loss), self._best[-1]
             self._best.append(best)
-            for lane in np.flatnonzero(np.isfinite(before) & (before - best < self._config.tolerance * before)):
+            for lane in np.flatnonzero(np.isfinite(before) & (before - best <= self._config.tolerance * before)):
                 self._ended.setdefault(int(lane), (self._step, _kept(states, int(lane))))
 
     def progress(self, states: TransferState) -> Progress:

@@ -59,18 +59,18 @@ class Targets:
         total_variation_scale: t.
     """
 
-    content: dict[str, Array]
-    style: dict[str, Array]
-    content_scale: dict[str, Array]
-    style_scale: dict[str, Array]
-    total_variation_scale: Array
+    content: dict[str, Any]
+    style: dict[str, Any]
+    content_scale: dict[str, Any]
+    style_scale: dict[str, Any]
+    total_variation_scale: Any
 
 
 @struct.dataclass
 class LossTerms:
     """The loss in parts, each scaled but not yet weighted, so that runs with different weights compare.
 
-    With `relative` scaling each is the fraction still missing.
+    With `relative` scaling each is the fraction still missing. In a history, every field has the axes of its losses.
 
     Args:
         content: c_l ‖F_l − P_l‖² by layer.
@@ -78,9 +78,9 @@ class LossTerms:
         total_variation: t TV.
     """
 
-    content: dict[str, Array]
-    style: dict[str, Array]
-    total_variation: Array
+    content: dict[str, Any]
+    style: dict[str, Any]
+    total_variation: Any
 
 
 def make_targets(

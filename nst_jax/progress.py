@@ -33,9 +33,9 @@ class ProgressDisplay:
 
     def _draw(self, progress: Progress) -> None:
         if self._bar is None:
-            form = "{n_fmt}/{total_fmt} |{bar}| loss {postfix} [{elapsed} gone, {remaining} left]"
+            form = "{n_fmt}/{total_fmt} |{bar}| {desc} [{elapsed} gone, {remaining} left]"
             self._bar = tqdm(total=progress.num_steps, bar_format=form, dynamic_ncols=True, file=sys.stderr)
-        self._bar.postfix = f"{float(progress.best_loss):.4g}"
+        self._bar.set_description_str(f"loss {float(progress.best_loss):.4g}", refresh=False)
         self._bar.update(progress.step - self._bar.n)
 
     def _print(self, progress: Progress) -> None:

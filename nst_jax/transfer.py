@@ -165,10 +165,16 @@ def _run_piece(
     optimizer = make_optimizer(program)
 
     def lane_step(state: TransferState, weights: LossWeights) -> tuple[TransferState, StepInfo]:
-        return step(state, lambda image: total_loss(params, image, targets, weights, program), optimizer)
+        objective = jax.value_and_grad(lambda image: total_loss(params, image, targets, weights, program), has_aux=True)
+        return step(state, objective, optimizer)
+
+    # One lane keeps a CPU's cores busy. Lane after lane needs the activations of one at a time, and rounds each as a run of its own does:
+    # L-BFGS multiplies a difference in the last digit by ten a step.
+    sequential = jax.default_backend() == "cpu"
 
     def body(index: Array, carry: tuple[TransferState, StepInfo]) -> tuple[TransferState, StepInfo]:
-        states, info = jax.vmap(lane_step)(carry[0], weights)
+        lanes = carry[0], weights
+        states, info = lax.map(lambda lane: lane_step(*lane), lanes) if sequential else jax.vmap(lane_step)(*lanes)
         return states, jax.tree.map(lambda rows, row: rows.at[index].set(row), carry[1], info)
 
     blank = jnp.zeros((_LONGEST_PIECE, states.step.size), jnp.float32)

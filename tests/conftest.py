@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
-_CHECKED = [
-    f"nst_jax.{name}" for name in ("convolution", "losses", "vgg", "objective", "lbfgs", "descent", "history", "transfer", "normalisation")
-]
+_CHECKED = [f"nst_jax.{name}" for name in ("convolution", "losses", "vgg", "objective", "lbfgs", "descent", "history", "normalisation")]
 
 with install_import_hook(_CHECKED, "beartype.beartype"):
     import nst_jax  # noqa: F401
