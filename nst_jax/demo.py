@@ -17,7 +17,7 @@ def content_path() -> Path:
     """
     spec = importlib.util.find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
-        raise ImageError("the demo's photograph comes with scikit-image, which is not installed; run: pip install 'nst-jax[demo]'")
+        raise ImageError("the demo's photograph comes with scikit-image, which is not installed; run: pip install scikit-image")
     return Path(spec.submodule_search_locations[0]) / "data" / "chelsea.png"
 
 

@@ -1,7 +1,7 @@
 """Files are written whole or not at all."""
 
 import contextlib
-import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         OSError: The folder cannot be made, or the file not be written or moved.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{uuid.uuid4().hex}.partial")
     try:
         yield partial
         partial.replace(path)

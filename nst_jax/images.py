@@ -86,6 +86,8 @@ def read_image(
         shape = max(round(image.height * factor), 1), max(round(image.width * factor), 1)
     elif rows:
         shape = rows, int(image.width * rows / image.height)
+    if shape and shape[0] * shape[1] > _MAX_PIXELS:
+        raise ImageError(f"{path}: would be {shape[1]} × {shape[0]}, more than {_MAX_PIXELS:,} pixels; take a smaller --size")
     if shape and min(shape) < _LEAST_SIDE:
         raise ImageError(f"{path}: would be {shape[1]} × {shape[0]} pixels; each side must be at least {_LEAST_SIDE}, so take a larger --size")
     if shape and shape != (image.height, image.width):
@@ -134,11 +136,15 @@ def check_output(path: str | os.PathLike[str]) -> None:
     path = Path(path)
     if path.suffix.lower() not in OUTPUT_FORMATS:
         raise ImageError(f"{path}: the output's name must end in {', '.join(OUTPUT_FORMATS)}")
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written ({error.strerror}); choose another --output") from error
     if path.is_dir():
         raise ImageError(f"{path}: is a folder; give the name of a file in it")
     # Only the nearest folder that exists is asked, so that a run that fails later leaves no empty folders behind.
     folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+    if not folder.is_dir() or not os.access(folder, os.W_OK) or (exists and not os.access(path, os.W_OK)):
         raise ImageError(f"{path}: cannot be written; choose another --output")
 
 
@@ -151,10 +157,12 @@ def write_image(path: str | os.PathLike[str], image: PixelArray, metadata: Mappi
         metadata: Texts by keyword, kept in a PNG; the other formats drop them.
 
     Raises:
-        ImageError: The ending stands for no format, or the file cannot be written.
+        ImageError: The ending stands for no format, the image is not finite, or the file cannot be written.
     """
     check_output(path)
     path = Path(path)
+    if not np.all(np.isfinite(image)):
+        raise ImageError(f"{path}: the image to write holds values that are not finite; nothing was written")
     pixels = np.round(np.clip(np.asarray(image), 0, 1) * 255).astype(np.uint8)
     file_format = OUTPUT_FORMATS[path.suffix.lower()]
     options: dict[str, object] = {}
@@ -168,8 +176,9 @@ def write_image(path: str | os.PathLike[str], image: PixelArray, metadata: Mappi
     try:
         with whole_file(path) as partial:
             Image.fromarray(pixels).save(partial, file_format, **options)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror or error}); choose another --output") from error
+    except (OSError, ValueError) as error:  # a ValueError where a format cannot hold so large an image
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{path}: cannot be written ({reason}); choose another --output") from error
 
 
 def make_sheet(images: Sequence[PixelArray], height: int | None = None, gap: int = 8) -> PixelArray:

@@ -77,14 +77,16 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
     preset = job.preset
     inputs = {"content": job.content, "style": job.style} | ({"initial": job.initial} if job.initial else {})
     check_output(job.output)
-    for name, path in inputs.items():
-        if path.exists() and job.output.exists() and os.path.samefile(path, job.output):
-            raise ImageError(f"{job.output}: is the {name} image, which would be lost; choose another --output")
+    if job.record.is_dir():
+        raise ImageError(f"{job.record}: is a folder, where the record of the run would go; choose another --output")
     how: dict[str, Any] = {"size": preset.size, "rows": preset.rows, "resample": preset.resample}
     content = read_image(job.content, **how)
     squash: dict[str, Any] = {"shape": content.shape[:2], "resample": preset.resample}
     style = read_image(job.style, **(squash if preset.squash_style else how))
     initial = read_image(job.initial, **squash) if job.initial else None
+    for name, path in inputs.items():
+        if job.output.exists() and os.path.samefile(path, job.output):
+            raise ImageError(f"{job.output}: is the {name} image, which would be lost; choose another --output")
     loaded = load_weights(preset.network, say)
     say(f"network: {loaded.why}")
     if preset.config.scaling == "mean" and not loaded.normalised:

@@ -102,7 +102,8 @@ def safeguarded_lbfgs(memory: int = 20, first_step: float = 0.02) -> optax.Gradi
         )
         descent = -_inverse_hessian_product(state, state.gradient)
         # Rounding can turn an approximation built of positive pairs uphill; steepest descent never is.
-        steepest = -state.gradient * (first_step * trial.size**0.5 / _length(state.gradient))
+        slope = _length(state.gradient)
+        steepest = -state.gradient * jnp.where(slope > 0, first_step * trial.size**0.5 / jnp.where(slope > 0, slope, 1), 0)
         downhill = (jnp.vdot(descent, state.gradient) < 0) & (state.num_pairs > 0)
         state = state._replace(
             direction=jnp.where(accepted, jnp.where(downhill, descent, steepest), state.direction),
@@ -164,6 +165,6 @@ def _inverse_hessian_product(state: LBFGSState, vector: Array) -> Array:
 
 
 def _length(vector: Array) -> Array:
-    """Euclidean length, safe from overflow and, for a divisor, from zero."""
-    largest = jnp.maximum(jnp.max(jnp.abs(vector)), jnp.finfo(vector.dtype).tiny)
-    return largest * jnp.maximum(jnp.linalg.norm(vector / largest), jnp.finfo(vector.dtype).tiny)
+    """Euclidean length, safe from overflow and underflow of the squares."""
+    largest = jnp.max(jnp.abs(vector))
+    return largest * jnp.linalg.norm(vector / jnp.where(largest > 0, largest, 1))

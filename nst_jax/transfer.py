@@ -6,7 +6,7 @@ compiles once; Python sees the state between pieces alone.
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -114,8 +114,9 @@ def stylize_batch(
     """
     config, weights = config or TransferConfig(), weights or LossWeights()
     content, style = _checked("content", content), _checked("style", style)
+    weights = _as_arrays(weights)
     num_lanes = _count_lanes(weights, keys)
-    lane_weights = jax.tree.map(lambda weight: jnp.broadcast_to(jnp.asarray(weight, jnp.float32), (num_lanes,)), weights)
+    lane_weights = jax.tree.map(lambda weight: jnp.broadcast_to(weight, (num_lanes,)), weights)
     if keys is None:
         keys = jnp.broadcast_to(jax.random.key(0), (num_lanes,))
     if initial is None:
@@ -198,15 +199,31 @@ def _checked(name: str, image: Any) -> Array:
     return image.astype(jnp.float32)
 
 
+def _as_arrays(weights: LossWeights) -> LossWeights:
+    """The weights with lists and tuples of lanes made arrays, which else would count as branches of the tree."""
+
+    def layers(given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        return given and {layer: np.asarray(weight, np.float32) for layer, weight in given.items()}
+
+    return LossWeights(
+        content=np.asarray(weights.content, np.float32),
+        style=np.asarray(weights.style, np.float32),
+        total_variation=np.asarray(weights.total_variation, np.float32),
+        content_layers=layers(weights.content_layers),
+        style_layers=layers(weights.style_layers),
+    )
+
+
 def _count_lanes(weights: LossWeights, keys: Array | None) -> int:
+    if keys is not None and keys.ndim != 1:
+        raise ConfigError(f"keys has shape {keys.shape}; give one key a lane, such as jax.vmap(jax.random.key)(jnp.arange(4))")
     sizes: dict[str, int] = {} if keys is None else {"keys": keys.shape[0]}
     for path, leaf in jax.tree_util.tree_leaves_with_path(weights):
         name = f"weights{jax.tree_util.keystr(path)}"
-        values = np.asarray(leaf, np.float32)
-        if values.ndim > 1 or not np.all(np.isfinite(values) & (values >= 0)):
+        if leaf.ndim > 1 or not np.all(np.isfinite(leaf) & (leaf >= 0)):
             raise ConfigError(f"{name} is {leaf}; it must be a finite number, at least 0, or one a lane")
-        if values.ndim:
-            sizes[name] = values.size
+        if leaf.ndim:
+            sizes[name] = leaf.size
     if len(set(sizes.values())) > 1:
         raise ConfigError(f"the numbers of lanes differ: {', '.join(f'{name} has {size}' for name, size in sizes.items())}")
     return next(iter(sizes.values()), 1)

@@ -9,7 +9,7 @@ References:
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import numpy as np
@@ -76,11 +76,15 @@ def features(
         A mapping from each name in `layers` to its activations.
 
     Raises:
-        ConfigError: A layer is not in the network, or the image is too small for the deepest one.
+        ConfigError: A layer is not in the network, the image is too small for the deepest one, or there is no such pooling.
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), section 2.
     """
+    if isinstance(layers, str):
+        raise ConfigError(f"layers is the text {layers!r}; give a tuple of names, such as ({layers!r},)")
+    if pooling not in get_args(Pooling):
+        raise ConfigError(f"pooling is {pooling!r}; it must be one of {', '.join(get_args(Pooling))}")
     wanted = dict.fromkeys(layers)
     order = [name for name in NETWORKS[network_of(params)] if name in wanted]
     unknown = [name for name in wanted if name not in order]

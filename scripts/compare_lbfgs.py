@@ -2,7 +2,7 @@
 
     python scripts/compare_lbfgs.py CONTENT STYLE --size 256 --num-steps 200
 
-needs PyTorch (`pip install 'nst-jax[torch]'`). PyTorch runs as the paper's author ships it: learning rate 1, history 100, one closure a
+needs PyTorch (`pip install torch`). PyTorch runs as the paper's author ships it: learning rate 1, history 100, one closure a
 step, no line search. Prints the lowest loss that each has seen after so many evaluations, and their ratio; exits with status 1 if a final
 ratio is above 1.02.
 """

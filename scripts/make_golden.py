@@ -2,7 +2,7 @@
 
     python scripts/make_golden.py tests/golden/vgg_features.npz
 
-needs PyTorch (`pip install 'nst-jax[torch]'`). The weights come from a seed and are not stored; the library takes no part.
+needs PyTorch (`pip install torch`). The weights come from a seed and are not stored; the library takes no part.
 """
 
 import sys

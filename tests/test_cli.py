@@ -120,6 +120,10 @@ BAD = {
     "output is a folder": (["photo.jpg", "painting.png", "--output", "folder.png"], "folder.png: is a folder"),
     "output below a file": (["photo.jpg", "painting.png", "--output", "text.jpg/a.png"], "cannot be written"),
     "output onto an input": (["photo.jpg", "painting.png", "--output", "painting.png"], "is the style image, which would be lost"),
+    "giant size": (["photo.jpg", "painting.png", "--size", "2000000"], "more than 178,000,000 pixels; take a smaller --size"),
+    "output name too long": (["photo.jpg", "painting.png", "--output", "a" * 300 + ".png"], "cannot be written (File name too long)"),
+    "input name too long": (["a" * 300 + ".jpg", "painting.png"], "cannot be read (File name too long)"),
+    "record is a folder": (["photo.jpg", "painting.png", "--output", "record.png"], "record.json: is a folder"),
     "missing start": (["photo.jpg", "painting.png", "--init", "nose"], "nose: cannot be read"),
 }
 
@@ -133,6 +137,7 @@ def bad_inputs(tmp_path_factory):
     (folder / "half.jpg").write_bytes(noisy("JPEG")[:2000])
     (folder / "bomb.png").write_bytes(bomb())
     (folder / "folder.png").mkdir()
+    (folder / "record.json").mkdir()
     for name, side in (("photo.jpg", 40), ("painting.png", 36), ("tiny.png", 3)):
         Image.effect_noise((side, side), 60).convert("RGB").save(folder / name)
     params = reference.random_params("vgg16")
@@ -172,10 +177,18 @@ def test_weights_convert_list_and_normalise(photos, capfd):
     assert len(listed) == 8 and max(map(len, listed)) <= 80
     (photos / "pictures").mkdir()
     Image.new("RGB", (32, 32), "teal").save(photos / "pictures" / "a.png")
+    (photos / "pictures" / "Thumbs.db").write_text("no picture")
     assert cli.main(["weights", "normalise", "pictures", "--network", "b.safetensors", "--output", "c.safetensors", "--size", "32"]) == 0
-    assert "note: normalising on 1 images" in capfd.readouterr().err
+    notes = capfd.readouterr().err
+    assert "note: normalising on 1 images" in notes and "note: left out pictures/Thumbs.db: not an image" in notes
     assert weights.load_weights("c.safetensors").normalised and not weights.load_weights("b.safetensors").normalised
-    for words in (["fetch", "none"], ["convert", "photo.jpg", "--output", "d"], ["normalise", "none", "--output", "d"]):
+    assert cli.main(["weights", "fetch", "vgg16"]) == 0
+    for words in (
+        ["fetch", "none"],
+        ["convert", "a.safetensors", "--output", "."],
+        ["convert", "photo.jpg", "--output", "d"],
+        ["normalise", "none", "--output", "d"],
+    ):
         assert cli.main(["weights", *words]) == 2
         assert len(capfd.readouterr().err.splitlines()) == 1
 

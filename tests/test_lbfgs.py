@@ -161,3 +161,9 @@ def test_lanes_of_vmap_equal_single_descents():
     for lane, start in enumerate(starts):
         _, states = descend(rosenbrock, start, 15, memory=5)
         np.testing.assert_allclose(state.value[lane], states[-1].value, rtol=1e-3)
+
+
+def test_a_flat_function_is_left_alone():
+    values, states = descend(lambda x: jnp.sum(0 * x), jnp.array([0.3, -0.1]), 4)
+    assert values == [0, 0, 0, 0]
+    np.testing.assert_array_equal(states[-1].params, jnp.array([0.3, -0.1]))

@@ -140,7 +140,7 @@ def test_where_the_descent_starts(vgg16_params, images):
     np.testing.assert_array_equal(nst.stylize(vgg16_params, content, style, config, initial=content[::-1]).image, content[::-1])
 
 
-@pytest.mark.parametrize("weight", [1e-3, 1.0, 1e3, 1e6])
+@pytest.mark.parametrize("weight", [0.0, 1e-3, 1.0, 1e3, 1e6])
 @pytest.mark.parametrize("init", ["content", "noise"])
 def test_no_style_weight_breaks_the_descent(weight, init, vgg16_params, images):
     result = nst.stylize(vgg16_params, *images, nst.TransferConfig(num_steps=40, init=init, **SHALLOW), nst.LossWeights(style=weight))
@@ -235,6 +235,14 @@ def test_wrong_arguments_are_named(change, message, vgg16_params):
         nst.stylize(vgg16_params, arguments.pop("content"), arguments.pop("style"), **arguments)
 
 
+def test_lanes_may_be_lists(vgg16_params, images):
+    config = nst.TransferConfig(num_steps=2, **SHALLOW)
+    weights = nst.LossWeights(style=[5.0, 80.0], style_layers={"conv1_1": 1.0, "conv2_1": [0.0, 2.0]})
+    assert nst.stylize_batch(vgg16_params, *images, config, weights).losses.shape == (2, 2)
+
+
 def test_lanes_must_agree(vgg16_params, images):
+    with pytest.raises(nst.ConfigError, match="give one key a lane"):
+        nst.stylize_batch(vgg16_params, *images, keys=jax.random.key(0))
     with pytest.raises(nst.ConfigError, match=r"numbers of lanes differ: keys has 3, weights.style has 2"):
         nst.stylize_batch(vgg16_params, *images, weights=nst.LossWeights(style=np.ones(2)), keys=jax.vmap(jax.random.key)(np.arange(3)))

