@@ -99,7 +99,7 @@ def _read_matconvnet(name: str, path: Path) -> WeightsFile:
 
 def _read_torch(name: str, path: Path) -> WeightsFile:
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports], for it is an extra
     except ImportError as error:
         raise WeightsError(
             f"{path}: reading PyTorch's own files needs PyTorch; run: pip install torch, or convert the file to safetensors"
