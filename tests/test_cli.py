@@ -122,7 +122,7 @@ BAD = {
     "output onto an input": (["photo.jpg", "painting.png", "--output", "painting.png"], "is the style image, which would be lost"),
     "giant size": (["photo.jpg", "painting.png", "--size", "2000000"], "more than 178,000,000 pixels; take a smaller --size"),
     "output name too long": (["photo.jpg", "painting.png", "--output", "a" * 300 + ".png"], "cannot be written (File name too long)"),
-    "input name too long": (["a" * 300 + ".jpg", "painting.png"], "cannot be read (File name too long)"),
+    "input name too long": (["a" * 300 + ".jpg", "painting.png", "--output", "a.png"], "cannot be read (File name too long)"),
     "record is a folder": (["photo.jpg", "painting.png", "--output", "record.png"], "record.json: is a folder"),
     "missing start": (["photo.jpg", "painting.png", "--init", "nose"], "nose: cannot be read"),
 }
