@@ -21,6 +21,19 @@ def images(rng):
     return (0.5 * ramp + 0.5 * rng.random((40, 32, 3))).astype(np.float32), rng.random((24, 36, 3)).astype(np.float32)
 
 
+@pytest.fixture
+def traces(monkeypatch):
+    """Grows by one whenever the loss is traced for a run."""
+    seen = []
+
+    def counted(*args):
+        seen.append(1)
+        return nst.total_loss(*args)
+
+    monkeypatch.setattr(transfer, "total_loss", counted)
+    return seen
+
+
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "sgd"])
 def test_every_optimizer_lowers_the_loss_and_returns_the_best_image(optimizer, vgg16_params, images):
     config = nst.TransferConfig(optimizer=optimizer, num_steps=30, learning_rate={"sgd": 0.05}.get(optimizer, 0.02), **SHALLOW)
@@ -34,14 +47,7 @@ def test_every_optimizer_lowers_the_loss_and_returns_the_best_image(optimizer, v
         np.testing.assert_allclose(loss, result.loss, rtol=1e-4)
 
 
-def test_a_batch_equals_its_single_runs_and_traces_the_loss_once(vgg16_params, images, monkeypatch):
-    traces = []
-
-    def counted(*args):
-        traces.append(1)
-        return nst.total_loss(*args)
-
-    monkeypatch.setattr(transfer, "total_loss", counted)
+def test_a_batch_equals_its_single_runs_and_traces_the_loss_once(vgg16_params, images, traces):
     config = nst.TransferConfig(num_steps=20, init="noise", memory=7)
     style_weights, seeds = np.repeat([2.0, 20.0, 50.0, 200.0], 2), np.tile([0, 1], 4)
     keys = jax.vmap(jax.random.key)(seeds)
@@ -57,14 +63,7 @@ def test_a_batch_equals_its_single_runs_and_traces_the_loss_once(vgg16_params, i
     assert len(traces) == 2  # the single runs share one program, whatever their weight and seed
 
 
-def test_weights_seed_number_of_steps_and_pieces_retrace_nothing(vgg16_params, images, monkeypatch):
-    traces = []
-
-    def counted(*args):
-        traces.append(1)
-        return nst.total_loss(*args)
-
-    monkeypatch.setattr(transfer, "total_loss", counted)
+def test_weights_seed_number_of_steps_and_pieces_retrace_nothing(vgg16_params, images, traces):
     config = dict(memory=6, **SHALLOW)
     for num_steps, weight, seed in ((5, 20.0, 0), (90, 3.0, 1), (7, 0.0, 2)):
         nst.stylize(
