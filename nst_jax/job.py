@@ -72,7 +72,7 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
         What `stylize` returned.
 
     Raises:
-        ConfigError, ImageError, WeightsError: The user's input is wrong; neither result nor record has been written then, unless the disk fails between the two.
+        ConfigError, ImageError, WeightsError: The user's input is wrong; neither result nor record has been written then.
     """
     preset = job.preset
     inputs = {"content": job.content, "style": job.style} | ({"initial": job.initial} if job.initial else {})
