@@ -42,10 +42,17 @@ class TransferState:
 
 
 class StepInfo(NamedTuple):
-    """What one evaluation saw: the loss and its terms."""
+    """What one evaluation saw.
+
+    Args:
+        loss: The loss.
+        terms: Its parts, as the evaluation gave them.
+        finite: Whether the loss and the squared length of its gradient are finite. Every optimiser here computes with squares of the gradient.
+    """
 
     loss: Array
     terms: Any
+    finite: Array
 
 
 def make_optimizer(config: TransferConfig) -> optax.GradientTransformationExtraArgs:
@@ -105,4 +112,4 @@ def step(state: TransferState, evaluate: Evaluation, optimizer: optax.GradientTr
         best_loss=jnp.where(better, loss, state.best_loss),
         best_step=jnp.where(better, state.step + 1, state.best_step),
         step=state.step + 1,
-    ), StepInfo(loss, terms)
+    ), StepInfo(loss, terms, jnp.isfinite(loss) & jnp.isfinite(jnp.vdot(gradient, gradient)))

@@ -1,17 +1,17 @@
 """The history of a batch of descents on the host: what callbacks see, what a run returns, and which lanes have ended."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from nst_jax.config import TransferConfig
 from nst_jax.descent import StepInfo, TransferState
 from nst_jax.objective import LossTerms
 
 _TOLERANCE_WINDOW = 10
+_MOST_BAD_STEPS = 10  # L-BFGS takes a tenth of its step after each: ten are more than float32 resolves
 
 
 class Progress(NamedTuple):
@@ -41,9 +41,11 @@ class TransferResult(NamedTuple):
         image: The image of the lowest loss, sRGB clipped to [0, 1], (height, width, 3).
         loss: That loss; infinite if no evaluation was finite.
         best_step: The evaluation that saw it, from 1.
-        num_steps: Evaluations made, fewer than asked for where `tolerance` stopped the run.
+        num_steps: Evaluations made, fewer than asked for where `tolerance` or a failure stopped the run.
         losses: The loss at each evaluation, (num_steps,); in a batch NaN beyond a lane's own end.
         terms: The terms at each evaluation, likewise.
+        converged: Whether `tolerance` stopped the run.
+        failure: What stopped being finite and when, or an empty text. A run fails when its first evaluation, or ten in a row, are not finite.
     """
 
     image: Array
@@ -52,68 +54,95 @@ class TransferResult(NamedTuple):
     num_steps: np.ndarray
     losses: np.ndarray
     terms: LossTerms
+    converged: np.ndarray
+    failure: np.ndarray
 
 
 class History:
     """Collects what a batch's pieces report.
 
     Args:
-        num_lanes: Lanes of the batch.
-        config: Says how many steps there are to be, and the tolerance.
+        active: Which lanes are to run, (lanes,).
+        num_steps: Evaluations of each.
+        tolerance: A lane ends once its best loss falls by less than this fraction over ten steps; 0 never ends one.
     """
 
-    def __init__(self, num_lanes: int, config: TransferConfig) -> None:
-        self._config = config
+    def __init__(self, active: Any, num_steps: int, tolerance: float) -> None:
+        self.active = np.array(active, bool)
+        self._max_steps, self._tolerance = num_steps, tolerance
         self._infos: list[StepInfo] = []
         self._step = 0
-        self._best = [np.full(num_lanes, np.inf)]  # lowest loss after each multiple of the window
-        self._ended: dict[int, tuple[int, tuple[Array, Array, Array]]] = {}
-        self._num_lanes = num_lanes
+        lanes = self.active.shape
+        self._num_steps = np.zeros(lanes, np.int64)
+        self._bad_steps = np.zeros(lanes, np.int64)  # in a row, up to the last
+        self._best_before = np.full(lanes, np.inf)  # lowest loss at the last multiple of the window
+        self._converged = np.zeros(lanes, bool)
+        self._failure = np.full(lanes, "", object)
 
     @property
     def done(self) -> bool:
         """Whether every lane has ended."""
-        return self._step >= self._config.num_steps or len(self._ended) == self._num_lanes
+        return self._step >= self._max_steps or not self.active.any()
 
     def until_next_stop(self, piece: int, callback_every: int) -> int:
         """A piece of at most that length that ends no later than the next multiple somebody waits for."""
-        stops = [self._config.num_steps]
+        stops = [self._max_steps]
         if callback_every:
             stops.append((self._step // callback_every + 1) * callback_every)
-        if self._config.tolerance:
+        if self._tolerance:
             stops.append((self._step // _TOLERANCE_WINDOW + 1) * _TOLERANCE_WINDOW)
         return min(piece, *(stop - self._step for stop in stops))
 
     def add(self, info: StepInfo, num_steps: int, states: TransferState) -> None:
-        """Takes what a piece of `num_steps` saw, (at least num_steps, lanes), and ends the lanes that no longer gain."""
-        self._infos.append(jax.tree.map(lambda rows: np.asarray(rows[:num_steps]), info))
+        """Takes what a piece of `num_steps` saw, (at least num_steps, lanes), and ends the lanes that failed or no longer gain."""
+        info = jax.tree.map(lambda rows: np.asarray(rows)[:num_steps], info)
+        self._infos.append(info)
+        for lane in np.flatnonzero(self.active):
+            self._count_bad_steps(info, int(lane))
+        self._num_steps[self.active] += num_steps
         self._step += num_steps
-        if self._config.tolerance and self._step % _TOLERANCE_WINDOW == 0:
-            best, before = np.asarray(states.best_loss), self._best[-1]
-            self._best.append(best)
-            for lane in np.flatnonzero(np.isfinite(before) & (before - best <= self._config.tolerance * before)):
-                self._ended.setdefault(int(lane), (self._step, _kept(states, int(lane))))
+        self.active &= self._failure == ""
+        if self._tolerance and self._step % _TOLERANCE_WINDOW == 0:
+            best, before = np.asarray(states.best_loss), self._best_before
+            gained = before - best > self._tolerance * np.where(np.isfinite(before), before, 0)
+            self._converged |= self.active & np.isfinite(before) & ~gained
+            self.active &= ~self._converged
+            self._best_before = best
+
+    def _count_bad_steps(self, info: StepInfo, lane: int) -> None:
+        for row, finite in enumerate(info.finite[:, lane]):
+            self._bad_steps[lane] = 0 if finite else self._bad_steps[lane] + 1
+            step = self._step + row + 1
+            if self._bad_steps[lane] >= (1 if step == 1 else _MOST_BAD_STEPS) and not self._failure[lane]:
+                first = step - int(self._bad_steps[lane]) + 1
+                self._failure[lane] = f"{_first_bad(info, row, lane)} at step {first} is not finite; make the weights smaller"
 
     def progress(self, states: TransferState) -> Progress:
-        """What callbacks see now."""
-        loss, terms = jax.tree.map(lambda rows: rows[-1], self._infos[-1])
+        """What callbacks see now; of an ended lane, NaN for its loss and terms."""
+        loss, terms = jax.tree.map(lambda rows: rows[-1], self._infos[-1][:2])
         best = np.asarray(states.best_loss)
-        return Progress(self._step, self._config.num_steps, loss, terms, best, jnp.clip(states.best_image, 0, 1))
+        return Progress(self._step, self._max_steps, loss, terms, best, jnp.clip(states.best_image, 0, 1))
 
     def result(self, states: TransferState) -> TransferResult:
         """What the batch returns; ended lanes as they were then."""
-        lanes, steps = [], []
-        for lane in range(self._num_lanes):
-            end, kept = self._ended.get(lane, (self._step, _kept(states, lane)))
-            lanes.append(kept)
-            steps.append(end)
-        image, loss, best_step = jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes)
-        num_steps = np.asarray(steps)
-        over = np.arange(self._step) >= num_steps[:, None]
-        losses, terms = jax.tree.map(lambda *rows: np.where(over, np.nan, np.concatenate(rows).T)[:, : num_steps.max()], *self._infos)
-        return TransferResult(jnp.clip(image, 0, 1), np.asarray(loss), np.asarray(best_step), num_steps, losses, terms)
+        longest = self._num_steps.max(initial=0)
+        losses, terms = jax.tree.map(lambda *rows: np.concatenate(rows).T[:, :longest], *(info[:2] for info in self._infos))
+        return TransferResult(
+            image=jnp.clip(states.best_image, 0, 1),
+            loss=np.asarray(states.best_loss),
+            best_step=np.asarray(states.best_step),
+            num_steps=self._num_steps,
+            losses=losses,
+            terms=terms,
+            converged=self._converged,
+            failure=self._failure,
+        )
 
 
-def _kept(states: TransferState, lane: int) -> tuple[Array, Array, Array]:
-    """A lane's best image, loss and step, as copies that survive when the states are given back to the compiled program."""
-    return states.best_image[lane], states.best_loss[lane], states.best_step[lane]
+def _first_bad(info: StepInfo, row: int, lane: int) -> str:
+    """The first part of the loss, in the order of its terms, that is not finite."""
+    terms: LossTerms = info.terms
+    parts = {f"the content term of {layer}": rows for layer, rows in terms.content.items()}
+    parts |= {f"the style term of {layer}": rows for layer, rows in terms.style.items()}
+    parts |= {"the total variation": terms.total_variation, "the weighted loss": info.loss}
+    return next((name for name, rows in parts.items() if not np.isfinite(rows[row, lane])), "the squared length of the gradient")

@@ -17,8 +17,9 @@ from nst_jax.config import ConfigError, Init, Preset
 from nst_jax.files import whole_file
 from nst_jax.history import Progress, TransferResult
 from nst_jax.images import ImageError, check_output, read_image, write_image
+from nst_jax.lanes import Callback
 from nst_jax.objective import LossWeights
-from nst_jax.transfer import Callback, stylize
+from nst_jax.transfer import stylize
 from nst_jax.weights import LoadedWeights, load_weights
 
 

@@ -1,31 +1,20 @@
-"""Whole runs of the descent: `stylize`, and `stylize_batch` over lanes.
+"""Whole runs of the descent: `stylize`, and `stylize_batch` over lanes."""
 
-The compiled program is one loop over evaluations. Its number of steps is an argument, so that a run of any length, in pieces of any length,
-compiles once; Python sees the state between pieces alone.
-"""
-
-import dataclasses
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Float
 
 from nst_jax.config import ConfigError, TransferConfig
-from nst_jax.descent import StepInfo, TransferState, init, make_optimizer, step
-from nst_jax.history import History, Progress, TransferResult
-from nst_jax.objective import LossTerms, LossWeights, Targets, make_targets, total_loss
+from nst_jax.history import TransferResult
+from nst_jax.lanes import Callback, LaneProgram, Lanes, stack_targets
+from nst_jax.objective import LossWeights, make_targets
 from nst_jax.vgg import Params
-
-Callback = Callable[[Progress], None]
-
-_LONGEST_PIECE = 64
-_SECONDS_BETWEEN_CALLBACKS = 0.5
 
 
 def stylize(
@@ -113,84 +102,46 @@ def stylize_batch(
         ConfigError: As in `stylize`, or `weights` and `keys` have different numbers of lanes.
     """
     config, weights = config or TransferConfig(), weights or LossWeights()
-    content, style = _checked("content", content), _checked("style", style)
+    content, style = checked_image("content", content), checked_image("style", style)
     weights = _as_arrays(weights)
     num_lanes = _count_lanes(weights, keys)
-    lane_weights = jax.tree.map(lambda weight: jnp.broadcast_to(weight, (num_lanes,)), weights)
     if keys is None:
         keys = jnp.broadcast_to(jax.random.key(0), (num_lanes,))
     if initial is None:
-        images = _initial_images(content, style, keys, config.init)
+        images = jnp.stack([initial_image(content, style, key, config.init) for key in keys])
     else:
-        initial = _checked("initial", initial)
+        initial = checked_image("initial", initial)
         if initial.shape != content.shape:
             raise ConfigError(f"the initial image has shape {initial.shape}, the content image {content.shape}; they must be the same")
         images = jnp.broadcast_to(initial, (num_lanes, *initial.shape))
     targets = make_targets(params, content, style, config)
-    # What does not change the program is left out of what it is compiled for.
-    program = dataclasses.replace(config, num_steps=1, init="content", tolerance=0.0)
-    states = _init_lanes(images, program)
-    history = History(num_lanes, config)
-    piece = 1
-    while not history.done:
-        piece = history.until_next_stop(piece, callback_every)
-        started = time.perf_counter()
-        states, info = _run_piece(params, targets, lane_weights, states, piece, program)
-        history.add(info, piece, states)
-        if callback:
-            callback(history.progress(states))
-        seconds = max(time.perf_counter() - started, 1e-6)
-        wanted = _LONGEST_PIECE if not callback else int(piece * _SECONDS_BETWEEN_CALLBACKS / seconds)
-        piece = min(max(wanted, 1), 2 * piece, _LONGEST_PIECE)
-    return history.result(states)
+    first = jnp.zeros(num_lanes, jnp.int32)
+    lanes = Lanes(
+        content=first,
+        style=first,
+        weights=jax.tree.map(lambda weight: jnp.broadcast_to(weight, (num_lanes,)), weights),
+        images=images,
+        active=jnp.ones(num_lanes, bool),
+    )
+    return LaneProgram(config).run(
+        params, stack_targets([targets], [targets]), lanes, config.num_steps, config.tolerance, callback, callback_every
+    )
 
 
 @partial(jax.jit, static_argnums=3)
-def _initial_images(content: Array, style: Array, keys: Array, kind: str) -> Array:
+def initial_image(content: Array, style: Array, key: Array, kind: str) -> Array:
+    """The image that a descent starts from; `kind` as in `TransferConfig.init`."""
     if kind == "noise":
-        return jax.vmap(lambda key: jax.random.uniform(key, content.shape))(keys)
-    image = content if kind == "content" else jnp.clip(jax.image.resize(style, content.shape, "lanczos3"), 0, 1)
-    return jnp.broadcast_to(image, (keys.shape[0], *content.shape))
+        return jax.random.uniform(key, content.shape)
+    return content if kind == "content" else jnp.clip(jax.image.resize(style, content.shape, "lanczos3"), 0, 1)
 
 
-@partial(jax.jit, static_argnums=1)
-def _init_lanes(images: Array, program: TransferConfig) -> TransferState:
-    return jax.vmap(lambda image: init(image, make_optimizer(program)))(images)
+def checked_image(name: str, image: Any) -> Array:
+    """The image as float32 on the device.
 
-
-@partial(jax.jit, static_argnums=5, donate_argnums=3)
-def _run_piece(
-    params: Params, targets: Targets, weights: LossWeights, states: TransferState, num_steps: Array, program: TransferConfig
-) -> tuple[TransferState, StepInfo]:
-    """`num_steps` evaluations of every lane; the first `num_steps` rows of the infos are theirs."""
-    optimizer = make_optimizer(program)
-
-    def lane_step(state: TransferState, weights: LossWeights) -> tuple[TransferState, StepInfo]:
-        objective = jax.value_and_grad(lambda image: total_loss(params, image, targets, weights, program), has_aux=True)
-        return step(state, objective, optimizer)
-
-    # One lane keeps a CPU's cores busy. Lane after lane needs the activations of one at a time, and rounds each as a run of its own does:
-    # L-BFGS multiplies a difference in the last digit by ten a step.
-    sequential = jax.default_backend() == "cpu"
-
-    def body(index: Array, carry: tuple[TransferState, StepInfo]) -> tuple[TransferState, StepInfo]:
-        lanes = carry[0], weights
-        states, info = lax.map(lambda lane: lane_step(*lane), lanes) if sequential else jax.vmap(lane_step)(*lanes)
-        return states, jax.tree.map(lambda rows, row: rows.at[index].set(row), carry[1], info)
-
-    blank = jnp.zeros((_LONGEST_PIECE, states.step.size), jnp.float32)
-    info = StepInfo(
-        loss=blank,
-        terms=LossTerms(
-            content=dict.fromkeys(program.content_layers, blank),
-            style=dict.fromkeys(program.style_layers, blank),
-            total_variation=blank,
-        ),
-    )
-    return lax.fori_loop(0, num_steps, body, (states, info))
-
-
-def _checked(name: str, image: Any) -> Array:
+    Raises:
+        ConfigError: It is no (height, width, 3) of floating-point values in [0, 1].
+    """
     image = jnp.asarray(image)
     if image.ndim != 3 or image.shape[-1] != 3:
         raise ConfigError(f"the {name} image has shape {image.shape}; it must be (height, width, 3)")

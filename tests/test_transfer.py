@@ -5,7 +5,7 @@ import optax
 import pytest
 
 import nst_jax as nst
-from nst_jax import transfer
+from nst_jax import lanes
 
 from . import reference
 
@@ -30,7 +30,7 @@ def traces(monkeypatch):
         seen.append(1)
         return nst.total_loss(*args)
 
-    monkeypatch.setattr(transfer, "total_loss", counted)
+    monkeypatch.setattr(lanes, "total_loss", counted)
     return seen
 
 

@@ -1,0 +1,217 @@
+"""Several descents in one compiled program: the loop over lanes and evaluations.
+
+A lane is one descent, with weights, targets and an image of its own. The number of steps is an argument of the compiled program, so that runs
+of any length, in pieces of any length, compile once; Python sees the states between pieces alone.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax import Array, lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from nst_jax.config import TransferConfig
+from nst_jax.descent import StepInfo, TransferState, init, make_optimizer, step
+from nst_jax.history import History, Progress, TransferResult
+from nst_jax.objective import LossTerms, LossWeights, Targets, total_loss
+from nst_jax.vgg import Params
+
+Callback = Callable[[Progress], None]
+
+_LONGEST_PIECE = 64
+_SECONDS_BETWEEN_CALLBACKS = 0.5
+_LANES = PartitionSpec("lanes")
+_ROWS_OF_LANES = PartitionSpec(None, "lanes")
+
+
+@struct.dataclass
+class Lanes:
+    """What differs from lane to lane. Every array has a leading axis of lanes.
+
+    Args:
+        content: Which of the content targets each lane has.
+        style: Which of the style targets.
+        weights: What each part of its loss counts.
+        images: Where it starts, (lanes, height, width, 3).
+        active: Whether it is to run at all; padding is not.
+    """
+
+    content: Array
+    style: Array
+    weights: LossWeights
+    images: Array
+    active: Array
+
+    @property
+    def count(self) -> int:
+        """The number of lanes, padding included."""
+        return self.active.shape[0]
+
+
+def stack_targets(contents: list[Targets], styles: list[Targets]) -> Targets:
+    """The content parts of `contents` and the style parts of `styles`, each with a leading axis to choose from."""
+
+    def stack(trees: list[Any]) -> Any:
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+    return Targets(
+        content=stack([targets.content for targets in contents]),
+        content_scale=stack([targets.content_scale for targets in contents]),
+        style=stack([targets.style for targets in styles]),
+        style_scale=stack([targets.style_scale for targets in styles]),
+        total_variation_scale=contents[0].total_variation_scale,
+    )
+
+
+class LaneProgram:
+    """The compiled program for batches of lanes of one shape.
+
+    Args:
+        config: Layers, pooling and optimiser, which decide the program; `num_steps`, `init` and `tolerance` do not.
+        devices: The lanes are dealt out over these, whose number must divide that of the lanes. Left out, all are on the default device.
+    """
+
+    def __init__(self, config: TransferConfig, devices: list[jax.Device] | None = None) -> None:
+        # What does not change the program is left out of what it is compiled for.
+        self._config = dataclasses.replace(config, num_steps=1, init="content", tolerance=0.0)
+        self._mesh = Mesh(devices, ("lanes",)) if devices and len(devices) > 1 else None
+        self._compiled: Callable[..., Any] = partial(_run_piece, program=self._config, mesh=self._mesh)
+
+    def compile(self, params: Params, targets: Targets, lanes: Lanes) -> int:
+        """Compiles the program ahead, for lanes of this number and shape alone.
+
+        Returns:
+            The bytes that each device needs to run it, its arguments included.
+        """
+        arguments = self._place(params, targets, lanes)
+        states = jax.eval_shape(partial(_init_lanes, program=self._config), lanes.images)
+        if self._mesh:
+            sharding = NamedSharding(self._mesh, _LANES)
+            states = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), states)
+        lowered = _run_piece.lower(*arguments, states, lanes.active, 1, program=self._config, mesh=self._mesh)
+        self._compiled = compiled = lowered.compile()
+        needed = compiled.memory_analysis()
+        return needed.argument_size_in_bytes + needed.output_size_in_bytes - needed.alias_size_in_bytes + needed.temp_size_in_bytes
+
+    def run(
+        self,
+        params: Params,
+        targets: Targets,
+        lanes: Lanes,
+        num_steps: int,
+        tolerance: float = 0.0,
+        callback: Callback | None = None,
+        callback_every: int = 0,
+    ) -> TransferResult:
+        """Runs every lane to its end.
+
+        Args:
+            params: The network's parameters.
+            targets: From `stack_targets`.
+            lanes: What differs from lane to lane.
+            num_steps: Evaluations of each lane at most.
+            tolerance: A lane ends once its best loss falls by less than this fraction over ten steps; 0 never ends one.
+            callback: Called with a `Progress` about twice a second, and after the last step.
+            callback_every: Also called after every multiple of this many steps; 0 asks for none.
+        """
+        states = _init_lanes(lanes.images, program=self._config)
+        if self._mesh:
+            states = jax.device_put(states, NamedSharding(self._mesh, _LANES))
+        arguments = self._place(params, targets, lanes)
+        history = History(lanes.active, num_steps, tolerance)
+        piece = 1
+        while not history.done:
+            piece = history.until_next_stop(piece, callback_every)
+            started = time.perf_counter()
+            active = jnp.asarray(history.active)
+            if self._mesh:
+                active = jax.device_put(active, NamedSharding(self._mesh, _LANES))
+            states, info = self._compiled(*arguments, states, active, piece)
+            history.add(info, piece, states)
+            if callback:
+                callback(history.progress(states))
+            seconds = max(time.perf_counter() - started, 1e-6)
+            wanted = _LONGEST_PIECE if not callback else int(piece * _SECONDS_BETWEEN_CALLBACKS / seconds)
+            piece = min(max(wanted, 1), 2 * piece, _LONGEST_PIECE)
+        return history.result(states)
+
+    def _place(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[Any, ...]:
+        """The arguments that stay the same from piece to piece, on the devices where they are needed."""
+        own = (lanes.content, lanes.style, lanes.weights)
+        if not self._mesh:
+            return params, targets, own
+        shared = jax.device_put((params, targets), NamedSharding(self._mesh, PartitionSpec()))
+        return *shared, jax.device_put(own, NamedSharding(self._mesh, _LANES))
+
+
+@partial(jax.jit, static_argnames="program")
+def _init_lanes(images: Array, program: TransferConfig) -> TransferState:
+    return jax.vmap(lambda image: init(image, make_optimizer(program)))(images)
+
+
+@partial(jax.jit, static_argnames=("program", "mesh"), donate_argnames="states")
+def _run_piece(
+    params: Params,
+    targets: Targets,
+    own: tuple[Array, Array, LossWeights],
+    states: TransferState,
+    active: Array,
+    num_steps: Array,
+    program: TransferConfig,
+    mesh: Mesh | None,
+) -> tuple[TransferState, StepInfo]:
+    """`num_steps` evaluations of every active lane; the first `num_steps` rows of the infos are theirs."""
+    run = partial(_run_piece_on_one_device, program=program)
+    if mesh is not None:
+        everywhere = PartitionSpec()
+        run = jax.shard_map(
+            run,
+            mesh=mesh,
+            in_specs=(everywhere, everywhere, _LANES, _LANES, _LANES, everywhere),
+            out_specs=(_LANES, _ROWS_OF_LANES),
+            check_vma=False,
+        )
+    return run(params, targets, own, states, active, num_steps)
+
+
+def _run_piece_on_one_device(params, targets, own, states, active, num_steps, program) -> tuple[TransferState, StepInfo]:
+    optimizer = make_optimizer(program)
+
+    def lane_step(lane: tuple[Any, ...]) -> tuple[TransferState, StepInfo]:
+        (content, style, weights), state, is_active = lane
+        target = Targets(
+            content=jax.tree.map(lambda rows: rows[content], targets.content),
+            content_scale=jax.tree.map(lambda rows: rows[content], targets.content_scale),
+            style=jax.tree.map(lambda rows: rows[style], targets.style),
+            style_scale=jax.tree.map(lambda rows: rows[style], targets.style_scale),
+            total_variation_scale=targets.total_variation_scale,
+        )
+        evaluate = jax.value_and_grad(lambda image: total_loss(params, image, target, weights, program), has_aux=True)
+        return lax.cond(is_active, lambda state: step(state, evaluate, optimizer), lambda state: (state, blank(())), state)
+
+    def blank(shape: tuple[int, ...]) -> StepInfo:
+        gap = jnp.full(shape, jnp.nan, jnp.float32)
+        terms = LossTerms(dict.fromkeys(program.content_layers, gap), dict.fromkeys(program.style_layers, gap), gap)
+        return StepInfo(gap, terms, jnp.zeros(shape, bool))
+
+    def body(index: Array, carry: tuple[TransferState, StepInfo]) -> tuple[TransferState, StepInfo]:
+        lanes = own, carry[0], active
+        states, info = lax.map(lane_step, lanes) if lanes_run_in_turn() else jax.vmap(lane_step)(lanes)
+        return states, jax.tree.map(lambda rows, row: rows.at[index].set(row), carry[1], info)
+
+    return lax.fori_loop(0, num_steps, body, (states, blank((_LONGEST_PIECE, active.shape[0]))))
+
+
+def lanes_run_in_turn() -> bool:
+    """Whether the lanes of one device run one after another instead of under `vmap`.
+
+    One lane keeps a CPU's cores busy. In turn, the activations of one at a time are in memory, a lane that has ended costs nothing, and each is
+    rounded as a run of its own would be: L-BFGS multiplies a difference in the last digit by ten a step.
+    """
+    return jax.default_backend() == "cpu"
