@@ -8,6 +8,7 @@ from nst_jax.lbfgs import safeguarded_lbfgs
 from nst_jax.losses import content_loss, gram_matrix, style_loss, total_variation
 from nst_jax.normalisation import normalise_activations
 from nst_jax.objective import LossTerms, LossWeights, Targets, make_targets, total_loss
+from nst_jax.study import StudyResult, run_study
 from nst_jax.transfer import stylize, stylize_batch
 from nst_jax.vgg import NETWORKS, features
 from nst_jax.weights import WeightsError, load_params
@@ -21,6 +22,7 @@ __all__ = [
     "LossWeights",
     "Preset",
     "Progress",
+    "StudyResult",
     "Targets",
     "TransferConfig",
     "TransferResult",
@@ -36,6 +38,7 @@ __all__ = [
     "make_targets",
     "normalise_activations",
     "read_image",
+    "run_study",
     "safeguarded_lbfgs",
     "step",
     "style_loss",

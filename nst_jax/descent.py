@@ -22,7 +22,7 @@ Evaluation = Callable[[Array], tuple[tuple[Array, Any], Array]]
 
 @struct.dataclass
 class TransferState:
-    """One descent between two evaluations.
+    """One descent between two evaluations: arrays, or what JAX puts in their place when it describes a program.
 
     Args:
         image: The image to evaluate next.
@@ -33,12 +33,12 @@ class TransferState:
         step: Evaluations made.
     """
 
-    image: Array
+    image: Any
     opt_state: Any
-    best_image: Array
-    best_loss: Array
-    best_step: Array
-    step: Array
+    best_image: Any
+    best_loss: Any
+    best_step: Any
+    step: Any
 
 
 class StepInfo(NamedTuple):

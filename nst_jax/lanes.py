@@ -83,21 +83,20 @@ class LaneProgram:
         self._mesh = Mesh(devices, ("lanes",)) if devices and len(devices) > 1 else None
         self._compiled: Callable[..., Any] = partial(_run_piece, program=self._config, mesh=self._mesh)
 
-    def compile(self, params: Params, targets: Targets, lanes: Lanes) -> int:
+    def compile(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[int, int]:
         """Compiles the program ahead, for lanes of this number and shape alone.
 
         Returns:
-            The bytes that each device needs to run it, its arguments included.
+            The bytes that each device needs to run it: for what the lanes share, and for the lanes. Zeros where the backend cannot tell.
         """
         arguments = self._place(params, targets, lanes)
-        states = jax.eval_shape(partial(_init_lanes, program=self._config), lanes.images)
-        if self._mesh:
-            sharding = NamedSharding(self._mesh, _LANES)
-            states = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), states)
-        lowered = _run_piece.lower(*arguments, states, lanes.active, 1, program=self._config, mesh=self._mesh)
+        lowered = _run_piece.lower(*arguments, *self._start(lanes.images, lanes.active), 1, program=self._config, mesh=self._mesh)
         self._compiled = compiled = lowered.compile()
         needed = compiled.memory_analysis()
-        return needed.argument_size_in_bytes + needed.output_size_in_bytes - needed.alias_size_in_bytes + needed.temp_size_in_bytes
+        if needed is None:
+            return 0, 0
+        # The states are arguments and outputs in the same place.
+        return needed.argument_size_in_bytes - needed.alias_size_in_bytes, needed.output_size_in_bytes + needed.temp_size_in_bytes
 
     def run(
         self,
@@ -120,20 +119,16 @@ class LaneProgram:
             callback: Called with a `Progress` about twice a second, and after the last step.
             callback_every: Also called after every multiple of this many steps; 0 asks for none.
         """
-        states = _init_lanes(lanes.images, program=self._config)
-        if self._mesh:
-            states = jax.device_put(states, NamedSharding(self._mesh, _LANES))
+        states, active = self._start(lanes.images, lanes.active)
         arguments = self._place(params, targets, lanes)
         history = History(lanes.active, num_steps, tolerance)
         piece = 1
         while not history.done:
             piece = history.until_next_stop(piece, callback_every)
             started = time.perf_counter()
-            active = jnp.asarray(history.active)
-            if self._mesh:
-                active = jax.device_put(active, NamedSharding(self._mesh, _LANES))
             states, info = self._compiled(*arguments, states, active, piece)
             history.add(info, piece, states)
+            active = self._deal(jnp.asarray(history.active))
             if callback:
                 callback(history.progress(states))
             seconds = max(time.perf_counter() - started, 1e-6)
@@ -143,11 +138,17 @@ class LaneProgram:
 
     def _place(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[Any, ...]:
         """The arguments that stay the same from piece to piece, on the devices where they are needed."""
-        own = (lanes.content, lanes.style, lanes.weights)
-        if not self._mesh:
-            return params, targets, own
-        shared = jax.device_put((params, targets), NamedSharding(self._mesh, PartitionSpec()))
-        return *shared, jax.device_put(own, NamedSharding(self._mesh, _LANES))
+        shared = (params, targets)
+        if self._mesh:
+            shared = jax.device_put(shared, NamedSharding(self._mesh, PartitionSpec()))
+        return *shared, self._deal((lanes.content, lanes.style, lanes.weights))
+
+    def _start(self, images: Array, active: Array) -> tuple[TransferState, Array]:
+        return self._deal((_init_lanes(images, program=self._config), active))
+
+    def _deal(self, tree: Any) -> Any:
+        """Arrays with a leading axis of lanes, each lane on its device."""
+        return jax.device_put(tree, NamedSharding(self._mesh, _LANES)) if self._mesh else tree
 
 
 @partial(jax.jit, static_argnames="program")

@@ -11,10 +11,16 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
-_CHECKED = [f"nst_jax.{name}" for name in ("convolution", "losses", "vgg", "objective", "lbfgs", "descent", "history", "normalisation")]
+_CHECKED = [
+    f"nst_jax.{name}"
+    for name in ("convolution", "losses", "vgg", "objective", "lbfgs", "descent", "history", "normalisation", "grid", "memory")
+]
 
 with install_import_hook(_CHECKED, "beartype.beartype"):
-    import nst_jax  # noqa: F401
+    import nst_jax as nst
+    from nst_jax import lanes
+
+import jax
 
 from . import reference
 
@@ -40,3 +46,17 @@ def rng():
 def no_weights_of_this_machine(tmp_path_factory, monkeypatch):
     """Tests see an empty folder of converted weights, whatever the user has."""
     monkeypatch.setenv("NST_JAX_WEIGHTS", str(tmp_path_factory.mktemp("weights")))
+
+
+@pytest.fixture
+def traces(monkeypatch):
+    """Grows by one whenever the loss is traced for a run."""
+    seen = []
+
+    def counted(*args):
+        seen.append(1)
+        return nst.total_loss(*args)
+
+    monkeypatch.setattr(lanes, "total_loss", counted)
+    jax.clear_caches()
+    return seen

@@ -5,7 +5,6 @@ import optax
 import pytest
 
 import nst_jax as nst
-from nst_jax import lanes
 
 from . import reference
 
@@ -19,19 +18,6 @@ SHALLOW = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
 def images(rng):
     ramp = np.linspace(0, 1, 40)[:, None, None] * np.ones((40, 32, 3))
     return (0.5 * ramp + 0.5 * rng.random((40, 32, 3))).astype(np.float32), rng.random((24, 36, 3)).astype(np.float32)
-
-
-@pytest.fixture
-def traces(monkeypatch):
-    """Grows by one whenever the loss is traced for a run."""
-    seen = []
-
-    def counted(*args):
-        seen.append(1)
-        return nst.total_loss(*args)
-
-    monkeypatch.setattr(lanes, "total_loss", counted)
-    return seen
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "sgd"])

@@ -1,0 +1,215 @@
+"""What a study varies: its axes, and the lanes they span."""
+
+import dataclasses
+import hashlib
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nst_jax.config import ConfigError, Init, Pooling, TransferConfig
+from nst_jax.objective import LossWeights
+
+
+@dataclass(frozen=True)
+class Lane:
+    """The settings of one run of a study: those that an axis can vary.
+
+    Args:
+        content: Name of its content image.
+        style: Name of its style image.
+        content_weight: Weight of the content term.
+        style_weight: Weight of the style term.
+        tv_weight: Weight of the total variation.
+        layer_weights: Name of its set of weights by layer, or None where all layers count alike.
+        seed: Seed of its random key, which `init="noise"` uses.
+        init: The image that it starts from.
+        content_layers: Layers at which the content is compared.
+        style_layers: Layers at which the Gram matrices are compared.
+        pooling: How the network pools.
+    """
+
+    content: str
+    style: str
+    content_weight: float = 1.0
+    style_weight: float = 20.0
+    tv_weight: float = 0.0
+    layer_weights: str | None = None
+    seed: int = 0
+    init: Init = "content"
+    content_layers: tuple[str, ...] = ("conv4_2",)
+    style_layers: tuple[str, ...] = ()
+    pooling: Pooling = "avg"
+
+    def config(self, base: TransferConfig) -> TransferConfig:
+        """`base` with this lane's layers, pooling and init.
+
+        Raises:
+            ConfigError: One of them is wrong.
+        """
+        own = {name: getattr(self, name) for name in ("content_layers", "style_layers", "pooling", "init")}
+        return dataclasses.replace(base, **own)
+
+
+AXES = tuple(field.name for field in dataclasses.fields(Lane))
+"""The names that an axis may have."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The lanes of a study and how they are named.
+
+    Args:
+        lanes: The settings of every lane, the last axis varying fastest.
+        axes: For each axis the labels of its values.
+        coordinates: For each lane the label of its value on each axis.
+        zipped: Whether the axes went in step instead of every value with every other.
+        layer_weights: For each named set, the weight of each layer.
+    """
+
+    lanes: tuple[Lane, ...]
+    axes: Mapping[str, tuple[str, ...]]
+    coordinates: tuple[Mapping[str, str], ...]
+    zipped: bool
+    layer_weights: Mapping[str, Mapping[str, float]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """For each lane a name that can be a file's."""
+        return tuple(_file_name(coordinates) for coordinates in self.coordinates)
+
+
+def make_grid(
+    axes: Mapping[str, Sequence[Any] | Mapping[str, Any]],
+    contents: Sequence[str],
+    styles: Sequence[str],
+    config: TransferConfig,
+    weights: LossWeights,
+    zipped: bool = False,
+) -> Grid:
+    """Spans the lanes of a study.
+
+    Args:
+        axes: For each name in `AXES` that varies, its values. `layer_weights` maps the name of each set to the weight of each layer; a set that
+            names content layers weighs those that it leaves out with 0, and one that names none leaves them alike; so with style layers.
+            `content` and `style` are axes by themselves where there are several such images.
+        contents: Names of the content images.
+        styles: Names of the style images.
+        config: What the lanes have in common.
+        weights: Likewise; plain numbers, without weights by layer.
+        zipped: Take the first value of every axis, then the second, and so on, instead of every value with every other.
+
+    Raises:
+        ConfigError: An axis is unknown, empty, has a value twice or one that cannot be, or zipped axes differ in length.
+    """
+    if weights.content_layers is not None or weights.style_layers is not None:
+        raise ConfigError("a study takes weights by layer as named sets; give axes['layer_weights'] = {name: {layer: weight}}")
+    named = dict(axes)
+    for name, images in (("content", contents), ("style", styles)):
+        if len(images) > 1:
+            named.setdefault(name, images)
+    sets = named.get("layer_weights", {})
+    if not isinstance(sets, Mapping):
+        raise ConfigError("axis layer_weights must map the name of each set to the weight of each layer")
+    values: dict[str, list[Any]] = {}
+    for name, given in named.items():
+        if name not in AXES:
+            raise ConfigError(f"unknown axis {name!r}; a study varies {', '.join(AXES)}")
+        if isinstance(given, str) or not isinstance(given, Sequence | Mapping) or not given:
+            raise ConfigError(f"axis {name} is {given!r}; give the values that it takes, at least one")
+        values[name] = [_checked_value(name, value, contents, styles) for value in given]
+    labels = {name: tuple(map(_label, given)) for name, given in values.items()}
+    if not zipped:
+        for name, texts in labels.items():
+            if len(set(texts)) < len(texts):
+                raise ConfigError(f"axis {name} has a value twice: {', '.join(texts)}")
+    if zipped and len({len(given) for given in values.values()}) > 1:
+        lengths = ", ".join(f"{name} has {len(given)}" for name, given in values.items())
+        raise ConfigError(f"zipped axes must have equally many values: {lengths}")
+    base = Lane(
+        content=contents[0],
+        style=styles[0],
+        content_weight=float(weights.content),
+        style_weight=float(weights.style),
+        tv_weight=float(weights.total_variation),
+        init=config.init,
+        content_layers=config.content_layers,
+        style_layers=config.style_layers,
+        pooling=config.pooling,
+    )
+    combine = (lambda *lists: zip(*lists, strict=True)) if zipped else itertools.product
+    rows = list(combine(*values.values())) if values else [()]
+    texts = list(combine(*labels.values())) if values else [()]
+    lanes = tuple(dataclasses.replace(base, **dict(zip(values, row, strict=True))) for row in rows)
+    coordinates = tuple(dict(zip(values, row, strict=True)) for row in texts)
+    if len(set(texts)) < len(texts):
+        raise ConfigError("two lanes of the zipped axes are the same; leave one out")
+    for lane in lanes:
+        lane.config(config)
+        _check_layer_weights(lane, sets)
+    grid = Grid(lanes, labels, coordinates, zipped, sets)
+    if len({name.casefold() for name in grid.names}) < len(grid.names):
+        raise ConfigError("two lanes would have the same file name; rename the images or the sets of layer weights")
+    return grid
+
+
+def weights_of(lane: Lane, layer_weights: Mapping[str, Mapping[str, float]]) -> LossWeights:
+    """The weights of a lane's loss, with one for every layer."""
+    chosen = {} if lane.layer_weights is None else layer_weights[lane.layer_weights]
+
+    def by_layer(layers: Sequence[str]) -> dict[str, float]:
+        # A set that says nothing of the content layers leaves them as they are, and likewise for the style layers.
+        if any(layer in chosen for layer in layers):
+            return {layer: float(chosen.get(layer, 0.0)) for layer in layers}
+        return {layer: 1 / len(layers) for layer in layers}
+
+    return LossWeights(lane.content_weight, lane.style_weight, lane.tv_weight, by_layer(lane.content_layers), by_layer(lane.style_layers))
+
+
+def _checked_value(name: str, value: Any, contents: Sequence[str], styles: Sequence[str]) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name.endswith("_weight") and not (number and 0 <= value < float("inf")):
+        raise ConfigError(f"axis {name} holds {value!r}; a weight must be a finite number, at least 0")
+    if name == "seed" and not (isinstance(value, int) and number and 0 <= value < 2**32):
+        raise ConfigError(f"axis seed holds {value!r}; a seed must be a whole number between 0 and {2**32 - 1}")
+    for axis, known in (("content", contents), ("style", styles)):
+        if name == axis and value not in known:
+            raise ConfigError(f"axis {name} holds {value!r}; the {name} images are {', '.join(known)}")
+    if name.endswith("_layers"):
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise ConfigError(f"axis {name} holds {value!r}; each value is a tuple of layers, such as ('conv4_2',)")
+        return tuple(value)
+    return float(value) if name.endswith("_weight") else value
+
+
+def _check_layer_weights(lane: Lane, sets: Mapping[str, Any]) -> None:
+    if lane.layer_weights is None:
+        return
+    chosen = sets[lane.layer_weights]
+    if not isinstance(chosen, Mapping) or not chosen:
+        raise ConfigError(f"layer_weights {lane.layer_weights} is {chosen!r}; it must map layers to weights")
+    layers = lane.content_layers + lane.style_layers
+    for layer, weight in chosen.items():
+        if layer not in layers:
+            raise ConfigError(f"layer_weights {lane.layer_weights} weighs {layer}, which is not among the layers {', '.join(layers)}")
+        if not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
+            raise ConfigError(f"layer_weights {lane.layer_weights} gives {layer} {weight!r}; a weight must be a finite number, at least 0")
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "+".join(value) or "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+_LONGEST_NAME = 160  # in bytes; file systems take 255, and endings come on top
+
+
+def _file_name(coordinates: Mapping[str, str]) -> str:
+    text = ",".join(f"{axis}={label}" for axis, label in coordinates.items()) or "lane"
+    name = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", text)
+    if len(name.encode()) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return f"{name.encode()[: _LONGEST_NAME - 13].decode(errors='ignore')}~{digest}"

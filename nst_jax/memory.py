@@ -1,0 +1,25 @@
+"""How many lanes fit a device's memory."""
+
+import jax
+import psutil
+
+_SHARE = 0.85  # of what is free; the rest is for fragments, and for what is made between two pieces
+
+
+def free_bytes(device: jax.Device) -> int:
+    """The memory that `device` still has to give. Several CPU devices share the machine's."""
+    if device.platform == "cpu":
+        return psutil.virtual_memory().available // sum(other.platform == "cpu" for other in jax.local_devices())
+    stats = device.memory_stats() or {}
+    return stats.get("bytes_limit", 0) - stats.get("bytes_in_use", 0)
+
+
+def lanes_that_fit(free: int, shared: int, per_lane: int) -> int:
+    """How many lanes a device takes, 0 if not even one.
+
+    Args:
+        free: Bytes that the device has left.
+        shared: Bytes needed whatever the number of lanes.
+        per_lane: Bytes that each lane needs.
+    """
+    return max(int((_SHARE * free - shared) // max(per_lane, 1)), 0)

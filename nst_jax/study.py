@@ -1,0 +1,281 @@
+"""Studies: many runs, compiled once, over all devices of this process.
+
+Axes that change numbers alone (weights, seeds, images) become lanes of one compiled program. Axes that change the program (layers, pooling)
+split the lanes into groups, each compiled once.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.grid import Grid, Lane, make_grid, weights_of
+from nst_jax.history import TransferResult
+from nst_jax.lanes import Callback, LaneProgram, Lanes, lanes_run_in_turn, stack_targets
+from nst_jax.memory import free_bytes, lanes_that_fit
+from nst_jax.objective import LossTerms, LossWeights, Targets, make_targets
+from nst_jax.transfer import checked_image, initial_image
+from nst_jax.vgg import Params
+
+Images = Mapping[str, Any]
+"""Images by name, each (height, width, 3), sRGB in [0, 1]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedLane:
+    """One lane's result.
+
+    Args:
+        index: Its place in the grid.
+        result: What `stylize` would have returned.
+        seconds: Its share of the time that its chunk took, compilation not counted.
+    """
+
+    index: int
+    result: TransferResult
+    seconds: float
+
+
+class StudyResult(NamedTuple):
+    """What a study found. All arrays have a leading axis of lanes.
+
+    Args:
+        lanes: The settings of each lane.
+        image: The images of lowest loss, (lanes, height, width, 3).
+        loss: Those losses; infinite where no evaluation was finite.
+        best_step: The evaluations that saw them, from 1.
+        num_steps: Evaluations made.
+        losses: The loss at each evaluation, (lanes, steps); NaN beyond a lane's own end.
+        terms: The unweighted terms likewise; NaN at layers that a lane does not have.
+        converged: Whether the tolerance ended the lane.
+        failure: What stopped being finite and when, or an empty text.
+        seconds: As in `FinishedLane`.
+    """
+
+    lanes: tuple[Lane, ...]
+    image: np.ndarray
+    loss: np.ndarray
+    best_step: np.ndarray
+    num_steps: np.ndarray
+    losses: np.ndarray
+    terms: LossTerms
+    converged: np.ndarray
+    failure: np.ndarray
+    seconds: np.ndarray
+
+    def to_dataframe(self) -> Any:
+        """One row a lane: its settings, its loss, its terms at the best step, and its seconds.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        import pandas
+
+        table = pandas.DataFrame([vars(lane) for lane in self.lanes])
+        for name in ("loss", "best_step", "num_steps", "converged", "failure", "seconds"):
+            table[name] = getattr(self, name)
+        best = np.arange(len(self.lanes)), np.maximum(self.best_step - 1, 0)
+        for kind, terms in (("content", self.terms.content), ("style", self.terms.style)):
+            for layer, rows in terms.items():
+                table[f"{kind}_{layer}"] = rows[best]
+        table["total_variation"] = self.terms.total_variation[best]
+        return table
+
+
+def run_study(
+    params: Params,
+    content: Any,
+    style: Any,
+    axes: Mapping[str, Sequence[Any] | Mapping[str, Any]],
+    config: TransferConfig | None = None,
+    weights: LossWeights | None = None,
+    *,
+    zipped: bool = False,
+    lanes_at_once: int | None = None,
+    callback: Callback | None = None,
+) -> StudyResult:
+    """Runs `stylize` over a grid of settings.
+
+    Args:
+        params: The network's parameters, from `load_params`.
+        content: Content image, sRGB in [0, 1], or several of one size by name.
+        style: Style image, or several of any sizes by name.
+        axes: What varies, by name, for instance `{"style_weight": [5, 20, 80], "seed": [0, 1]}`; see `make_grid`.
+        config: What all runs have in common; `TransferConfig()` if left out.
+        weights: Likewise, plain numbers; `LossWeights()` if left out.
+        zipped: Take the axes in step instead of every value with every other.
+        lanes_at_once: Lanes of one chunk; by default what the memory holds, or on a CPU, where lanes run one after another, one a device.
+        callback: Called with the `Progress` of the lanes that run.
+
+    Returns:
+        The lanes in the order of the grid, the last axis varying fastest.
+
+    Raises:
+        ConfigError: An image, a setting or an axis is not what it should be, or not even one lane fits the memory.
+    """
+    contents = dict(content) if isinstance(content, Mapping) else {"content": content}
+    styles = dict(style) if isinstance(style, Mapping) else {"style": style}
+    config = config or TransferConfig()
+    grid = make_grid(axes, list(contents), list(styles), config, weights or LossWeights(), zipped)
+    found = finished_lanes(params, contents, styles, grid, config, range(len(grid.lanes)), lanes_at_once, callback)
+    return _collect(grid, sorted(found, key=lambda lane: lane.index))
+
+
+def finished_lanes(
+    params: Params,
+    contents: Images,
+    styles: Images,
+    grid: Grid,
+    config: TransferConfig,
+    wanted: Sequence[int],
+    lanes_at_once: int | None = None,
+    callback: Callback | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[FinishedLane]:
+    """Runs the wanted lanes of a grid and yields each when it has ended.
+
+    Args:
+        params: As in `run_study`, and so for all arguments that are not named here.
+        contents: Content images of one size by name.
+        styles: Style images by name.
+        grid: From `make_grid`.
+        config: As in `run_study`.
+        wanted: The lanes to run, as places in the grid.
+        lanes_at_once: As in `run_study`.
+        callback: As in `run_study`.
+        say: Called with a line about each group.
+
+    Raises:
+        ConfigError: As in `run_study`.
+    """
+    if lanes_at_once is not None and lanes_at_once < 1:
+        raise ConfigError(f"the number of lanes at once is {lanes_at_once}; it must be at least 1")
+    contents = {name: checked_image(f"content {name}", image) for name, image in contents.items()}
+    styles = {name: checked_image(f"style {name}", image) for name, image in styles.items()}
+    shapes = {name: image.shape[:2] for name, image in contents.items()}
+    if len(set(shapes.values())) > 1:
+        sizes = ", ".join(f"{name} is {height} × {width}" for name, (height, width) in shapes.items())
+        raise ConfigError(f"the content images of a study must have one size, but {sizes}")
+    groups: dict[TransferConfig, list[int]] = {}
+    for index in wanted:
+        groups.setdefault(_program_of(grid.lanes[index], config), []).append(index)
+    for program, indices in groups.items():
+        yield from _run_group(params, contents, styles, grid, program, indices, lanes_at_once, callback, say)
+
+
+def _program_of(lane: Lane, config: TransferConfig) -> TransferConfig:
+    """What a lane's compiled program is made for; lanes that share it are a group."""
+    return dataclasses.replace(lane.config(config), init="content")
+
+
+def _run_group(
+    params: Params,
+    contents: Images,
+    styles: Images,
+    grid: Grid,
+    config: TransferConfig,
+    indices: list[int],
+    lanes_at_once: int | None,
+    callback: Callback | None,
+    say: Callable[[str], None],
+) -> Iterator[FinishedLane]:
+    targets = _Targets(params, contents, styles, config, [grid.lanes[index] for index in indices])
+    devices = jax.local_devices()[: len(indices)]
+    program = LaneProgram(config, devices)
+
+    def lanes_of(chunk: list[int], size: int) -> Lanes:
+        """The lanes of a chunk, filled up with lanes that do not run."""
+        filled = chunk + chunk[:1] * (size - len(chunk))
+        settings = [grid.lanes[index] for index in filled]
+        return Lanes(
+            content=jnp.asarray([targets.content_index[lane.content] for lane in settings], jnp.int32),
+            style=jnp.asarray([targets.style_index[lane.style] for lane in settings], jnp.int32),
+            weights=jax.tree.map(
+                lambda *leaves: jnp.asarray(leaves, jnp.float32), *(weights_of(lane, grid.layer_weights) for lane in settings)
+            ),
+            images=jnp.stack(
+                [initial_image(contents[lane.content], styles[lane.style], jax.random.key(lane.seed), lane.init) for lane in settings]
+            ),
+            active=jnp.arange(size) < len(chunk),
+        )
+
+    def compile_for(lanes_per_device: int) -> tuple[int, int]:
+        size = lanes_per_device * len(devices)
+        return program.compile(params, targets.stacked, lanes_of(indices[:size], size))
+
+    # In turn, more lanes at once are no faster, need more memory for their states, and are written later.
+    wanted = -(-len(indices) // len(devices)) if lanes_at_once is None else -(-min(lanes_at_once, len(indices)) // len(devices))
+    per_device = 1 if lanes_at_once is None else wanted
+    free = free_bytes(devices[0])
+    shared, own = compile_for(per_device)
+    fitting = lanes_that_fit(free, shared, own // per_device)
+    if not fitting:
+        raise ConfigError(f"one lane needs {(shared + own) / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free; take smaller images")
+    if fitting < per_device or (lanes_at_once is None and not lanes_run_in_turn()):
+        num_chunks = -(-wanted // fitting)
+        per_device = -(-wanted // num_chunks)  # chunks of like size: those of the last that are not there would cost as much
+        shared, own = compile_for(per_device)
+    size = per_device * len(devices)
+    say(
+        f"{len(indices)} lanes, {size} at once on {len(devices)} {devices[0].platform} device{'s' * (len(devices) > 1)}, "
+        f"{(shared + own) / 1e9:.2f} GB on each"
+    )
+    for start in range(0, len(indices), size):
+        chunk = indices[start : start + size]
+        started = time.perf_counter()
+        result = program.run(params, targets.stacked, lanes_of(chunk, size), config.num_steps, config.tolerance, callback)
+        result = result._replace(image=np.asarray(result.image))
+        seconds = (time.perf_counter() - started) / len(chunk)
+        for place, index in enumerate(chunk):
+            steps = int(result.num_steps[place])
+            lane: TransferResult = jax.tree.map(lambda leaf, place=place: leaf[place], result)
+            losses, terms = jax.tree.map(lambda rows, steps=steps: rows[:steps], (lane.losses, lane.terms))
+            yield FinishedLane(index, lane._replace(losses=losses, terms=terms), seconds)
+
+
+class _Targets:
+    """The targets of a group, each image's computed once, and where to find them."""
+
+    def __init__(self, params: Params, contents: Images, styles: Images, config: TransferConfig, lanes: Sequence[Lane]) -> None:
+        self.content_index = {name: index for index, name in enumerate(dict.fromkeys(lane.content for lane in lanes))}
+        self.style_index = {name: index for index, name in enumerate(dict.fromkeys(lane.style for lane in lanes))}
+        first_content, first_style = contents[lanes[0].content], styles[lanes[0].style]
+        self.stacked: Targets = stack_targets(
+            [make_targets(params, contents[name], first_style, config) for name in self.content_index],
+            [make_targets(params, first_content, styles[name], config) for name in self.style_index],
+        )
+
+
+def _collect(grid: Grid, lanes: Sequence[FinishedLane]) -> StudyResult:
+    longest = max(lane.result.losses.size for lane in lanes)
+
+    def rows(pick: Callable[[TransferResult], np.ndarray | None]) -> np.ndarray:
+        table = np.full((len(lanes), longest), np.nan, np.float32)
+        for row, lane in zip(table, lanes, strict=True):
+            values = pick(lane.result)
+            if values is not None:
+                row[: values.size] = values
+        return table
+
+    def layers(kind: str) -> dict[str, np.ndarray]:
+        names = dict.fromkeys(name for lane in lanes for name in getattr(lane.result.terms, kind))
+        return {name: rows(lambda result, name=name: getattr(result.terms, kind).get(name)) for name in names}
+
+    results = [lane.result for lane in lanes]
+    return StudyResult(
+        lanes=grid.lanes,
+        image=np.stack([result.image for result in results]),
+        loss=np.asarray([result.loss for result in results]),
+        best_step=np.asarray([result.best_step for result in results]),
+        num_steps=np.asarray([result.num_steps for result in results]),
+        losses=rows(lambda result: result.losses),
+        terms=LossTerms(layers("content"), layers("style"), rows(lambda result: result.terms.total_variation)),
+        converged=np.asarray([result.converged for result in results]),
+        failure=np.asarray([result.failure for result in results]),
+        seconds=np.asarray([lane.seconds for lane in lanes]),
+    )
