@@ -8,6 +8,7 @@ from nst_jax.lbfgs import safeguarded_lbfgs
 from nst_jax.losses import content_loss, gram_matrix, style_loss, total_variation
 from nst_jax.normalisation import normalise_activations
 from nst_jax.objective import LossTerms, LossWeights, Targets, make_targets, total_loss
+from nst_jax.plots import make_labelled_sheet
 from nst_jax.study import StudyResult, run_study
 from nst_jax.transfer import stylize, stylize_batch
 from nst_jax.vgg import NETWORKS, features
@@ -33,6 +34,7 @@ __all__ = [
     "gram_matrix",
     "init",
     "load_params",
+    "make_labelled_sheet",
     "make_optimizer",
     "make_sheet",
     "make_targets",

@@ -18,6 +18,7 @@ from nst_jax.images import ImageError, make_sheet, read_image, write_image
 from nst_jax.job import Job, parse_init, run_job
 from nst_jax.normalisation import normalise_activations
 from nst_jax.progress import ProgressDisplay
+from nst_jax.study_commands import Reconstruct, Study
 from nst_jax.weights import (
     KNOWN_FILES,
     WeightsError,
@@ -251,6 +252,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Any = Union[  # noqa: UP007, a type made at run time
         Annotated[Demo, subcommand("demo")],
         Annotated[Stylize, subcommand("stylize", default=Stylize.with_defaults(_preset_in(argv)))],
+        Annotated[Study, subcommand("study")],
+        Annotated[Reconstruct, subcommand("reconstruct")],
         Annotated[weights, subcommand("weights", description="List, fetch, convert or normalise the networks' weights.")],
     ]
     try:

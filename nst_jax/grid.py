@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from nst_jax.config import ConfigError, Init, Pooling, TransferConfig
 from nst_jax.objective import LossWeights
 
@@ -62,7 +64,7 @@ class Grid:
 
     Args:
         lanes: The settings of every lane, the last axis varying fastest.
-        axes: For each axis the labels of its values.
+        axes: For each axis that has several values, their labels.
         coordinates: For each lane the label of its value on each axis.
         zipped: Whether the axes went in step instead of every value with every other.
         layer_weights: For each named set, the weight of each layer.
@@ -91,9 +93,9 @@ def make_grid(
     """Spans the lanes of a study.
 
     Args:
-        axes: For each name in `AXES` that varies, its values. `layer_weights` maps the name of each set to the weight of each layer; a set that
-            names content layers weighs those that it leaves out with 0, and one that names none leaves them alike; so with style layers.
-            `content` and `style` are axes by themselves where there are several such images.
+        axes: For each name in `AXES` that is set, its values: several make an axis, a single one holds for all lanes. `layer_weights` maps the
+            name of each set to the weight of each layer; a set that names content layers weighs those that it leaves out with 0, and one that
+            names none leaves them alike; so with style layers. `content` and `style` are axes by themselves where there are several images.
         contents: Names of the content images.
         styles: Names of the style images.
         config: What the lanes have in common.
@@ -105,28 +107,8 @@ def make_grid(
     """
     if weights.content_layers is not None or weights.style_layers is not None:
         raise ConfigError("a study takes weights by layer as named sets; give axes['layer_weights'] = {name: {layer: weight}}")
-    named = dict(axes)
-    for name, images in (("content", contents), ("style", styles)):
-        if len(images) > 1:
-            named.setdefault(name, images)
-    sets = named.get("layer_weights", {})
-    if not isinstance(sets, Mapping):
-        raise ConfigError("axis layer_weights must map the name of each set to the weight of each layer")
-    values: dict[str, list[Any]] = {}
-    for name, given in named.items():
-        if name not in AXES:
-            raise ConfigError(f"unknown axis {name!r}; a study varies {', '.join(AXES)}")
-        if isinstance(given, str) or not isinstance(given, Sequence | Mapping) or not given:
-            raise ConfigError(f"axis {name} is {given!r}; give the values that it takes, at least one")
-        values[name] = [_checked_value(name, value, contents, styles) for value in given]
-    labels = {name: tuple(map(_label, given)) for name, given in values.items()}
-    if not zipped:
-        for name, texts in labels.items():
-            if len(set(texts)) < len(texts):
-                raise ConfigError(f"axis {name} has a value twice: {', '.join(texts)}")
-    if zipped and len({len(given) for given in values.values()}) > 1:
-        lengths = ", ".join(f"{name} has {len(given)}" for name, given in values.items())
-        raise ConfigError(f"zipped axes must have equally many values: {lengths}")
+    values = _axis_values(axes, contents, styles)
+    sets: Any = axes.get("layer_weights", {})
     base = Lane(
         content=contents[0],
         style=styles[0],
@@ -138,6 +120,16 @@ def make_grid(
         style_layers=config.style_layers,
         pooling=config.pooling,
     )
+    fixed = {name: given[0] for name, given in values.items() if len(given) == 1}
+    base = dataclasses.replace(base, **fixed)
+    values = {name: given for name, given in values.items() if name not in fixed}
+    labels = {name: tuple(map(_label, given)) for name, given in values.items()}
+    if zipped and len({len(given) for given in values.values()}) > 1:
+        lengths = ", ".join(f"{name} has {len(given)}" for name, given in values.items())
+        raise ConfigError(f"zipped axes must have equally many values: {lengths}")
+    for name, given in () if zipped else labels.items():
+        if len(set(given)) < len(given):
+            raise ConfigError(f"axis {name} has a value twice: {', '.join(given)}")
     combine = (lambda *lists: zip(*lists, strict=True)) if zipped else itertools.product
     rows = list(combine(*values.values())) if values else [()]
     texts = list(combine(*labels.values())) if values else [()]
@@ -165,6 +157,21 @@ def weights_of(lane: Lane, layer_weights: Mapping[str, Mapping[str, float]]) -> 
         return {layer: 1 / len(layers) for layer in layers}
 
     return LossWeights(lane.content_weight, lane.style_weight, lane.tv_weight, by_layer(lane.content_layers), by_layer(lane.style_layers))
+
+
+def _axis_values(axes: Mapping[str, Any], contents: Sequence[str], styles: Sequence[str]) -> dict[str, list[Any]]:
+    images = {name: tuple(names) for name, names in (("content", contents), ("style", styles)) if len(names) > 1}
+    values: dict[str, list[Any]] = {}
+    for name, given in {**images, **axes}.items():
+        given = given.tolist() if isinstance(given, np.ndarray) else given
+        if name not in AXES:
+            raise ConfigError(f"unknown axis {name!r}; a study varies {', '.join(AXES)}")
+        if name == "layer_weights" and not isinstance(given, Mapping):
+            raise ConfigError("axis layer_weights must map the name of each set to the weight of each layer")
+        if isinstance(given, str) or not isinstance(given, Sequence | Mapping) or not given:
+            raise ConfigError(f"axis {name} is {given!r}; give the values that it takes, at least one")
+        values[name] = [_checked_value(name, value, contents, styles) for value in given]
+    return values
 
 
 def _checked_value(name: str, value: Any, contents: Sequence[str], styles: Sequence[str]) -> Any:

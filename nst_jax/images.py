@@ -196,3 +196,17 @@ def make_sheet(images: Sequence[PixelArray], height: int | None = None, gap: int
         width = max(math.floor(pixels.width * tall / pixels.height + 0.5), 1)
         columns += [np.ones((tall, gap, 3), np.float32), np.asarray(pixels.resize((width, tall), _FILTERS["lanczos"]), np.float32) / 255]
     return np.concatenate(columns[1:], axis=1)
+
+
+def make_thumbnail(image: PixelArray, size: int) -> bytes:
+    """The image as a WebP of a few kilobytes, at most `size` pixels a side.
+
+    Args:
+        image: (height, width, 3) in [0, 1].
+        size: Longest side in pixels; a smaller image is not enlarged.
+    """
+    pixels = Image.fromarray(np.round(np.clip(np.asarray(image), 0, 1) * 255).astype(np.uint8))
+    pixels.thumbnail((size, size), _FILTERS["lanczos"])
+    stream = io.BytesIO()
+    pixels.save(stream, "WEBP", quality=60, method=6)
+    return stream.getvalue()

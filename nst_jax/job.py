@@ -1,12 +1,8 @@
 """One style transfer from files to files, with everything beside the result that it takes to make it again."""
 
 import dataclasses
-import hashlib
-import json
 import os
-import platform
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,11 +10,11 @@ import jax
 import numpy as np
 
 from nst_jax.config import ConfigError, Init, Preset
-from nst_jax.files import whole_file
 from nst_jax.history import Progress, TransferResult
 from nst_jax.images import ImageError, check_output, read_image, write_image
 from nst_jax.lanes import Callback
 from nst_jax.objective import LossWeights
+from nst_jax.record import describe_inputs, describe_machine, describe_network, describe_result, image_metadata, write_record
 from nst_jax.transfer import stylize
 from nst_jax.weights import LoadedWeights, load_weights
 
@@ -93,12 +89,12 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
     if preset.config.scaling == "mean" and not loaded.normalised:
         say("note: the paper's network was activation-normalised, this one is not; make one with 'nst-jax weights normalise'")
 
-    settings = describe(job, loaded, inputs, content.shape)
+    settings = _describe(job, loaded, inputs, content.shape)
 
     def save_and_report(progress: Progress) -> None:
         if preset.save_every and progress.step % preset.save_every == 0:
             name = f"{job.output.stem}_at_iteration_{progress.step}.png"
-            write_image(job.output.with_name(name), np.asarray(progress.image), _metadata(settings | {"iteration": progress.step}))
+            write_image(job.output.with_name(name), np.asarray(progress.image), image_metadata(settings | {"iteration": progress.step}))
         callback(progress)
 
     result = stylize(
@@ -112,47 +108,28 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
         callback=save_and_report,
         callback_every=preset.save_every,
     )
-    if not np.isfinite(result.loss):
-        raise ConfigError("the loss is not finite at the first image; make --style-weight, --content-weight or --tv-weight smaller")
-    write_image(job.output, np.asarray(result.image), _metadata(settings))
-    _write_record(job.record, settings, result)
+    if result.failure and result.best_step <= 1:
+        raise ConfigError(f"{result.failure} (--style-weight, --content-weight, --tv-weight)")
+    if result.failure:
+        say(f"note: {result.failure}; the best image is that of step {result.best_step}")
+    write_image(job.output, np.asarray(result.image), image_metadata(settings))
+    write_record(job.record, {"settings": settings, **describe_result(result)})
     return result
 
 
-def describe(job: Job, loaded: LoadedWeights, inputs: dict[str, Path], shape: tuple[int, ...]) -> dict[str, Any]:
+def _describe(job: Job, loaded: LoadedWeights, inputs: dict[str, Path], shape: tuple[int, ...]) -> dict[str, Any]:
     """Everything that decides the result, as plain values for JSON."""
     preset = dataclasses.asdict(job.preset)
     return {
-        "inputs": {name: {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for name, path in inputs.items()},
-        "network": {"name": loaded.network, "file": loaded.path.name, "sha256": loaded.sha256, "normalised": loaded.normalised},
+        "inputs": describe_inputs(inputs),
+        "network": describe_network(loaded),
         "height": shape[0],
         "width": shape[1],
         "seed": job.seed,
         **{name: value for name, value in preset.items() if name not in ("config", "network")},
         **preset["config"],
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("nst-jax", "jax", "jaxlib", "optax", "numpy")}},
-        "device": jax.devices()[0].device_kind,
+        **describe_machine(),
     }
-
-
-def _metadata(settings: dict[str, Any]) -> dict[str, str]:
-    return {"Software": f"nst-jax {settings['versions']['nst-jax']}", "nst_jax": json.dumps(settings)}
-
-
-def _write_record(path: Path, settings: dict[str, Any], result: TransferResult) -> None:
-    lists = jax.tree.map(lambda rows: [None if not np.isfinite(value) else float(value) for value in rows], (result.losses, result.terms))
-    losses, terms = lists
-    record = {
-        "settings": settings,
-        "best_loss": float(result.loss),
-        "best_step": int(result.best_step),
-        "history": {"loss": losses, "content": terms.content, "style": terms.style, "total_variation": terms.total_variation},
-    }
-    try:
-        with whole_file(path) as partial:
-            partial.write_text(json.dumps(record, indent=1) + "\n")
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror or error}); choose another --output") from error
 
 
 def parse_init(text: str) -> tuple[Init | None, Path | None]:

@@ -1,4 +1,4 @@
-"""How a run's progress is shown: a live bar in a terminal, plain lines elsewhere."""
+"""How progress is shown: a live bar in a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -7,6 +7,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 from nst_jax.history import Progress
+from nst_jax.study import FinishedLane
 
 _SECONDS_BETWEEN_LINES = 10
 
@@ -47,3 +48,47 @@ class ProgressDisplay:
         print(
             f"step {progress.step}/{progress.num_steps}  loss {float(progress.best_loss):.4g}  {left:.0f} s left", file=sys.stderr, flush=True
         )
+
+
+class StudyDisplay:
+    """A study's progress: a line a finished lane, and on a terminal a bar below them. A context manager."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+        self._num_lanes = self._finished = 0
+        self._started = time.monotonic()
+
+    def __enter__(self) -> "StudyDisplay":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def start(self, num_lanes: int) -> None:
+        """Called before the first of `num_lanes`."""
+        self._num_lanes, self._started = num_lanes, time.monotonic()
+        if num_lanes and sys.stderr.isatty():
+            form = "{percentage:3.0f} % |{bar}| [{elapsed} gone, {remaining} left]"
+            self._bar = tqdm(total=num_lanes, bar_format=form, dynamic_ncols=True, file=sys.stderr)
+
+    def say(self, line: str) -> None:
+        """Prints a line above the bar."""
+        if self._bar is not None:
+            self._bar.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def __call__(self, progress: Progress) -> None:
+        """Moves the bar; `progress` is that of the lanes that run."""
+        if self._bar is not None:
+            running = min(len(progress.loss), self._num_lanes - self._finished)
+            self._bar.update(self._finished + running * progress.step / progress.num_steps - self._bar.n)
+
+    def finish(self, name: str, lane: FinishedLane) -> None:
+        """Called when a lane is written."""
+        self._finished += 1
+        result = lane.result
+        left = (time.monotonic() - self._started) / self._finished * (self._num_lanes - self._finished)
+        what = f"FAILED: {result.failure}" if result.failure else f"loss {float(result.loss):.4g}"
+        self.say(f"{self._finished}/{self._num_lanes}  {name}  {what}  {lane.seconds:.0f} s" + (f", {left:.0f} s left" if left else ""))

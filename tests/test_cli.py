@@ -107,7 +107,10 @@ BAD = {
     "no steps": (["photo.jpg", "painting.png", "--num-steps", "0"], "num_steps is 0"),
     "negative weight": (["photo.jpg", "painting.png", "--style-weight", "-1"], "--style-weight is -1.0"),
     "weight that is no number": (["photo.jpg", "painting.png", "--tv-weight", "nan"], "--tv-weight is nan"),
-    "huge weight": (["photo.jpg", "painting.png", "--scaling", "notebook", "--tv-weight", "3e38"], "the loss is not finite at the first image"),
+    "huge weight": (
+        ["photo.jpg", "painting.png", "--scaling", "notebook", "--tv-weight", "3e38"],
+        "the weighted loss at step 1 is not finite; make the weights smaller",
+    ),
     "seed": (["photo.jpg", "painting.png", "--seed", "-1"], "--seed is -1"),
     "save every": (["photo.jpg", "painting.png", "--save-every", "-1"], "--save-every is -1"),
     "unknown layer": (["photo.jpg", "painting.png", "--style-layers", "relu1"], "unknown layer 'relu1'"),

@@ -1,0 +1,66 @@
+"""What is written beside a result so that it can be made again."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from nst_jax.files import whole_file
+from nst_jax.history import TransferResult
+from nst_jax.images import ImageError
+from nst_jax.weights import LoadedWeights
+
+
+def describe_inputs(inputs: Mapping[str, Path]) -> dict[str, Any]:
+    """Path and hash of each file."""
+    return {name: {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for name, path in inputs.items()}
+
+
+def describe_network(loaded: LoadedWeights) -> dict[str, Any]:
+    """Where the parameters came from."""
+    return {"name": loaded.network, "file": loaded.path.name, "sha256": loaded.sha256, "normalised": loaded.normalised}
+
+
+def describe_machine() -> dict[str, Any]:
+    """The versions that ran, and on what."""
+    packages = ("nst-jax", "jax", "jaxlib", "optax", "numpy")
+    versions = {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    return {"versions": versions, "device": jax.local_devices()[0].device_kind}
+
+
+def describe_result(result: TransferResult) -> dict[str, Any]:
+    """One run's loss and its terms over time, as plain values for JSON."""
+
+    def plain(rows: np.ndarray) -> list[float | None]:
+        return [float(value) if np.isfinite(value) else None for value in rows]
+
+    losses, terms = jax.tree.map(plain, (result.losses, result.terms))
+    return {
+        "best_loss": float(result.loss) if np.isfinite(result.loss) else None,
+        "best_step": int(result.best_step),
+        "history": {"loss": losses, "content": terms.content, "style": terms.style, "total_variation": terms.total_variation},
+    }
+
+
+def image_metadata(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The texts that a PNG carries."""
+    return {"Software": f"nst-jax {version('nst-jax')}", "nst_jax": json.dumps(settings)}
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Writes a record as JSON, whole or not at all.
+
+    Raises:
+        ImageError: It cannot be written.
+    """
+    try:
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(record, indent=1) + "\n")
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written ({error.strerror or error}); choose another place for the output") from error

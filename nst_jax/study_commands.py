@@ -1,0 +1,171 @@
+"""The commands that make many pictures: `nst-jax study` and `nst-jax reconstruct`. Parsing and printing only."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from nst_jax.config import PRESETS, STYLE_LAYERS, ConfigError, Init, Optimizer, Pooling, Preset, Scaling
+from nst_jax.grid_file import read_grid_file
+from nst_jax.images import ImageError
+from nst_jax.processes import Processes, join_processes
+from nst_jax.progress import StudyDisplay
+from nst_jax.study_job import StudyJob, run_study_job
+
+PresetName = Literal["default", "paper", "notebook"]
+
+_PRESETS_OWN = arg(help_behavior_hint="(default: the preset's)")
+
+
+def _values(metavar: str) -> Any:
+    return arg(metavar=f"{metavar} …", help_behavior_hint="")
+
+
+@dataclass
+class Study:
+    """Paint a grid of settings, compiled once, and write a report that compares them.
+
+    Options that end in … take one value or several. Several make an axis: every value is combined with every other, unless --zip takes them in
+    step. A study that was stopped goes on when the same command is given again."""
+
+    content: Annotated[Path | None, Positional, arg(metavar="CONTENT", help_behavior_hint="")] = None
+    """The photograph, or a folder of such that come to one size."""
+    style: Annotated[Path | None, Positional, arg(metavar="STYLE", help_behavior_hint="")] = None
+    """The painting, or a folder of such."""
+    output_dir: Annotated[Path, arg(metavar="DIR")] = Path("study")
+    """Folder of the results: index.html, lanes.csv, contact_sheet.png, losses.png, and an image and a record for each lane."""
+    grid: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """TOML or JSON file that says what varies; options given beside it win."""
+    style_weight: Annotated[tuple[float, ...], _values("WEIGHT")] = ()
+    """What the style counts."""
+    content_weight: Annotated[tuple[float, ...], _values("WEIGHT")] = ()
+    """What the content counts."""
+    tv_weight: Annotated[tuple[float, ...], _values("WEIGHT")] = ()
+    """What smoothness (total variation) counts."""
+    seed: Annotated[tuple[int, ...], _values("SEED")] = ()
+    """Seed of the noise of --init noise."""
+    init: Annotated[tuple[Init, ...], _values("content|style|noise")] = ()
+    """Image that the descent starts from."""
+    pooling: Annotated[tuple[Pooling, ...], _values("avg|max")] = ()
+    """How the network pools; each value is compiled for itself."""
+    content_layers: Annotated[tuple[str, ...], _values("LAYERS")] = ()
+    """Layers that keep the content, joined by +, such as conv2_2+conv4_2; each value is compiled for itself."""
+    style_layers: Annotated[tuple[str, ...], _values("LAYERS")] = ()
+    """Layers that carry the style, likewise."""
+    zip: bool = False
+    """Take the values of the axes in step."""
+    preset: PresetName = "default"
+    """What is not given."""
+    size: Annotated[int | None, arg(metavar="PIXELS"), _PRESETS_OWN] = None
+    """Longest side of the results."""
+    num_steps: Annotated[int | None, arg(metavar="STEPS"), _PRESETS_OWN] = None
+    """Evaluations of the network for each lane."""
+    tolerance: Annotated[float | None, arg(metavar="FRACTION"), _PRESETS_OWN] = None
+    """End a lane once its loss falls by less than this fraction in 10 steps."""
+    optimizer: Annotated[Optimizer | None, arg(metavar="lbfgs|adam|sgd"), _PRESETS_OWN] = None
+    """Method of descent."""
+    scaling: Annotated[Scaling | None, arg(metavar="relative|paper|mean|notebook"), _PRESETS_OWN] = None
+    """What distances are measured in."""
+    network: Annotated[str | None, arg(metavar="vgg19|vgg16|FILE"), _PRESETS_OWN] = None
+    """Network, or a file with its weights."""
+    lanes: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="(default: what the memory holds; on a CPU one a device)")] = None
+    """Lanes that run at once."""
+    distributed: bool = False
+    """Share the lanes with the other processes of a TPU pod, Slurm or MPI job."""
+    coordinator: Annotated[str | None, arg(metavar="HOST:PORT", help_behavior_hint="")] = None
+    """Where process 0 is, if that is not found out by itself."""
+    num_processes: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="")] = None
+    """How many processes there are, likewise."""
+    process_id: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="")] = None
+    """Which of them this is, from 0, likewise."""
+
+    def run(self) -> None:
+        processes = Processes()
+        where = (self.coordinator, self.num_processes, self.process_id)
+        if self.distributed or any(value is not None for value in where):
+            processes = join_processes(*where)
+        contents, styles = _images_in(self.content), _images_in(self.style)
+        axes: dict[str, Any] = {}
+        zipped = self.zip
+        if self.grid:
+            given = read_grid_file(self.grid)
+            contents, styles, axes, zipped = contents or given.contents, styles or given.styles, dict(given.axes), zipped or given.zipped
+        if not contents or not styles:
+            missing = "content" if not contents else "style"
+            raise ConfigError(f"there is no {missing} image; give CONTENT and STYLE, or name them in the file of --grid")
+        for name in ("content_weight", "style_weight", "tv_weight", "seed", "init", "pooling"):
+            axes |= {name: getattr(self, name)} if getattr(self, name) else {}
+        for name in ("content_layers", "style_layers"):
+            axes |= {name: [tuple(text.split("+")) for text in getattr(self, name)]} if getattr(self, name) else {}
+        changes = {name: getattr(self, name) for name in ("size", "num_steps", "tolerance", "optimizer", "scaling", "network")}
+        changes = {name: value for name, value in changes.items() if value is not None}
+        preset = PRESETS[self.preset].replace(**changes, **({"rows": None} if self.size else {}))
+        _run(StudyJob(contents, styles, self.output_dir, preset, axes, zipped, self.lanes), processes)
+
+
+@dataclass
+class Reconstruct:
+    """Find, from noise, images with the content, or with the style, that single layers see (figure 1 of the paper)."""
+
+    image: Annotated[Path, Positional, arg(metavar="IMAGE")]
+    """The image to reconstruct."""
+    output_dir: Annotated[Path, arg(metavar="DIR")]
+    """Folder of the results, as that of a study."""
+    content_layers: Annotated[tuple[str, ...], arg(metavar="LAYER …", help_behavior_hint="(default: the five of the paper)")] = ()
+    """Layers whose content is reconstructed, one picture each."""
+    style_layers: Annotated[tuple[str, ...], arg(metavar="LAYERS …", help_behavior_hint="(default: the five of the paper)")] = ()
+    """Sets of layers, joined by +, whose style is reconstructed, one picture each."""
+    size: Annotated[int, arg(metavar="PIXELS")] = 256
+    """Longest side of the results."""
+    num_steps: Annotated[int, arg(metavar="STEPS")] = 200
+    """Evaluations of the network for each picture."""
+    seed: int = 0
+    """Seed of the noise."""
+    pooling: Pooling = "avg"
+    """How the network pools."""
+    network: Annotated[str | None, arg(metavar="vgg19|vgg16|FILE", help_behavior_hint="(default: vgg19, or vgg16 when offline)")] = None
+    """Network, or a file with its weights."""
+
+    def run(self) -> None:
+        contents = [(layer,) for layer in self.content_layers]
+        styles = [tuple(text.split("+")) for text in self.style_layers]
+        if not contents and not styles:
+            contents = [(layer,) for layer in RECONSTRUCTED_CONTENT]
+            styles = [STYLE_LAYERS[: depth + 1] for depth in range(len(STYLE_LAYERS))]
+        axes = {
+            "content_layers": [*contents, *[()] * len(styles)],
+            "style_layers": [*[()] * len(contents), *styles],
+            "seed": [self.seed],
+        }
+        preset = Preset().replace(init="noise", size=self.size, num_steps=self.num_steps, pooling=self.pooling, network=self.network)
+        title = f"{self.image.stem}: reconstructions from content layers and from style layers"
+        _run(StudyJob((self.image,), (self.image,), self.output_dir, preset, axes, zipped=True, title=title), Processes())
+
+
+RECONSTRUCTED_CONTENT = ("conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_2")
+"""The content layers of the paper's figure 1."""
+
+
+def _images_in(path: Path | None) -> tuple[Path, ...]:
+    """The image itself, or those in the folder, by name."""
+    if path is None:
+        return ()
+    if not path.is_dir():
+        return (path,)
+    found = tuple(sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")))
+    if not found:
+        raise ImageError(f"{path}: is a folder without images; name an image, or a folder of such")
+    return found
+
+
+def _run(job: StudyJob, processes: Processes) -> None:
+    started = time.perf_counter()
+    with StudyDisplay() as display:
+        summary = run_study_job(job, processes, display.say, display.start, display, display.finish)
+    if processes.index == 0:
+        there = f", {summary.kept} were there" if summary.kept else ""
+        failed = f", {len(summary.failed)} FAILED" if summary.failed else ""
+        seconds = time.perf_counter() - started
+        print(f"wrote {job.output_dir / 'index.html'} ({summary.computed} lanes run here{there}{failed}, {seconds:.0f} s)")

@@ -1,0 +1,215 @@
+"""A study from files to a folder of results, which a study that was stopped goes on from."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nst_jax.config import ConfigError, Preset
+from nst_jax.grid import Grid, make_grid
+from nst_jax.images import check_output, read_image, write_image
+from nst_jax.lanes import Callback
+from nst_jax.objective import LossWeights
+from nst_jax.perceptual import lpips_distance
+from nst_jax.processes import Processes
+from nst_jax.record import describe_inputs, describe_machine, describe_network, describe_result, image_metadata, write_record
+from nst_jax.report import write_report
+from nst_jax.study import FinishedLane, Images, finished_lanes
+from nst_jax.weights import load_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyJob:
+    """What to make of which files.
+
+    Args:
+        contents: Content images; they must come to one size.
+        styles: Style images.
+        output_dir: The folder of the results.
+        preset: What all lanes have in common.
+        axes: What varies, as in `run_study`; images go by the stems of their names.
+        zipped: As in `run_study`.
+        lanes_at_once: As in `run_study`.
+        title: The report's heading.
+    """
+
+    contents: tuple[Path, ...]
+    styles: tuple[Path, ...]
+    output_dir: Path
+    preset: Preset
+    axes: Mapping[str, Sequence[Any] | Mapping[str, Any]]
+    zipped: bool = False
+    lanes_at_once: int | None = None
+    title: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class StudySummary:
+    """How a study ended.
+
+    Args:
+        computed: Lanes that were run now, by this process.
+        kept: Lanes that had been there already.
+        failed: Failed lanes and their reasons, of the whole study; only process 0 knows them all.
+    """
+
+    computed: int
+    kept: int
+    failed: Mapping[str, str]
+
+
+def run_study_job(
+    job: StudyJob,
+    processes: Processes,
+    say: Callable[[str], None],
+    on_start: Callable[[int], None],
+    callback: Callback,
+    on_lane: Callable[[str, FinishedLane], None],
+) -> StudySummary:
+    """Runs what is missing of a study, and writes each lane when it has ended, then the report.
+
+    Args:
+        job: What to do.
+        processes: This process's place among those that share the work and the folder.
+        say: Called with a line that the user should know.
+        on_start: Called with the number of lanes that this process will run.
+        callback: Called with the progress of the lanes that run.
+        on_lane: Called with each lane's name and result, once it is written.
+
+    Raises:
+        ConfigError, ImageError, WeightsError: The user's input is wrong, or the folder holds another study; nothing has been written then.
+    """
+    contents, styles = _named("content", job.contents), _named("style", job.styles)
+    preset = job.preset
+    weights = LossWeights(content=preset.content_weight, style=preset.style_weight, total_variation=preset.tv_weight)
+    grid = make_grid(job.axes, list(contents), list(styles), preset.config, weights, job.zipped)
+    lanes_dir = job.output_dir / "lanes"
+    check_output(lanes_dir / f"{grid.names[0]}.png")
+    content_images, style_images = _read_images(contents, styles, preset)
+    loaded = load_weights(preset.network, say)
+    say(f"network: {loaded.why}")
+    first = next(iter(content_images.values()))
+    common = {
+        "network": describe_network(loaded),
+        "height": first.shape[0],
+        "width": first.shape[1],
+        **{name: value for name, value in dataclasses.asdict(preset).items() if name in ("size", "rows", "resample", "squash_style")},
+        **{name: value for name, value in dataclasses.asdict(preset.config).items() if name not in _OF_A_LANE},
+    }
+    inputs = {kind: describe_inputs(paths) for kind, paths in (("content", contents), ("style", styles))}
+    settings = [_lane_settings(grid, index, common, inputs) for index in range(len(grid.lanes))]
+    missing = [index for index, name in enumerate(grid.names) if not _is_finished(lanes_dir / name, settings[index])]
+    # No process may write before all have seen what is there.
+    processes.wait_for_all("the finished lanes are known")
+    kept = len(grid.lanes) - len(missing)
+    if kept:
+        say(f"{kept} of {len(grid.lanes)} lanes are there already")
+    own = processes.share(missing)
+    machine = describe_machine()
+    if processes.index == 0:
+        _write_study(job, grid, content_images, style_images, common | {"inputs": inputs, **machine})
+    on_start(len(own))
+    arguments = (loaded.params, content_images, style_images, grid, preset.config, own, job.lanes_at_once, callback, say)
+    for lane in finished_lanes(*arguments) if own else ():
+        name, result = grid.names[lane.index], lane.result
+        is_good = bool(np.isfinite(result.loss))
+        if is_good:
+            write_image(lanes_dir / f"{name}.png", np.asarray(result.image), image_metadata(settings[lane.index] | machine))
+        record = {
+            "coordinates": dict(grid.coordinates[lane.index]),
+            "lane": dataclasses.asdict(grid.lanes[lane.index]),
+            "status": "failed" if result.failure else "converged" if result.converged else "finished",
+            "reason": str(result.failure) or None,
+            "num_steps": int(result.num_steps),
+            "seconds": lane.seconds,
+            "lpips": lpips_distance(content_images[grid.lanes[lane.index].content], np.asarray(result.image)) if is_good else None,
+            **describe_result(result),
+            "settings": settings[lane.index],
+            **machine,
+        }
+        write_record(lanes_dir / f"{name}.json", record)
+        on_lane(name, lane)
+    processes.wait_for_all("every lane is written")
+    failed = {}
+    if processes.index == 0:
+        records = {name: json.loads((lanes_dir / f"{name}.json").read_text()) for name in grid.names}
+        failed = {name: record["reason"] for name, record in records.items() if record["status"] == "failed"}
+        write_report(job.output_dir)
+    return StudySummary(len(own), kept, failed)
+
+
+_OF_A_LANE = ("content_layers", "style_layers", "pooling", "init")
+
+
+def _named(kind: str, paths: Sequence[Path]) -> dict[str, Path]:
+    named: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in named:
+            raise ConfigError(f"{named[path.stem]} and {path}: two {kind} images have the same name; rename one")
+        named[path.stem] = path
+    return named
+
+
+def _read_images(contents: Mapping[str, Path], styles: Mapping[str, Path], preset: Preset) -> tuple[Images, Images]:
+    how: dict[str, Any] = {"size": preset.size, "rows": preset.rows, "resample": preset.resample}
+    content_images = {name: read_image(path, **how) for name, path in contents.items()}
+    if preset.squash_style:
+        how = {"shape": next(iter(content_images.values())).shape[:2], "resample": preset.resample}
+    return content_images, {name: read_image(path, **how) for name, path in styles.items()}
+
+
+def _lane_settings(grid: Grid, index: int, common: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that decides a lane's result, as plain values for JSON."""
+    lane = grid.lanes[index]
+    sets = {} if lane.layer_weights is None else {"weights_by_layer": dict(grid.layer_weights[lane.layer_weights])}
+    own = dataclasses.asdict(lane) | {"inputs": {"content": inputs["content"][lane.content], "style": inputs["style"][lane.style]}} | sets
+    return json.loads(json.dumps({**common, **own}))
+
+
+def _is_finished(stem: Path, settings: Mapping[str, Any]) -> bool:
+    """Whether the lane is there, whole.
+
+    Raises:
+        ConfigError: Another lane is there under its name.
+    """
+    record_path, image_path = stem.parent / f"{stem.name}.json", stem.parent / f"{stem.name}.png"
+    try:
+        record = json.loads(record_path.read_text())
+        found, has_image = record["settings"], record["best_loss"] is not None
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{record_path}: is not the record of a lane ({error}); remove it, or choose another --output-dir") from error
+    for name in settings:
+        if _plain(found.get(name)) != _plain(settings[name]):
+            raise ConfigError(
+                f"{stem.parent.parent}: holds a study of other settings ({name} differs at {stem.name}); choose another --output-dir"
+            )
+    return image_path.is_file() or not has_image
+
+
+def _plain(value: Any) -> Any:
+    """What of a setting decides the result: an input's content, not the place where it lay."""
+    if isinstance(value, dict) and set(value) == {"content", "style"}:
+        return {kind: file.get("sha256") for kind, file in value.items()}
+    return value
+
+
+def _write_study(job: StudyJob, grid: Grid, contents: Images, styles: Images, settings: Mapping[str, Any]) -> None:
+    files: dict[str, dict[str, str]] = {"contents": {}, "styles": {}}
+    for kind, images in (("contents", contents), ("styles", styles)):
+        for name, image in images.items():
+            files[kind][name] = f"{kind.removesuffix('s')}_{name}.png"
+            write_image(job.output_dir / files[kind][name], np.asarray(image))
+    record = {
+        "title": job.title or f"{', '.join(contents)} × {', '.join(styles)}",
+        "axes": {name: list(labels) for name, labels in grid.axes.items()},
+        "zipped": grid.zipped,
+        "lanes": list(grid.names),
+        **files,
+        "settings": settings,
+    }
+    write_record(job.output_dir / "study.json", record)
