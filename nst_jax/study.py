@@ -164,6 +164,9 @@ def finished_lanes(
     groups: dict[TransferConfig, list[int]] = {}
     for index in wanted:
         groups.setdefault(_program_of(grid.lanes[index], config), []).append(index)
+    for program in groups:  # what is wrong with a later group is said before the first one runs
+        for image in styles.values():
+            jax.eval_shape(lambda image=image, program=program: make_targets(params, next(iter(contents.values())), image, program))
     for program, indices in groups.items():
         yield from _run_group(params, contents, styles, grid, program, indices, lanes_at_once, callback, say)
 

@@ -109,8 +109,6 @@ def run_study_job(
         say(f"{kept} of {len(grid.lanes)} lanes are there already")
     own = processes.share(missing)
     machine = describe_machine()
-    if processes.index == 0:
-        _write_study(job, grid, content_images, style_images, common | {"inputs": inputs, **machine})
     on_start(len(own))
     arguments = (loaded.params, content_images, style_images, grid, preset.config, own, job.lanes_at_once, callback, say)
     for lane in finished_lanes(*arguments) if own else ():
@@ -137,6 +135,7 @@ def run_study_job(
     if processes.index == 0:
         records = {name: json.loads((lanes_dir / f"{name}.json").read_text()) for name in grid.names}
         failed = {name: record["reason"] for name, record in records.items() if record["status"] == "failed"}
+        _write_study(job, grid, content_images, style_images, common | {"inputs": inputs, **machine})
         write_report(job.output_dir)
     return StudySummary(len(own), kept, failed)
 

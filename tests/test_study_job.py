@@ -1,0 +1,181 @@
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import nst_jax as nst
+from nst_jax import cli
+from nst_jax.perceptual import lpips_distance
+
+STUDY = ["study", "photo.jpg", "painting.png", "--network", "vgg16", "--size", "48", "--num-steps", "4"]
+FOLDER_FILES = {"study.json", "lanes.csv", "contact_sheet.png", "losses.png", "index.html", "content_photo.png", "style_painting.png", "lanes"}
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    nst.write_image("photo.jpg", rng.random((48, 40, 3)))
+    nst.write_image("painting.png", rng.random((40, 56, 3)))
+    return tmp_path
+
+
+def table_of(folder):
+    with (folder / "lanes.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def results(folder):
+    """Everything in a study's folder that does not say how long it took or where."""
+    found = {path.name: path.read_bytes() for path in (folder / "lanes").glob("*.png")}
+    for path in (folder / "lanes").glob("*.json"):
+        record = json.loads(path.read_text())
+        found[path.name] = {key: value for key, value in record.items() if key != "seconds"}
+    found["lanes.csv"] = [{key: value for key, value in row.items() if key != "seconds"} for row in table_of(folder)]
+    return found
+
+
+def test_a_study_writes_its_folder_and_does_only_what_is_missing(photos, capfd):
+    words = [*STUDY, "--style-weight", "5", "80", "1e30", "--seed", "0", "1", "--init", "noise", "--output-dir", "out"]
+    assert cli.main(words) == 0
+    assert {path.name for path in Path("out").iterdir()} == FOLDER_FILES
+    rows = table_of(Path("out"))
+    assert [row["lane"] for row in rows] == [f"style_weight={weight},seed={seed}" for weight in ("5", "80", "1e+30") for seed in (0, 1)]
+    assert [row["status"] for row in rows] == ["finished"] * 4 + ["failed"] * 2
+    assert "step 1 is not finite" in rows[4]["reason"] and not rows[0]["reason"]
+    record = json.loads(Path("out/lanes/style_weight=80,seed=1.json").read_text())
+    content, style = nst.read_image("photo.jpg", size=48), nst.read_image("painting.png", size=48)
+    config = nst.TransferConfig(num_steps=4, init="noise")
+    single = nst.stylize(nst.load_params("vgg16"), content, style, config, nst.LossWeights(style=80.0), key=jax.random.key(1))
+    np.testing.assert_allclose(record["history"]["loss"], single.losses, rtol=1e-6)
+    np.testing.assert_allclose(nst.read_image("out/lanes/style_weight=80,seed=1.png"), single.image, atol=0.5 / 255 + 1e-3)
+    np.testing.assert_allclose(float(rows[3]["lpips"]), lpips_distance(content, np.asarray(single.image)), rtol=1e-3)
+    assert "6 lanes run here, 2 FAILED" in capfd.readouterr().out
+
+    before = results(Path("out"))
+    stamps = {path: path.stat().st_mtime_ns for path in Path("out/lanes").iterdir()}
+    gone = Path("out/lanes/style_weight=5,seed=1.png")
+    gone.unlink()
+    assert cli.main(words) == 0
+    captured = capfd.readouterr()
+    assert "5 of 6 lanes are there already" in captured.err and "1 lanes run here" in captured.out
+    assert results(Path("out")) == before
+    changed = {path.name for path in Path("out/lanes").iterdir() if path.stat().st_mtime_ns != stamps[path]}
+    assert changed == {"style_weight=5,seed=1.png", "style_weight=5,seed=1.json"}
+
+    assert cli.main([*words, "--num-steps", "5"]) == 2
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert line.endswith("out: holds a study of other settings (num_steps differs at style_weight=5,seed=0); choose another --output-dir")
+    assert results(Path("out")) == before
+
+
+def test_a_study_killed_half_way_ends_as_one_never_stopped(photos):
+    words = [sys.executable, "-m", "nst_jax", *STUDY, "--style-weight", "5", "20", "80", "--init", "noise", "content", "--output-dir"]
+    subprocess.run([*words, "whole"], check=True, capture_output=True)
+    process = subprocess.Popen([*words, "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    lanes = Path("killed/lanes")
+    deadline = time.monotonic() + 300
+    while len(list(lanes.glob("*.json"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    finished = {path: path.stat().st_mtime_ns for path in lanes.glob("*.json")}
+    assert 2 <= len(finished) < 6 and not Path("killed/index.html").exists()
+    done = subprocess.run([*words, "killed"], check=True, capture_output=True, text=True)
+    assert f"{6 - len(finished)} lanes run here" in done.stdout
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in finished.items())
+    assert results(Path("killed")) == results(Path("whole"))
+
+
+def test_two_processes_find_what_one_finds(photos):
+    words = [sys.executable, "-m", "nst_jax", *STUDY, "--style-weight", "5", "20", "80", "--seed", "0", "1", "--init", "noise", "--output-dir"]
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([*words, "one"], check=True, capture_output=True, env=environment)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    joined = ["--coordinator", f"127.0.0.1:{port}", "--num-processes", "2", "--process-id"]
+    both = [
+        subprocess.Popen([*words, "two", *joined, str(index)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        for index in (0, 1)
+    ]
+    outputs = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert "3 lanes run here" in outputs[0][0] and "wrote" not in outputs[1][0]
+    assert {path.name for path in Path("two").iterdir()} == FOLDER_FILES
+    assert results(Path("two")) == results(Path("one"))
+
+
+def test_a_grid_file_says_what_varies(photos, capfd):
+    Path("grid.toml").write_text(
+        """
+        content = "photo.jpg"
+        style = ["painting.png", "photo.jpg"]
+        style_weight = 30
+        layer_weights.fine = {conv1_1 = 1.0}
+        layer_weights.coarse = {conv5_1 = 2.0, conv4_2 = 0.5}
+        """
+    )
+    assert cli.main(["study", "--grid", "grid.toml", "--output-dir", "out", *STUDY[3:], "--num-steps", "1"]) == 0
+    records = [json.loads(path.read_text()) for path in sorted(Path("out/lanes").glob("*.json"))]
+    assert [record["coordinates"] for record in records] == [
+        {"style": style, "layer_weights": name} for style in ("painting", "photo") for name in ("coarse", "fine")
+    ]
+    assert {record["lane"]["style_weight"] for record in records} == {30.0}
+    assert records[0]["settings"]["weights_by_layer"] == {"conv5_1": 2.0, "conv4_2": 0.5}
+    terms = {layer: rows[0] for layer, rows in records[0]["history"]["style"].items()}
+    expected = 0.5 * records[0]["history"]["content"]["conv4_2"][0] + 30 * 2.0 * terms["conv5_1"]
+    np.testing.assert_allclose(records[0]["best_loss"], expected, rtol=1e-5)
+
+
+def test_reconstructions_come_near_what_their_layers_see(photos):
+    words = ["reconstruct", "photo.jpg", "--output-dir", "out", "--network", "vgg16", "--size", "48", "--num-steps", "20"]
+    assert cli.main([*words, "--content-layers", "conv1_2", "conv2_2", "--style-layers", "conv1_1+conv2_1"]) == 0
+    records = [json.loads(path.read_text()) for path in sorted(Path("out/lanes").glob("*.json"))]
+    assert [(record["lane"]["content_layers"], record["lane"]["style_layers"]) for record in records] == [
+        (["conv1_2"], []),
+        (["conv2_2"], []),
+        ([], ["conv1_1", "conv2_1"]),
+    ]
+    for record in records:
+        losses = record["history"]["loss"]
+        assert record["best_loss"] < 0.5 * losses[0]
+
+
+BAD = {
+    "no style": (["photo.jpg"], "there is no style image; give CONTENT and STYLE"),
+    "empty folder": (["photo.jpg", "empty"], "empty: is a folder without images"),
+    "bad weight": (["photo.jpg", "painting.png", "--style-weight", "-1"], "axis style_weight holds -1.0; a weight must be a finite number"),
+    "twice": (["photo.jpg", "painting.png", "--seed", "1", "1"], "axis seed has a value twice: 1, 1"),
+    "bad layer": (["photo.jpg", "painting.png", "--content-layers", "conv4_2+conv9_1"], "unknown layer 'conv9_1' in content_layers"),
+    "absent layer": (["photo.jpg", "painting.png", "--content-layers", "conv4_4"], "unknown layer 'conv4_4': vgg16 has"),
+    "absent layer in a later group": (["photo.jpg", "painting.png", "--content-layers", "conv1_1", "conv4_4"], "unknown layer 'conv4_4'"),
+    "unzippable": (["photo.jpg", "painting.png", "--zip", "--seed", "0", "1", "--tv-weight", "0", "1", "2"], "must have equally many values"),
+    "no grid": (["--grid", "none.toml"], "none.toml: cannot be read (No such file or directory)"),
+    "bad grid": (["--grid", "bad.toml"], "bad.toml: is neither TOML nor"),
+    "unknown key": (["--grid", "key.toml"], "key.toml: unknown key 'style_wieght'; did you mean style_weight?"),
+    "file as folder": (["photo.jpg", "painting.png", "--output-dir", "photo.jpg"], "photo.jpg"),
+    "lone coordinator": (["photo.jpg", "painting.png", "--coordinator", "localhost:1"], "give all three, or --distributed alone"),
+    "no lanes": (["photo.jpg", "painting.png", "--lanes", "0"], "the number of lanes at once is 0; it must be at least 1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_wrong_studies_are_one_line_and_status_2_and_leave_nothing(case, photos, capfd):
+    Path("empty").mkdir()
+    Path("bad.toml").write_text("style_weight = [")
+    Path("key.toml").write_text("style_wieght = [1]")
+    before = sorted(photos.rglob("*"))
+    words, message = BAD[case]
+    assert cli.main(["study", *words, "--network", "vgg16", "--size", "48", "--num-steps", "1"]) == 2
+    lines = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("network: ")]
+    assert len(lines) == 1 and lines[0].startswith("nst-jax: error: ") and message in lines[0]
+    assert sorted(photos.rglob("*")) == before
