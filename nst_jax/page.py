@@ -23,7 +23,7 @@ def make_page(folder: Path, study: Mapping[str, Any], lanes: Sequence[Mapping[st
         folder: The study's folder, where the page is to lie; the images are read from it.
         study: What `study.json` says.
         lanes: What each lane's record says, with its `name`.
-        grid: Where the lanes go, as `nst_jax.report.make_grid` says it.
+        grid: Where the lanes go, as `nst_jax.report.lay_out` says it.
 
     Returns:
         HTML that asks nothing of a network.

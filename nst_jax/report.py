@@ -29,7 +29,7 @@ def write_report(folder: Path) -> None:
     """
     study = _read_json(folder / "study.json")
     lanes = [_read_json(folder / "lanes" / f"{name}.json") | {"name": name} for name in study["lanes"]]
-    grid = make_grid(study["axes"], study["zipped"])
+    grid = lay_out(study["axes"], study["zipped"])
     _write_table(folder / "lanes.csv", lanes)
     _write_contact_sheet(folder, study["title"], lanes, grid)
     _write_loss_plot(folder / "losses.png", study, lanes)
@@ -43,7 +43,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
 
 
-def make_grid(axes: Mapping[str, Sequence[str]], zipped: bool) -> dict[str, Any]:
+def lay_out(axes: Mapping[str, Sequence[str]], zipped: bool) -> dict[str, Any]:
     """How the lanes lie on the sheet and the page.
 
     The last axis runs along the columns, the product of the others along the rows. Lanes that are no grid, or one row too long to see,
@@ -101,7 +101,7 @@ def _at(values: Sequence[float | None], index: int) -> float | None:
 def _write_contact_sheet(folder: Path, title: str, lanes: Sequence[dict[str, Any]], grid: dict[str, Any]) -> None:
     num_rows, num_columns = len(grid["rows"]), max(len(row) for row in grid["rows"])
     sheet = make_labelled_sheet(
-        ((_read_result(folder, lanes[index]["name"]) for index in row) for row in grid["rows"]),
+        ((_read_result(folder, lanes[index]) for index in row) for row in grid["rows"]),
         grid.get("row_labels", ()),
         grid.get("column_labels", ()),
         title,
@@ -111,9 +111,9 @@ def _write_contact_sheet(folder: Path, title: str, lanes: Sequence[dict[str, Any
     write_image(folder / "contact_sheet.png", sheet)
 
 
-def _read_result(folder: Path, name: str) -> PixelArray | None:
-    path = folder / "lanes" / f"{name}.png"
-    return read_image(path) if path.exists() else None
+def _read_result(folder: Path, lane: Mapping[str, Any]) -> PixelArray | None:
+    """A lane's image; None for one that failed, whose last good image would look like a result."""
+    return None if lane["status"] == "failed" else read_image(folder / "lanes" / f"{lane['name']}.png")
 
 
 def _write_loss_plot(path: Path, study: dict[str, Any], lanes: Sequence[dict[str, Any]]) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from nst_jax.images import make_thumbnail, write_image
 from nst_jax.plots import make_labelled_sheet, make_loss_plot
-from nst_jax.report import make_grid, write_report
+from nst_jax.report import lay_out, write_report
 
 REASON = "the style term of conv1_1 at step 3 is not finite; make the weights smaller"
 
@@ -130,18 +130,18 @@ def test_the_table_takes_the_terms_at_the_best_step_and_unites_the_layers(study)
 
 
 def test_a_grid_has_the_last_axis_in_its_columns():
-    grid = make_grid({"content": ["a", "b"], "style_weight": ["5"], "seed": ["0", "1"]}, zipped=False)
+    grid = lay_out({"content": ["a", "b"], "style_weight": ["5"], "seed": ["0", "1"]}, zipped=False)
     assert grid["rows"] == [[0, 1], [2, 3]]
     assert grid["column_labels"] == ["seed = 0", "seed = 1"]
     assert grid["row_labels"] == ["content = a\nstyle_weight = 5", "content = b\nstyle_weight = 5"]
-    assert make_grid({}, zipped=False) == {"rows": [[0]], "row_labels": [""], "column_labels": [""]}
+    assert lay_out({}, zipped=False) == {"rows": [[0]], "row_labels": [""], "column_labels": [""]}
 
 
 def test_lanes_in_step_lie_near_a_square():
-    grid = make_grid({"a": ["1", "2", "3", "4", "5"], "b": ["6", "7", "8", "9", "0"]}, zipped=True)
+    grid = lay_out({"a": ["1", "2", "3", "4", "5"], "b": ["6", "7", "8", "9", "0"]}, zipped=True)
     assert grid["rows"] == [[0, 1, 2], [3, 4]]
     assert grid["captions"] == [["a = 1\nb = 6", "a = 2\nb = 7", "a = 3\nb = 8"], ["a = 4\nb = 9", "a = 5\nb = 0"]]
-    assert len(make_grid({"seed": [str(seed) for seed in range(100)]}, zipped=False)["rows"]) == 10
+    assert len(lay_out({"seed": [str(seed) for seed in range(100)]}, zipped=False)["rows"]) == 10
 
 
 def find(sheet, image):
