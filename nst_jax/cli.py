@@ -267,7 +267,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("nst-jax: error: out of memory; pass a smaller --size")
         return 2
     except KeyboardInterrupt:
-        _say("nst-jax: interrupted; nothing but what --save-every wrote is left")
+        _say("nst-jax: interrupted; a study keeps its finished lanes and goes on from them, a single run what --save-every wrote")
         return 130
     return 0
 

@@ -175,8 +175,9 @@ def _axis_values(axes: Mapping[str, Any], contents: Sequence[str], styles: Seque
 
 
 def _checked_value(name: str, value: Any, contents: Sequence[str], styles: Sequence[str]) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if name.endswith("_weight") and not (number and 0 <= value < float("inf")):
+    if name.endswith("_weight") and not (number and 0 <= value < 3e38):
         raise ConfigError(f"axis {name} holds {value!r}; a weight must be a finite number, at least 0")
     if name == "seed" and not (isinstance(value, int) and number and 0 <= value < 2**32):
         raise ConfigError(f"axis seed holds {value!r}; a seed must be a whole number between 0 and {2**32 - 1}")
@@ -186,7 +187,7 @@ def _checked_value(name: str, value: Any, contents: Sequence[str], styles: Seque
     if name.endswith("_layers"):
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise ConfigError(f"axis {name} holds {value!r}; each value is a tuple of layers, such as ('conv4_2',)")
-        return tuple(value)
+        return tuple(map(str, value))
     return float(value) if name.endswith("_weight") else value
 
 

@@ -144,7 +144,8 @@ class LaneProgram:
         return *shared, self._deal((lanes.content, lanes.style, lanes.weights))
 
     def _start(self, images: Array, active: Array) -> tuple[TransferState, Array]:
-        return self._deal((_init_lanes(images, program=self._config), active))
+        # Dealt out first, so that no device holds the states of all.
+        return self._deal((_init_lanes(self._deal(images), program=self._config), active))
 
     def _deal(self, tree: Any) -> Any:
         """Arrays with a leading axis of lanes, each lane on its device."""

@@ -6,12 +6,12 @@ import psutil
 _SHARE = 0.85  # of what is free; the rest is for fragments, and for what is made between two pieces
 
 
-def free_bytes(device: jax.Device) -> int:
-    """The memory that `device` still has to give. Several CPU devices share the machine's."""
+def free_bytes(device: jax.Device) -> int | None:
+    """The memory that `device` still has to give, None where it cannot tell. Several CPU devices share the machine's."""
     if device.platform == "cpu":
         return psutil.virtual_memory().available // sum(other.platform == "cpu" for other in jax.local_devices())
     stats = device.memory_stats() or {}
-    return stats.get("bytes_limit", 0) - stats.get("bytes_in_use", 0)
+    return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else None
 
 
 def lanes_that_fit(free: int, shared: int, per_lane: int) -> int:

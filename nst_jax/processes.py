@@ -38,7 +38,7 @@ def join_processes(coordinator: str | None = None, num_processes: int | None = N
     """Joins the other processes of the command, before anything else is asked of JAX.
 
     Args:
-        coordinator: `HOST:PORT` of process 0. All three are found out by themselves on a TPU pod, under Slurm and under MPI.
+        coordinator: `HOST:PORT` of process 0. All three are found out by themselves on a TPU pod, under Slurm and under Open MPI.
         num_processes: How many processes there are.
         process_id: Which of them this is, from 0.
 
@@ -55,4 +55,7 @@ def join_processes(coordinator: str | None = None, num_processes: int | None = N
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"the processes cannot be joined ({reason}); give --coordinator, --num-processes and --process-id") from error
-    return Processes(jax.process_index(), jax.process_count())
+    processes = Processes(jax.process_index(), jax.process_count())
+    # The first meeting makes the connections, and waits less long than later ones: now all are near one another.
+    processes.wait_for_all("joined")
+    return processes

@@ -53,7 +53,7 @@ def lay_out(axes: Mapping[str, Sequence[str]], zipped: bool) -> dict[str, Any]:
         `rows` of numbers of lanes, and either `row_labels` and `column_labels`, or `captions` nested as the rows are.
     """
     named = [[f"{name} = {label}" for label in labels] for name, labels in axes.items()]
-    if zipped or (len(named) == 1 and len(named[0]) > _MOST_COLUMNS):
+    if (zipped and named) or (len(named) == 1 and len(named[0]) > _MOST_COLUMNS):
         captions = ["\n".join(labels) for labels in zip(*named, strict=True)]
         num_columns = math.ceil(math.sqrt(len(captions)))
         return {

@@ -1,7 +1,7 @@
 """Studies: many runs, compiled once, over all devices of this process.
 
 Axes that change numbers alone (weights, seeds, images) become lanes of one compiled program. Axes that change the program (layers, pooling)
-split the lanes into groups, each compiled once.
+split the lanes into groups, each compiled once; on accelerators once more before, for a single lane, to learn how many fit the memory.
 """
 
 import dataclasses
@@ -153,22 +153,34 @@ def finished_lanes(
     Raises:
         ConfigError: As in `run_study`.
     """
-    if lanes_at_once is not None and lanes_at_once < 1:
-        raise ConfigError(f"the number of lanes at once is {lanes_at_once}; it must be at least 1")
+    check_study(params, contents, styles, grid, config, lanes_at_once)
     contents = {name: checked_image(f"content {name}", image) for name, image in contents.items()}
     styles = {name: checked_image(f"style {name}", image) for name, image in styles.items()}
-    shapes = {name: image.shape[:2] for name, image in contents.items()}
-    if len(set(shapes.values())) > 1:
-        sizes = ", ".join(f"{name} is {height} × {width}" for name, (height, width) in shapes.items())
-        raise ConfigError(f"the content images of a study must have one size, but {sizes}")
     groups: dict[TransferConfig, list[int]] = {}
     for index in wanted:
         groups.setdefault(_program_of(grid.lanes[index], config), []).append(index)
-    for program in groups:  # what is wrong with a later group is said before the first one runs
-        for image in styles.values():
-            jax.eval_shape(lambda image=image, program=program: make_targets(params, next(iter(contents.values())), image, program))
     for program, indices in groups.items():
         yield from _run_group(params, contents, styles, grid, program, indices, lanes_at_once, callback, say)
+
+
+def check_study(params: Params, contents: Images, styles: Images, grid: Grid, config: TransferConfig, lanes_at_once: int | None = None) -> None:
+    """Finds what is wrong with any group before the first one runs; the arguments are those of `finished_lanes`.
+
+    Raises:
+        ConfigError: As in `run_study`, but for the memory.
+    """
+    if lanes_at_once is not None and lanes_at_once < 1:
+        raise ConfigError(f"the number of lanes at once is {lanes_at_once}; it must be at least 1")
+    checked = {name: checked_image(f"content {name}", image) for name, image in contents.items()}
+    shapes = {name: image.shape[:2] for name, image in checked.items()}
+    if len(set(shapes.values())) > 1:
+        sizes = ", ".join(f"{name} is {height} × {width}" for name, (height, width) in shapes.items())
+        raise ConfigError(f"the content images of a study must have one size, but {sizes}")
+    content = next(iter(checked.values()))
+    for name, image in styles.items():
+        style = checked_image(f"style {name}", image)
+        for program in {_program_of(lane, config) for lane in grid.lanes}:
+            jax.eval_shape(lambda style=style, program=program: make_targets(params, content, style, program))
 
 
 def _program_of(lane: Lane, config: TransferConfig) -> TransferConfig:
@@ -216,13 +228,14 @@ def _run_group(
     per_device = 1 if lanes_at_once is None else wanted
     free = free_bytes(devices[0])
     shared, own = compile_for(per_device)
-    fitting = lanes_that_fit(free, shared, own // per_device)
-    if not fitting:
+    fitting = per_device if free is None else lanes_that_fit(free, shared, own // per_device)
+    if free is not None and not fitting:
         raise ConfigError(f"one lane needs {(shared + own) / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free; take smaller images")
     if fitting < per_device or (lanes_at_once is None and not lanes_run_in_turn()):
         num_chunks = -(-wanted // fitting)
-        per_device = -(-wanted // num_chunks)  # chunks of like size: those of the last that are not there would cost as much
-        shared, own = compile_for(per_device)
+        measured, per_device = per_device, -(-wanted // num_chunks)  # chunks of like size: what the last lacks would cost as much
+        if per_device != measured:
+            shared, own = compile_for(per_device)
     size = per_device * len(devices)
     say(
         f"{len(indices)} lanes, {size} at once on {len(devices)} {devices[0].platform} device{'s' * (len(devices) > 1)}, "

@@ -73,7 +73,7 @@ class Study:
     lanes: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="(default: what the memory holds; on a CPU one a device)")] = None
     """Lanes that run at once."""
     distributed: bool = False
-    """Share the lanes with the other processes of a TPU pod, Slurm or MPI job."""
+    """Share the lanes with the other processes of a TPU pod, Slurm or Open MPI job."""
     coordinator: Annotated[str | None, arg(metavar="HOST:PORT", help_behavior_hint="")] = None
     """Where process 0 is, if that is not found out by itself."""
     num_processes: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="")] = None
@@ -91,7 +91,9 @@ class Study:
         zipped = self.zip
         if self.grid:
             given = read_grid_file(self.grid)
-            contents, styles, axes, zipped = contents or given.contents, styles or given.styles, dict(given.axes), zipped or given.zipped
+            contents = contents or tuple(image for path in given.contents for image in _images_in(path))
+            styles = styles or tuple(image for path in given.styles for image in _images_in(path))
+            axes, zipped = dict(given.axes), zipped or given.zipped
         if not contents or not styles:
             missing = "content" if not contents else "style"
             raise ConfigError(f"there is no {missing} image; give CONTENT and STYLE, or name them in the file of --grid")

@@ -10,14 +10,14 @@ import numpy as np
 
 from nst_jax.config import ConfigError, Preset
 from nst_jax.grid import Grid, make_grid
-from nst_jax.images import check_output, read_image, write_image
+from nst_jax.images import ImageError, check_output, read_image, write_image
 from nst_jax.lanes import Callback
 from nst_jax.objective import LossWeights
 from nst_jax.perceptual import lpips_distance
 from nst_jax.processes import Processes
 from nst_jax.record import describe_inputs, describe_machine, describe_network, describe_result, image_metadata, write_record
 from nst_jax.report import write_report
-from nst_jax.study import FinishedLane, Images, finished_lanes
+from nst_jax.study import FinishedLane, Images, check_study, finished_lanes
 from nst_jax.weights import load_weights
 
 
@@ -80,7 +80,7 @@ def run_study_job(
         on_lane: Called with each lane's name and result, once it is written.
 
     Raises:
-        ConfigError, ImageError, WeightsError: The user's input is wrong, or the folder holds another study; nothing has been written then.
+        ConfigError, ImageError, WeightsError: The user's input is wrong, or the folder holds another study.
     """
     contents, styles = _named("content", job.contents), _named("style", job.styles)
     preset = job.preset
@@ -91,6 +91,8 @@ def run_study_job(
     content_images, style_images = _read_images(contents, styles, preset)
     loaded = load_weights(preset.network, say)
     say(f"network: {loaded.why}")
+    # Every process checks all of it, so that none waits for one that found something wrong.
+    check_study(loaded.params, content_images, style_images, grid, preset.config, job.lanes_at_once)
     first = next(iter(content_images.values()))
     common = {
         "network": describe_network(loaded),
@@ -133,10 +135,19 @@ def run_study_job(
     processes.wait_for_all("every lane is written")
     failed = {}
     if processes.index == 0:
+        absent = [name for name in grid.names if not (lanes_dir / f"{name}.json").is_file()]
+        if absent:
+            raise ConfigError(f"{lanes_dir}: {absent[0]} is not there; do all processes share this folder? Give the command again")
+        for leftover in (*job.output_dir.glob(".*.partial"), *lanes_dir.glob(".*.partial")):  # of a process that was killed
+            leftover.unlink(missing_ok=True)
         records = {name: json.loads((lanes_dir / f"{name}.json").read_text()) for name in grid.names}
         failed = {name: record["reason"] for name, record in records.items() if record["status"] == "failed"}
         _write_study(job, grid, content_images, style_images, common | {"inputs": inputs, **machine})
-        write_report(job.output_dir)
+        try:
+            write_report(job.output_dir)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ImageError(f"{job.output_dir}: the report cannot be written ({reason}); make room and give the command again") from error
     return StudySummary(len(own), kept, failed)
 
 
@@ -177,7 +188,7 @@ def _is_finished(stem: Path, settings: Mapping[str, Any]) -> bool:
     record_path, image_path = stem.parent / f"{stem.name}.json", stem.parent / f"{stem.name}.png"
     try:
         record = json.loads(record_path.read_text())
-        found, has_image = record["settings"], record["best_loss"] is not None
+        found, has_image = dict(record["settings"]), record["best_loss"] is not None
     except FileNotFoundError:
         return False
     except (OSError, ValueError, KeyError, TypeError) as error:

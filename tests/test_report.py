@@ -134,7 +134,7 @@ def test_a_grid_has_the_last_axis_in_its_columns():
     assert grid["rows"] == [[0, 1], [2, 3]]
     assert grid["column_labels"] == ["seed = 0", "seed = 1"]
     assert grid["row_labels"] == ["content = a\nstyle_weight = 5", "content = b\nstyle_weight = 5"]
-    assert lay_out({}, zipped=False) == {"rows": [[0]], "row_labels": [""], "column_labels": [""]}
+    assert lay_out({}, zipped=True) == lay_out({}, zipped=False) == {"rows": [[0]], "row_labels": [""], "column_labels": [""]}
 
 
 def test_lanes_in_step_lie_near_a_square():

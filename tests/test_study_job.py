@@ -93,6 +93,9 @@ def test_a_study_killed_half_way_ends_as_one_never_stopped(photos):
     assert f"{6 - len(finished)} lanes run here" in done.stdout
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in finished.items())
     assert results(Path("killed")) == results(Path("whole"))
+    assert sorted(path.relative_to("killed") for path in Path("killed").rglob("*")) == sorted(
+        path.relative_to("whole") for path in Path("whole").rglob("*")
+    )
 
 
 def test_two_processes_find_what_one_finds(photos):
@@ -148,6 +151,12 @@ def test_reconstructions_come_near_what_their_layers_see(photos):
     for record in records:
         losses = record["history"]["loss"]
         assert record["best_loss"] < 0.5 * losses[0]
+
+
+def test_one_reconstruction_has_a_report(photos):
+    words = ["reconstruct", "photo.jpg", "--output-dir", "out", "--network", "vgg16", "--size", "48", "--num-steps", "1"]
+    assert cli.main([*words, "--content-layers", "conv1_1"]) == 0
+    assert {path.name for path in Path("out/lanes").iterdir()} == {"lane.png", "lane.json"} and Path("out/index.html").is_file()
 
 
 BAD = {
