@@ -11,10 +11,7 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
-_CHECKED = [
-    f"nst_jax.{name}"
-    for name in ("convolution", "losses", "vgg", "objective", "lbfgs", "descent", "history", "normalisation", "grid", "memory")
-]
+_CHECKED = [f"nst_jax.{name}" for name in ("convolution", "losses", "vgg", "objective", "lbfgs", "descent", "history", "normalisation")]
 
 with install_import_hook(_CHECKED, "beartype.beartype"):
     import nst_jax as nst
