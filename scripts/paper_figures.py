@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--network", default="vgg16")
     parser.add_argument("--output-dir", type=Path, default=Path("docs/figures"))
     parser.add_argument("--content", type=Path, default=None, help="photograph of figures 1, 4, 5 and 6")
-    parser.add_argument("--style", type=Path, default=None, help="painting of figures 4, 5 and 6; figure 1 reconstructs its style")
+    parser.add_argument("--style", type=Path, default=None, help="painting of figures 1, 4, 5 and 6")
     parser.add_argument("--day", type=Path, default=None, help="content photograph of figure 7")
     parser.add_argument("--night", type=Path, default=None, help="style photograph of figure 7")
     arguments = parser.parse_args()
