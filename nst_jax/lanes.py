@@ -48,11 +48,6 @@ class Lanes:
     images: Array
     active: Array
 
-    @property
-    def count(self) -> int:
-        """The number of lanes, padding included."""
-        return self.active.shape[0]
-
 
 def stack_targets(contents: list[Targets], styles: list[Targets]) -> Targets:
     """The content parts of `contents` and the style parts of `styles`, each with a leading axis to choose from."""

@@ -1,4 +1,4 @@
-"""What a lane of a study costs against a run of its own, and how much memory it takes.
+"""What a lane of a study costs against a run of its own.
 
     python scripts/benchmark_study.py [--size 128] [--num-steps 20] [--rounds 3]
 
