@@ -9,7 +9,8 @@ from nst_jax.losses import content_loss, gram_matrix, style_loss, total_variatio
 from nst_jax.normalisation import normalise_activations
 from nst_jax.objective import LossTerms, LossWeights, Targets, make_targets, total_loss
 from nst_jax.plots import make_labelled_sheet
-from nst_jax.study import StudyResult, run_study
+from nst_jax.study import run_study
+from nst_jax.study_result import StudyResult
 from nst_jax.transfer import stylize, stylize_batch
 from nst_jax.vgg import NETWORKS, features
 from nst_jax.weights import WeightsError, load_params

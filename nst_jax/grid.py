@@ -79,7 +79,8 @@ class Grid:
     @property
     def names(self) -> tuple[str, ...]:
         """For each lane a name that can be a file's."""
-        return tuple(_file_name(coordinates) for coordinates in self.coordinates)
+        texts = (",".join(f"{axis}={label}" for axis, label in coordinates.items()) for coordinates in self.coordinates)
+        return tuple(file_name(text or "lane") for text in texts)
 
 
 def make_grid(
@@ -201,7 +202,7 @@ def _check_layer_weights(lane: Lane, sets: Mapping[str, Any]) -> None:
     for layer, weight in chosen.items():
         if layer not in layers:
             raise ConfigError(f"layer_weights {lane.layer_weights} weighs {layer}, which is not among the layers {', '.join(layers)}")
-        if not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
+        if not isinstance(weight, int | float) or not 0 <= weight < 3e38:
             raise ConfigError(f"layer_weights {lane.layer_weights} gives {layer} {weight!r}; a weight must be a finite number, at least 0")
 
 
@@ -214,8 +215,8 @@ def _label(value: Any) -> str:
 _LONGEST_NAME = 160  # in bytes; file systems take 255, and endings come on top
 
 
-def _file_name(coordinates: Mapping[str, str]) -> str:
-    text = ",".join(f"{axis}={label}" for axis, label in coordinates.items()) or "lane"
+def file_name(text: str) -> str:
+    """The text as a name that every file system takes, shortened where it is too long."""
     name = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", text)
     if len(name.encode()) <= _LONGEST_NAME:
         return name

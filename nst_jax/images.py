@@ -19,6 +19,9 @@ PixelArray = np.ndarray
 OUTPUT_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 """The format that each ending of an output's name stands for."""
 
+INPUT_ENDINGS = frozenset({*OUTPUT_FORMATS, ".gif", ".bmp"})
+"""The endings by which images are known in a folder; of a file that is named, its content decides."""
+
 _FILTERS = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
 _MAX_PIXELS = 178_000_000
 _LEAST_SIDE = 16  # conv5_1 lies behind four halvings

@@ -1,10 +1,12 @@
 """The processes of one command on several machines, joined by JAX's own runtime."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from nst_jax.config import ConfigError
@@ -28,10 +30,29 @@ class Processes:
         """The items that are this process's to do."""
         return items[self.index :: self.count]
 
-    def wait_for_all(self, place: str) -> None:
-        """Returns once every process has come to `place`."""
-        if self.count > 1:
-            multihost_utils.sync_global_devices(place)
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """A block that no process leaves before all have come to its end, and that fails in all if it fails in one.
+
+        Raises:
+            ConfigError: It failed in another process, whose own error says why.
+        """
+        try:
+            yield
+        except Exception:
+            self._any(True)
+            raise
+        if self._any(False):
+            raise ConfigError("another process of this command failed, see its message; mend that and give the command again")
+
+    def as_first_has(self, flags: Sequence[bool]) -> list[bool]:
+        """The flags of process 0, in every process."""
+        if self.count == 1:
+            return list(flags)
+        return multihost_utils.broadcast_one_to_all(np.asarray(flags, bool)).tolist()
+
+    def _any(self, flag: bool) -> bool:
+        return bool(np.any(multihost_utils.process_allgather(np.asarray(flag)))) if self.count > 1 else flag
 
 
 def join_processes(coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None) -> Processes:
@@ -57,5 +78,6 @@ def join_processes(coordinator: str | None = None, num_processes: int | None = N
         raise ConfigError(f"the processes cannot be joined ({reason}); give --coordinator, --num-processes and --process-id") from error
     processes = Processes(jax.process_index(), jax.process_count())
     # The first meeting makes the connections, and waits less long than later ones: now all are near one another.
-    processes.wait_for_all("joined")
+    with processes.together():
+        pass
     return processes

@@ -7,7 +7,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 from nst_jax.history import Progress
-from nst_jax.study import FinishedLane
+from nst_jax.study_result import FinishedLane
 
 _SECONDS_BETWEEN_LINES = 10
 

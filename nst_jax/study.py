@@ -7,7 +7,8 @@ split the lanes into groups, each compiled once; on accelerators once more befor
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,76 +16,16 @@ import numpy as np
 
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.grid import Grid, Lane, make_grid, weights_of
-from nst_jax.history import TransferResult
+from nst_jax.history import Progress, TransferResult
 from nst_jax.lanes import Callback, LaneProgram, Lanes, lanes_run_in_turn, stack_targets
 from nst_jax.memory import free_bytes, lanes_that_fit
-from nst_jax.objective import LossTerms, LossWeights, Targets, make_targets
+from nst_jax.objective import LossWeights, Targets, make_targets
+from nst_jax.study_result import FinishedLane, StudyResult, collect
 from nst_jax.transfer import checked_image, initial_image
 from nst_jax.vgg import Params
 
 Images = Mapping[str, Any]
 """Images by name, each (height, width, 3), sRGB in [0, 1]."""
-
-
-@dataclasses.dataclass(frozen=True)
-class FinishedLane:
-    """One lane's result.
-
-    Args:
-        index: Its place in the grid.
-        result: What `stylize` would have returned.
-        seconds: Its share of the time that its chunk took, compilation not counted.
-    """
-
-    index: int
-    result: TransferResult
-    seconds: float
-
-
-class StudyResult(NamedTuple):
-    """What a study found. All arrays have a leading axis of lanes.
-
-    Args:
-        lanes: The settings of each lane.
-        image: The images of lowest loss, (lanes, height, width, 3).
-        loss: Those losses; infinite where no evaluation was finite.
-        best_step: The evaluations that saw them, from 1.
-        num_steps: Evaluations made.
-        losses: The loss at each evaluation, (lanes, steps); NaN beyond a lane's own end.
-        terms: The unweighted terms likewise; NaN at layers that a lane does not have.
-        converged: Whether the tolerance ended the lane.
-        failure: What stopped being finite and when, or an empty text.
-        seconds: As in `FinishedLane`.
-    """
-
-    lanes: tuple[Lane, ...]
-    image: np.ndarray
-    loss: np.ndarray
-    best_step: np.ndarray
-    num_steps: np.ndarray
-    losses: np.ndarray
-    terms: LossTerms
-    converged: np.ndarray
-    failure: np.ndarray
-    seconds: np.ndarray
-
-    def to_dataframe(self) -> Any:
-        """One row a lane: its settings, its loss, its terms at the best step, and its seconds.
-
-        Raises:
-            ModuleNotFoundError: pandas is not installed.
-        """
-        import pandas
-
-        table = pandas.DataFrame([vars(lane) for lane in self.lanes])
-        for name in ("loss", "best_step", "num_steps", "converged", "failure", "seconds"):
-            table[name] = getattr(self, name)
-        best = np.arange(len(self.lanes)), np.maximum(self.best_step - 1, 0)
-        for kind, terms in (("content", self.terms.content), ("style", self.terms.style)):
-            for layer, rows in terms.items():
-                table[f"{kind}_{layer}"] = rows[best]
-        table["total_variation"] = self.terms.total_variation[best]
-        return table
 
 
 def run_study(
@@ -120,10 +61,13 @@ def run_study(
     """
     contents = dict(content) if isinstance(content, Mapping) else {"content": content}
     styles = dict(style) if isinstance(style, Mapping) else {"style": style}
+    for kind, images in (("content", contents), ("style", styles)):
+        if not images:
+            raise ConfigError(f"there is no {kind} image; give at least one")
     config = config or TransferConfig()
     grid = make_grid(axes, list(contents), list(styles), config, weights or LossWeights(), zipped)
     found = finished_lanes(params, contents, styles, grid, config, range(len(grid.lanes)), lanes_at_once, callback)
-    return _collect(grid, sorted(found, key=lambda lane: lane.index))
+    return collect(grid.lanes, sorted(found, key=lambda lane: lane.index))
 
 
 def finished_lanes(
@@ -244,7 +188,8 @@ def _run_group(
     for start in range(0, len(indices), size):
         chunk = indices[start : start + size]
         started = time.perf_counter()
-        result = program.run(params, targets.stacked, lanes_of(chunk, size), config.num_steps, config.tolerance, callback)
+        without_padding = callback and partial(_call_for_first, callback, len(chunk))
+        result = program.run(params, targets.stacked, lanes_of(chunk, size), config.num_steps, config.tolerance, without_padding)
         result = result._replace(image=np.asarray(result.image))
         seconds = (time.perf_counter() - started) / len(chunk)
         for place, index in enumerate(chunk):
@@ -252,6 +197,10 @@ def _run_group(
             lane: TransferResult = jax.tree.map(lambda leaf, place=place: leaf[place], result)
             losses, terms = jax.tree.map(lambda rows, steps=steps: rows[:steps], (lane.losses, lane.terms))
             yield FinishedLane(index, lane._replace(losses=losses, terms=terms), seconds)
+
+
+def _call_for_first(callback: Callback, num_lanes: int, progress: Progress) -> None:
+    callback(jax.tree.map(lambda leaf: leaf[:num_lanes] if np.ndim(leaf) else leaf, progress))
 
 
 class _Targets:
@@ -265,33 +214,3 @@ class _Targets:
             [make_targets(params, contents[name], first_style, config) for name in self.content_index],
             [make_targets(params, first_content, styles[name], config) for name in self.style_index],
         )
-
-
-def _collect(grid: Grid, lanes: Sequence[FinishedLane]) -> StudyResult:
-    longest = max(lane.result.losses.size for lane in lanes)
-
-    def rows(pick: Callable[[TransferResult], np.ndarray | None]) -> np.ndarray:
-        table = np.full((len(lanes), longest), np.nan, np.float32)
-        for row, lane in zip(table, lanes, strict=True):
-            values = pick(lane.result)
-            if values is not None:
-                row[: values.size] = values
-        return table
-
-    def layers(kind: str) -> dict[str, np.ndarray]:
-        names = dict.fromkeys(name for lane in lanes for name in getattr(lane.result.terms, kind))
-        return {name: rows(lambda result, name=name: getattr(result.terms, kind).get(name)) for name in names}
-
-    results = [lane.result for lane in lanes]
-    return StudyResult(
-        lanes=grid.lanes,
-        image=np.stack([result.image for result in results]),
-        loss=np.asarray([result.loss for result in results]),
-        best_step=np.asarray([result.best_step for result in results]),
-        num_steps=np.asarray([result.num_steps for result in results]),
-        losses=rows(lambda result: result.losses),
-        terms=LossTerms(layers("content"), layers("style"), rows(lambda result: result.terms.total_variation)),
-        converged=np.asarray([result.converged for result in results]),
-        failure=np.asarray([result.failure for result in results]),
-        seconds=np.asarray([lane.seconds for lane in lanes]),
-    )

@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 
 from nst_jax.config import PRESETS, STYLE_LAYERS, ConfigError, Init, Optimizer, Pooling, Preset, Scaling
 from nst_jax.grid_file import read_grid_file
-from nst_jax.images import ImageError
+from nst_jax.images import INPUT_ENDINGS, ImageError
 from nst_jax.processes import Processes, join_processes
 from nst_jax.progress import StudyDisplay
 from nst_jax.study_job import StudyJob, run_study_job
@@ -71,7 +71,7 @@ class Study:
     network: Annotated[str | None, arg(metavar="vgg19|vgg16|FILE"), _PRESETS_OWN] = None
     """Network, or a file with its weights."""
     lanes: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="(default: what the memory holds; on a CPU one a device)")] = None
-    """Lanes that run at once."""
+    """Lanes that run at once, rounded up to a multiple of the devices."""
     distributed: bool = False
     """Share the lanes with the other processes of a TPU pod, Slurm or Open MPI job."""
     coordinator: Annotated[str | None, arg(metavar="HOST:PORT", help_behavior_hint="")] = None
@@ -156,9 +156,9 @@ def _images_in(path: Path | None) -> tuple[Path, ...]:
         return ()
     if not path.is_dir():
         return (path,)
-    found = tuple(sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")))
+    found = tuple(sorted(file for file in path.iterdir() if file.suffix.lower() in INPUT_ENDINGS and not file.name.startswith(".")))
     if not found:
-        raise ImageError(f"{path}: is a folder without images; name an image, or a folder of such")
+        raise ImageError(f"{path}: is a folder without images ({' '.join(sorted(INPUT_ENDINGS))}); name an image, or a folder of such")
     return found
 
 

@@ -2,14 +2,15 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nst_jax.config import ConfigError, Preset
-from nst_jax.grid import Grid, make_grid
+from nst_jax.grid import Grid, file_name, make_grid
 from nst_jax.images import ImageError, check_output, read_image, write_image
 from nst_jax.lanes import Callback
 from nst_jax.objective import LossWeights
@@ -17,7 +18,8 @@ from nst_jax.perceptual import lpips_distance
 from nst_jax.processes import Processes
 from nst_jax.record import describe_inputs, describe_machine, describe_network, describe_result, image_metadata, write_record
 from nst_jax.report import write_report
-from nst_jax.study import FinishedLane, Images, check_study, finished_lanes
+from nst_jax.study import Images, check_study, finished_lanes
+from nst_jax.study_result import FinishedLane
 from nst_jax.weights import load_weights
 
 
@@ -82,73 +84,98 @@ def run_study_job(
     Raises:
         ConfigError, ImageError, WeightsError: The user's input is wrong, or the folder holds another study.
     """
-    contents, styles = _named("content", job.contents), _named("style", job.styles)
-    preset = job.preset
-    weights = LossWeights(content=preset.content_weight, style=preset.style_weight, total_variation=preset.tv_weight)
-    grid = make_grid(job.axes, list(contents), list(styles), preset.config, weights, job.zipped)
-    lanes_dir = job.output_dir / "lanes"
-    check_output(lanes_dir / f"{grid.names[0]}.png")
-    content_images, style_images = _read_images(contents, styles, preset)
-    loaded = load_weights(preset.network, say)
-    say(f"network: {loaded.why}")
-    # Every process checks all of it, so that none waits for one that found something wrong.
-    check_study(loaded.params, content_images, style_images, grid, preset.config, job.lanes_at_once)
-    first = next(iter(content_images.values()))
-    common = {
-        "network": describe_network(loaded),
-        "height": first.shape[0],
-        "width": first.shape[1],
-        **{name: value for name, value in dataclasses.asdict(preset).items() if name in ("size", "rows", "resample", "squash_style")},
-        **{name: value for name, value in dataclasses.asdict(preset.config).items() if name not in _OF_A_LANE},
-    }
-    inputs = {kind: describe_inputs(paths) for kind, paths in (("content", contents), ("style", styles))}
-    settings = [_lane_settings(grid, index, common, inputs) for index in range(len(grid.lanes))]
-    missing = [index for index, name in enumerate(grid.names) if not _is_finished(lanes_dir / name, settings[index])]
-    # No process may write before all have seen what is there.
-    processes.wait_for_all("the finished lanes are known")
-    kept = len(grid.lanes) - len(missing)
+    with processes.together():
+        study = _Study(job, say)
+    missing = processes.as_first_has([not flag for flag in study.finished])
+    kept = missing.count(False)
     if kept:
-        say(f"{kept} of {len(grid.lanes)} lanes are there already")
-    own = processes.share(missing)
-    machine = describe_machine()
+        say(f"{kept} of {len(missing)} lanes are there already")
+    own = processes.share([index for index, is_missing in enumerate(missing) if is_missing])
     on_start(len(own))
-    arguments = (loaded.params, content_images, style_images, grid, preset.config, own, job.lanes_at_once, callback, say)
-    for lane in finished_lanes(*arguments) if own else ():
-        name, result = grid.names[lane.index], lane.result
+    with processes.together():
+        for lane in study.run(own, callback, say) if own else ():
+            study.write_lane(lane)
+            on_lane(study.grid.names[lane.index], lane)
+    failed = study.write_report() if processes.index == 0 else {}
+    return StudySummary(len(own), kept, failed)
+
+
+class _Study:
+    """What is read of a study before it runs, and its folder.
+
+    Everything that can be wrong with the user's input is found here, in every process.
+    """
+
+    def __init__(self, job: StudyJob, say: Callable[[str], None]) -> None:
+        contents, styles = _named("content", job.contents), _named("style", job.styles)
+        preset = job.preset
+        weights = LossWeights(content=preset.content_weight, style=preset.style_weight, total_variation=preset.tv_weight)
+        self._job = job
+        self.grid = make_grid(job.axes, list(contents), list(styles), preset.config, weights, job.zipped)
+        self._lanes_dir = job.output_dir / "lanes"
+        check_output(self._lanes_dir / f"{self.grid.names[0]}.png")
+        self._contents, self._styles = _read_images(contents, styles, preset)
+        loaded = load_weights(preset.network, say)
+        say(f"network: {loaded.why}")
+        self._params = loaded.params
+        check_study(self._params, self._contents, self._styles, self.grid, preset.config, job.lanes_at_once)
+        first = next(iter(self._contents.values()))
+        self._common = {
+            "network": describe_network(loaded),
+            "height": first.shape[0],
+            "width": first.shape[1],
+            **{name: value for name, value in dataclasses.asdict(preset).items() if name in ("size", "rows", "resample", "squash_style")},
+            **{name: value for name, value in dataclasses.asdict(preset.config).items() if name not in _OF_A_LANE},
+        }
+        self._inputs = {kind: describe_inputs(paths) for kind, paths in (("content", contents), ("style", styles))}
+        self._machine = describe_machine()
+        self._settings = [_lane_settings(self.grid, index, self._common, self._inputs) for index in range(len(self.grid.lanes))]
+        named = zip(self.grid.names, self._settings, strict=True)
+        self.finished = [_is_finished(self._lanes_dir / name, settings) for name, settings in named]
+
+    def run(self, wanted: Sequence[int], callback: Callback, say: Callable[[str], None]) -> Iterator[FinishedLane]:
+        """The wanted lanes, each when it has ended."""
+        config, lanes_at_once = self._job.preset.config, self._job.lanes_at_once
+        return finished_lanes(self._params, self._contents, self._styles, self.grid, config, wanted, lanes_at_once, callback, say)
+
+    def write_lane(self, lane: FinishedLane) -> None:
+        """Writes a lane's image, then its record, which says that it is finished."""
+        name, result, settings = self.grid.names[lane.index], lane.result, self._settings[lane.index]
+        content = self._contents[self.grid.lanes[lane.index].content]
         is_good = bool(np.isfinite(result.loss))
         if is_good:
-            write_image(lanes_dir / f"{name}.png", np.asarray(result.image), image_metadata(settings[lane.index] | machine))
+            write_image(self._lanes_dir / f"{name}.png", np.asarray(result.image), image_metadata(settings | self._machine))
         record = {
-            "coordinates": dict(grid.coordinates[lane.index]),
-            "lane": dataclasses.asdict(grid.lanes[lane.index]),
+            "coordinates": dict(self.grid.coordinates[lane.index]),
+            "lane": dataclasses.asdict(self.grid.lanes[lane.index]),
             "status": "failed" if result.failure else "converged" if result.converged else "finished",
             "reason": str(result.failure) or None,
             "num_steps": int(result.num_steps),
             "seconds": lane.seconds,
-            "lpips": lpips_distance(content_images[grid.lanes[lane.index].content], np.asarray(result.image)) if is_good else None,
+            "lpips": lpips_distance(content, np.asarray(result.image)) if is_good else None,
             **describe_result(result),
-            "settings": settings[lane.index],
-            **machine,
+            "settings": settings,
+            **self._machine,
         }
-        write_record(lanes_dir / f"{name}.json", record)
-        on_lane(name, lane)
-    processes.wait_for_all("every lane is written")
-    failed = {}
-    if processes.index == 0:
-        absent = [name for name in grid.names if not (lanes_dir / f"{name}.json").is_file()]
+        write_record(self._lanes_dir / f"{name}.json", record)
+
+    def write_report(self) -> dict[str, str]:
+        """Writes what compares the lanes, once all are there, and returns the reasons of those that failed."""
+        folder, names = self._job.output_dir, self.grid.names
+        absent = [name for name in names if not (self._lanes_dir / f"{name}.json").is_file()]
         if absent:
-            raise ConfigError(f"{lanes_dir}: {absent[0]} is not there; do all processes share this folder? Give the command again")
-        for leftover in (*job.output_dir.glob(".*.partial"), *lanes_dir.glob(".*.partial")):  # of a process that was killed
+            raise ConfigError(f"{self._lanes_dir}: {absent[0]} is not there; do all processes share this folder? Give the command again")
+        for leftover in (*folder.glob(".*.partial"), *self._lanes_dir.glob(".*.partial")):  # of a process that was killed
             leftover.unlink(missing_ok=True)
-        records = {name: json.loads((lanes_dir / f"{name}.json").read_text()) for name in grid.names}
-        failed = {name: record["reason"] for name, record in records.items() if record["status"] == "failed"}
-        _write_study(job, grid, content_images, style_images, common | {"inputs": inputs, **machine})
+        records = {name: json.loads((self._lanes_dir / f"{name}.json").read_text()) for name in names}
+        settings = self._common | {"inputs": self._inputs, **self._machine}
+        _write_study(self._job, self.grid, self._contents, self._styles, settings)
         try:
-            write_report(job.output_dir)
+            write_report(folder)
         except OSError as error:
             reason = error.strerror or error
-            raise ImageError(f"{job.output_dir}: the report cannot be written ({reason}); make room and give the command again") from error
-    return StudySummary(len(own), kept, failed)
+            raise ImageError(f"{folder}: the report cannot be written ({reason}); make room and give the command again") from error
+        return {name: record["reason"] for name, record in records.items() if record["status"] == "failed"}
 
 
 _OF_A_LANE = ("content_layers", "style_layers", "pooling", "init")
@@ -157,6 +184,8 @@ _OF_A_LANE = ("content_layers", "style_layers", "pooling", "init")
 def _named(kind: str, paths: Sequence[Path]) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for path in paths:
+        if not path.stem.isprintable():  # a report that names it could not be written
+            raise ConfigError(f"{os.fsencode(path)!r}: the name holds what cannot be printed; rename the image")
         if path.stem in named:
             raise ConfigError(f"{named[path.stem]} and {path}: two {kind} images have the same name; rename one")
         named[path.stem] = path
@@ -212,7 +241,7 @@ def _write_study(job: StudyJob, grid: Grid, contents: Images, styles: Images, se
     files: dict[str, dict[str, str]] = {"contents": {}, "styles": {}}
     for kind, images in (("contents", contents), ("styles", styles)):
         for name, image in images.items():
-            files[kind][name] = f"{kind.removesuffix('s')}_{name}.png"
+            files[kind][name] = f"{file_name(f'{kind[:-1]}_{name}')}.png"
             write_image(job.output_dir / files[kind][name], np.asarray(image))
     record = {
         "title": job.title or f"{', '.join(contents)} × {', '.join(styles)}",

@@ -179,6 +179,23 @@ def test_the_table_has_a_row_a_lane(vgg16_params, images):
     np.testing.assert_array_equal(table["style_conv2_1"], best)
 
 
+def test_the_table_has_no_terms_of_a_lane_without_a_best_step(vgg16_params, images):
+    pytest.importorskip("pandas")
+    config = nst.TransferConfig(num_steps=1, init="noise", scaling="paper", **SHALLOW)  # whose content term is far above 1
+    result = nst.run_study(vgg16_params, *images, {"content_weight": (1.0, 2.9e38)}, config)
+    assert result.best_step.tolist() == [1, 0]
+    table = result.to_dataframe()
+    assert table["style_conv2_1"].isna().tolist() == table["total_variation"].isna().tolist() == [False, True]
+
+
+def test_callbacks_see_no_padding(vgg16_params, images):
+    seen = []
+    config = nst.TransferConfig(num_steps=1, **SHALLOW)
+    axes = {"style_weight": (5.0, 20.0, 80.0)}
+    nst.run_study(vgg16_params, *images, axes, config, lanes_at_once=2, callback=lambda progress: seen.append(progress))
+    assert [(progress.loss.shape, progress.image.shape[0]) for progress in seen] == [((2,), 2), ((1,), 1)]
+
+
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
@@ -194,6 +211,7 @@ def test_the_table_has_a_row_a_lane(vgg16_params, images):
         ({"style": ("other",)}, "the style images are style"),
         ({"layer_weights": {"fine": {"conv4_1": 1.0}}}, "layer_weights fine weighs conv4_1, which is not among the layers"),
         ({"layer_weights": {"fine": {"conv1_1": -1.0}}}, "gives conv1_1 -1.0; a weight must be"),
+        ({"layer_weights": {"fine": {"conv1_1": 10**400}}}, "gives conv1_1 10+; a weight must be"),
         ({"layer_weights": ("fine",)}, "axis layer_weights must map"),
     ],
 )
@@ -208,6 +226,8 @@ def test_wrong_studies_are_refused(vgg16_params, images):
         nst.run_study(vgg16_params, *images, {"seed": (0, 1), "init": ("noise", "style", "content")}, config, zipped=True)
     with pytest.raises(nst.ConfigError, match="must have one size, but a is 40 × 32, b is 24 × 32"):
         nst.run_study(vgg16_params, {"a": images[0], "b": images[0][:24]}, images[1], {}, config)
+    with pytest.raises(nst.ConfigError, match="there is no style image; give at least one"):
+        nst.run_study(vgg16_params, images[0], {}, {}, config)
     with pytest.raises(nst.ConfigError, match="lanes at once is 0; it must be at least 1"):
         nst.run_study(vgg16_params, *images, {}, config, lanes_at_once=0)
 

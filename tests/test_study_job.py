@@ -98,23 +98,45 @@ def test_a_study_killed_half_way_ends_as_one_never_stopped(photos):
     )
 
 
-def test_two_processes_find_what_one_finds(photos):
-    words = [sys.executable, "-m", "nst_jax", *STUDY, "--style-weight", "5", "20", "80", "--seed", "0", "1", "--init", "noise", "--output-dir"]
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
-    subprocess.run([*words, "one"], check=True, capture_output=True, env=environment)
+def run_two(words, environment, *own):
+    """Exit status, output and messages of two processes of one command, each with words of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     joined = ["--coordinator", f"127.0.0.1:{port}", "--num-processes", "2", "--process-id"]
-    both = [
-        subprocess.Popen([*words, "two", *joined, str(index)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-        for index in (0, 1)
-    ]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    both = [subprocess.Popen([*words, *own[index], *joined, str(index)], **pipes) for index in (0, 1)]
     outputs = [process.communicate(timeout=300) for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
-    assert "3 lanes run here" in outputs[0][0] and "wrote" not in outputs[1][0]
+    return [(process.returncode, *texts) for process, texts in zip(both, outputs, strict=True)]
+
+
+def test_two_processes_find_what_one_finds(photos):
+    words = [sys.executable, "-m", "nst_jax", *STUDY, "--style-weight", "5", "20", "80", "--seed", "0", "1", "--init", "noise", "--output-dir"]
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([*words, "one"], check=True, capture_output=True, env=environment)
+    outputs = run_two(words, environment, ["two"], ["two"])
+    assert [output[0] for output in outputs] == [0, 0], outputs
+    assert "3 lanes run here" in outputs[0][1] and "wrote" not in outputs[1][1]
     assert {path.name for path in Path("two").iterdir()} == FOLDER_FILES
     assert results(Path("two")) == results(Path("one"))
+
+
+def test_a_process_that_fails_ends_the_others(photos):
+    words = [sys.executable, "-m", "nst_jax", "study"]
+    common = ["painting.png", *STUDY[3:], "--seed", "0", "1", "--output-dir", "out"]
+    (_, _, good), (_, _, bad) = outputs = run_two(words, os.environ | {"JAX_PLATFORMS": "cpu"}, ["photo.jpg", *common], ["none.jpg", *common])
+    assert [output[0] for output in outputs] == [2, 2], outputs
+    assert "another process of this command failed" in good and "none.jpg: cannot be read" in bad
+    assert not Path("out").exists()
+
+
+def test_images_may_have_long_names_and_lie_among_other_files(photos):
+    Path("styles").mkdir()
+    Path("styles/notes.txt").write_text("not an image")
+    Path("painting.png").rename(f"styles/{'x' * 251}.png")
+    assert cli.main(["study", "photo.jpg", "styles", *STUDY[3:], "--num-steps", "1", "--output-dir", "out"]) == 0
+    files = json.loads(Path("out/study.json").read_text())["styles"]
+    assert list(files) == ["x" * 251] and all((Path("out") / file).is_file() for file in files.values())
 
 
 def test_a_grid_file_says_what_varies(photos, capfd):
@@ -173,6 +195,7 @@ BAD = {
     "unknown key": (["--grid", "key.toml"], "key.toml: unknown key 'style_wieght'; did you mean style_weight?"),
     "file as folder": (["photo.jpg", "painting.png", "--output-dir", "photo.jpg"], "photo.jpg"),
     "lone coordinator": (["photo.jpg", "painting.png", "--coordinator", "localhost:1"], "give all three, or --distributed alone"),
+    "unprintable": ([os.fsdecode(b"\xff.png"), "painting.png"], "b'\\xff.png': the name holds what cannot be printed; rename the image"),
     "no lanes": (["photo.jpg", "painting.png", "--lanes", "0"], "the number of lanes at once is 0; it must be at least 1"),
 }
 
