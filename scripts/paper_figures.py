@@ -105,6 +105,10 @@ def main() -> None:
     arguments.style = arguments.style or packaged("nst_jax", "data", "brush_strokes.jpg")
     arguments.night = arguments.night or packaged("skimage", "data", "rocket.jpg")
     try:
+        arguments.output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.exit(2, f"{arguments.output_dir}: cannot be made ({error.strerror}); choose another --output-dir\n")
+    try:
         figures = Figures(arguments)
         for number in ("7", "5", "4", "1", "6") if arguments.figure == "all" else (arguments.figure,):
             make: Callable[[], np.ndarray] = getattr(figures, f"figure_{number}")
