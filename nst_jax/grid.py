@@ -169,7 +169,8 @@ def _axis_values(axes: Mapping[str, Any], contents: Sequence[str], styles: Seque
             raise ConfigError(f"unknown axis {name!r}; a study varies {', '.join(AXES)}")
         if name == "layer_weights" and not isinstance(given, Mapping):
             raise ConfigError("axis layer_weights must map the name of each set to the weight of each layer")
-        if isinstance(given, str) or not isinstance(given, Sequence | Mapping) or not given:
+        wanted = Mapping if name == "layer_weights" else Sequence
+        if isinstance(given, str) or not isinstance(given, wanted) or not given:
             raise ConfigError(f"axis {name} is {given!r}; give the values that it takes, at least one")
         values[name] = [_checked_value(name, value, contents, styles) for value in given]
     return values
@@ -202,7 +203,7 @@ def _check_layer_weights(lane: Lane, sets: Mapping[str, Any]) -> None:
     for layer, weight in chosen.items():
         if layer not in layers:
             raise ConfigError(f"layer_weights {lane.layer_weights} weighs {layer}, which is not among the layers {', '.join(layers)}")
-        if not isinstance(weight, int | float) or not 0 <= weight < 3e38:
+        if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight < 3e38:
             raise ConfigError(f"layer_weights {lane.layer_weights} gives {layer} {weight!r}; a weight must be a finite number, at least 0")
 
 

@@ -142,13 +142,13 @@ def check_output(path: str | os.PathLike[str]) -> None:
     try:
         exists = path.exists()
     except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror}); choose another --output") from error
+        raise ImageError(f"{path}: cannot be written ({error.strerror}); choose another place for the output") from error
     if path.is_dir():
         raise ImageError(f"{path}: is a folder; give the name of a file in it")
     # Only the nearest folder that exists is asked, so that a run that fails later leaves no empty folders behind.
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK) or (exists and not os.access(path, os.W_OK)):
-        raise ImageError(f"{path}: cannot be written; choose another --output")
+        raise ImageError(f"{path}: cannot be written; choose another place for the output")
 
 
 def write_image(path: str | os.PathLike[str], image: PixelArray, metadata: Mapping[str, str] | None = None) -> None:
@@ -181,7 +181,7 @@ def write_image(path: str | os.PathLike[str], image: PixelArray, metadata: Mappi
             Image.fromarray(pixels).save(partial, file_format, **options)
     except (OSError, ValueError) as error:  # a ValueError where a format cannot hold so large an image
         reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{path}: cannot be written ({reason}); choose another --output") from error
+        raise ImageError(f"{path}: cannot be written ({reason}); choose another place for the output") from error
 
 
 def make_sheet(images: Sequence[PixelArray], height: int | None = None, gap: int = 8) -> PixelArray:

@@ -134,7 +134,7 @@ def make_loss_plot(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogFormatter
+    from matplotlib.ticker import LogFormatter, MaxNLocator
 
     colours, names, title_of_names = _colours(labels, groups or labels, group_name)
     entries = {textwrap.fill(name, 32): colour for name, colour in _spread(names)}
@@ -152,6 +152,7 @@ def make_loss_plot(
     axes.yaxis.set_major_formatter(LogFormatter())
     axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
     axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("loss")
     axes.set_title(textwrap.fill(" ".join(title.split()), 100), loc="left", fontsize="medium", parse_math=False)
     axes.grid(which="both", color="0.92", lw=0.6)
@@ -241,7 +242,7 @@ def _wrap(text: str, width: float, measure: Callable[[str], int]) -> list[str]:
     lines = []
     for paragraph in text.split("\n"):
         line = ""
-        for word in re.split(r"(?<=[\s,;_/])", " ".join(paragraph.split())):
+        for word in re.split(r"(?<=[\s,;+/])", " ".join(paragraph.split())):
             if line and measure((line + word).rstrip()) > width:
                 lines.append(line.rstrip())
                 line = ""

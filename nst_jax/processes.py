@@ -1,9 +1,11 @@
 """The processes of one command on several machines, joined by JAX's own runtime."""
 
 import contextlib
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -12,6 +14,8 @@ from jax.experimental import multihost_utils
 from nst_jax.config import ConfigError
 
 Item = TypeVar("Item")
+
+_LONGEST_WAIT = 7 * 24 * 3600  # seconds
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,10 @@ class Processes:
         """
         try:
             yield
-        except Exception:
-            self._any(True)
+        except BaseException:  # Ctrl-C in one too
+            self._gather(True)
             raise
-        if self._any(False):
+        if self._gather(False).any():
             raise ConfigError("another process of this command failed, see its message; mend that and give the command again")
 
     def as_first_has(self, flags: Sequence[bool]) -> list[bool]:
@@ -51,8 +55,26 @@ class Processes:
             return list(flags)
         return multihost_utils.broadcast_one_to_all(np.asarray(flags, bool)).tolist()
 
-    def _any(self, flag: bool) -> bool:
-        return bool(np.any(multihost_utils.process_allgather(np.asarray(flag)))) if self.count > 1 else flag
+    def check_same(self, text: str, what: str) -> None:
+        """Makes sure that every process has the same text.
+
+        Raises:
+            ConfigError: They differ; the message calls the text `what`.
+        """
+        digests = self._gather(np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8))
+        if (digests != digests[0]).any():
+            raise ConfigError(f"{what} differ between the processes; give all the same command and the same files")
+
+    def _gather(self, value: Any) -> np.ndarray:
+        """The values of all processes, with a leading axis of processes."""
+        value = np.asarray(value)
+        if self.count == 1:
+            return value[None]
+        try:
+            return np.asarray(multihost_utils.process_allgather(value))
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"another process of this command is gone ({reason}); give the command again") from error
 
 
 def join_processes(coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None) -> Processes:
@@ -71,6 +93,8 @@ def join_processes(coordinator: str | None = None, num_processes: int | None = N
         raise ConfigError("--coordinator, --num-processes and --process-id belong together; give all three, or --distributed alone")
     if num_processes is not None and process_id is not None and not 0 <= process_id < num_processes:
         raise ConfigError(f"--process-id is {process_id}; it must be at least 0 and less than --num-processes, {num_processes}")
+    # How long a process waits at a meeting; on CPUs half an hour unless told, and one share may take hours longer than another.
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_collective_timeout_seconds={_LONGEST_WAIT}"
     try:
         jax.distributed.initialize(coordinator, num_processes, process_id)
     except (RuntimeError, ValueError) as error:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from nst_jax.config import PRESETS, STYLE_LAYERS, ConfigError, Init, Optimizer, Pooling, Preset, Scaling
 from nst_jax.grid_file import read_grid_file
@@ -54,7 +54,7 @@ class Study:
     """Layers that keep the content, joined by +, such as conv2_2+conv4_2; each value is compiled for itself."""
     style_layers: Annotated[tuple[str, ...], _values("LAYERS")] = ()
     """Layers that carry the style, likewise."""
-    zip: bool = False
+    zip: FlagCreatePairsOff[bool] = False
     """Take the values of the axes in step."""
     preset: PresetName = "default"
     """What is not given."""
@@ -86,6 +86,11 @@ class Study:
         where = (self.coordinator, self.num_processes, self.process_id)
         if self.distributed or any(value is not None for value in where):
             processes = join_processes(*where)
+        with processes.together():
+            job = self._job()
+        _run(job, processes)
+
+    def _job(self) -> StudyJob:
         contents, styles = _images_in(self.content), _images_in(self.style)
         axes: dict[str, Any] = {}
         zipped = self.zip
@@ -104,7 +109,7 @@ class Study:
         changes = {name: getattr(self, name) for name in ("size", "num_steps", "tolerance", "optimizer", "scaling", "network")}
         changes = {name: value for name, value in changes.items() if value is not None}
         preset = PRESETS[self.preset].replace(**changes, **({"rows": None} if self.size else {}))
-        _run(StudyJob(contents, styles, self.output_dir, preset, axes, zipped, self.lanes), processes)
+        return StudyJob(contents, styles, self.output_dir, preset, axes, zipped, self.lanes)
 
 
 @dataclass
@@ -156,7 +161,11 @@ def _images_in(path: Path | None) -> tuple[Path, ...]:
         return ()
     if not path.is_dir():
         return (path,)
-    found = tuple(sorted(file for file in path.iterdir() if file.suffix.lower() in INPUT_ENDINGS and not file.name.startswith(".")))
+    try:
+        files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    found = tuple(sorted(file for file in files if file.suffix.lower() in INPUT_ENDINGS))
     if not found:
         raise ImageError(f"{path}: is a folder without images ({' '.join(sorted(INPUT_ENDINGS))}); name an image, or a folder of such")
     return found

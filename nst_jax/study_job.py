@@ -86,6 +86,7 @@ def run_study_job(
     """
     with processes.together():
         study = _Study(job, say)
+    processes.check_same(json.dumps([{name: _plain(value) for name, value in lane.items()} for lane in study.settings]), "the lanes")
     missing = processes.as_first_has([not flag for flag in study.finished])
     kept = missing.count(False)
     if kept:
@@ -96,7 +97,8 @@ def run_study_job(
         for lane in study.run(own, callback, say) if own else ():
             study.write_lane(lane)
             on_lane(study.grid.names[lane.index], lane)
-    failed = study.write_report() if processes.index == 0 else {}
+    with processes.together():
+        failed = study.write_report() if processes.index == 0 else {}
     return StudySummary(len(own), kept, failed)
 
 
@@ -129,8 +131,8 @@ class _Study:
         }
         self._inputs = {kind: describe_inputs(paths) for kind, paths in (("content", contents), ("style", styles))}
         self._machine = describe_machine()
-        self._settings = [_lane_settings(self.grid, index, self._common, self._inputs) for index in range(len(self.grid.lanes))]
-        named = zip(self.grid.names, self._settings, strict=True)
+        self.settings = [_lane_settings(self.grid, index, self._common, self._inputs) for index in range(len(self.grid.lanes))]
+        named = zip(self.grid.names, self.settings, strict=True)
         self.finished = [_is_finished(self._lanes_dir / name, settings) for name, settings in named]
 
     def run(self, wanted: Sequence[int], callback: Callback, say: Callable[[str], None]) -> Iterator[FinishedLane]:
@@ -140,7 +142,7 @@ class _Study:
 
     def write_lane(self, lane: FinishedLane) -> None:
         """Writes a lane's image, then its record, which says that it is finished."""
-        name, result, settings = self.grid.names[lane.index], lane.result, self._settings[lane.index]
+        name, result, settings = self.grid.names[lane.index], lane.result, self.settings[lane.index]
         content = self._contents[self.grid.lanes[lane.index].content]
         is_good = bool(np.isfinite(result.loss))
         if is_good:
@@ -186,8 +188,9 @@ def _named(kind: str, paths: Sequence[Path]) -> dict[str, Path]:
     for path in paths:
         if not path.stem.isprintable():  # a report that names it could not be written
             raise ConfigError(f"{os.fsencode(path)!r}: the name holds what cannot be printed; rename the image")
-        if path.stem in named:
-            raise ConfigError(f"{named[path.stem]} and {path}: two {kind} images have the same name; rename one")
+        for stem, other in named.items():
+            if file_name(stem).casefold() == file_name(path.stem).casefold():  # so on some disks
+                raise ConfigError(f"{other} and {path}: two {kind} images have the same name; rename one")
         named[path.stem] = path
     return named
 
@@ -227,7 +230,12 @@ def _is_finished(stem: Path, settings: Mapping[str, Any]) -> bool:
             raise ConfigError(
                 f"{stem.parent.parent}: holds a study of other settings ({name} differs at {stem.name}); choose another --output-dir"
             )
-    return image_path.is_file() or not has_image
+    if has_image:
+        try:
+            read_image(image_path)
+        except ImageError:  # missing or damaged; it is painted again
+            return False
+    return True
 
 
 def _plain(value: Any) -> Any:

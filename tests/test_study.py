@@ -211,6 +211,8 @@ def test_callbacks_see_no_padding(vgg16_params, images):
         ({"style": ("other",)}, "the style images are style"),
         ({"layer_weights": {"fine": {"conv4_1": 1.0}}}, "layer_weights fine weighs conv4_1, which is not among the layers"),
         ({"layer_weights": {"fine": {"conv1_1": -1.0}}}, "gives conv1_1 -1.0; a weight must be"),
+        ({"layer_weights": {"fine": {"conv1_1": True}}}, "gives conv1_1 True; a weight must be"),
+        ({"seed": {"a": 1}}, "axis seed is {'a': 1}; give the values"),
         ({"layer_weights": {"fine": {"conv1_1": 10**400}}}, "gives conv1_1 10+; a weight must be"),
         ({"layer_weights": ("fine",)}, "axis layer_weights must map"),
     ],

@@ -121,13 +121,32 @@ def test_two_processes_find_what_one_finds(photos):
     assert results(Path("two")) == results(Path("one"))
 
 
-def test_a_process_that_fails_ends_the_others(photos):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("none.jpg", "none.jpg: cannot be read"),
+        ("empty", "empty: is a folder without images"),
+        ("other.jpg", "the lanes differ between the processes"),
+    ],
+)
+def test_a_process_that_fails_ends_the_others(photos, rng, content, message):
+    Path("empty").mkdir()
+    nst.write_image("other.jpg", rng.random((48, 40, 3)))
     words = [sys.executable, "-m", "nst_jax", "study"]
     common = ["painting.png", *STUDY[3:], "--seed", "0", "1", "--output-dir", "out"]
-    (_, _, good), (_, _, bad) = outputs = run_two(words, os.environ | {"JAX_PLATFORMS": "cpu"}, ["photo.jpg", *common], ["none.jpg", *common])
+    (_, _, good), (_, _, bad) = outputs = run_two(words, os.environ | {"JAX_PLATFORMS": "cpu"}, ["photo.jpg", *common], [content, *common])
     assert [output[0] for output in outputs] == [2, 2], outputs
-    assert "another process of this command failed" in good and "none.jpg: cannot be read" in bad
+    assert ("another process of this command failed" in good or message in good) and message in bad
     assert not Path("out").exists()
+
+
+def test_a_damaged_lane_is_painted_again(photos, capfd):
+    words = [*STUDY, "--num-steps", "1", "--seed", "0", "1", "--init", "noise", "--output-dir", "out"]
+    assert cli.main(words) == 0
+    before = results(Path("out"))
+    Path("out/lanes/seed=1.png").write_bytes(b"damaged")
+    assert cli.main(words) == 0
+    assert "1 lanes run here, 1 were there" in capfd.readouterr().out and results(Path("out")) == before
 
 
 def test_images_may_have_long_names_and_lie_among_other_files(photos):
@@ -196,6 +215,7 @@ BAD = {
     "file as folder": (["photo.jpg", "painting.png", "--output-dir", "photo.jpg"], "photo.jpg"),
     "lone coordinator": (["photo.jpg", "painting.png", "--coordinator", "localhost:1"], "give all three, or --distributed alone"),
     "unprintable": ([os.fsdecode(b"\xff.png"), "painting.png"], "b'\\xff.png': the name holds what cannot be printed; rename the image"),
+    "one file name for two": (["colliding", "painting.png"], "two content images have the same name; rename one"),
     "no lanes": (["photo.jpg", "painting.png", "--lanes", "0"], "the number of lanes at once is 0; it must be at least 1"),
 }
 
@@ -203,6 +223,9 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_wrong_studies_are_one_line_and_status_2_and_leave_nothing(case, photos, capfd):
     Path("empty").mkdir()
+    Path("colliding").mkdir()
+    for name in ("a?b", "a_b"):
+        nst.write_image(f"colliding/{name}.png", np.zeros((48, 40, 3)))
     Path("bad.toml").write_text("style_weight = [")
     Path("key.toml").write_text("style_wieght = [1]")
     before = sorted(photos.rglob("*"))
