@@ -12,7 +12,7 @@ from nst_jax.plots import make_labelled_sheet
 from nst_jax.study import run_study
 from nst_jax.study_result import StudyResult
 from nst_jax.transfer import stylize, stylize_batch
-from nst_jax.vgg import NETWORKS, features
+from nst_jax.vgg import NETWORKS, features, prepare_params
 from nst_jax.weights import WeightsError, load_params
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "make_sheet",
     "make_targets",
     "normalise_activations",
+    "prepare_params",
     "read_image",
     "run_study",
     "safeguarded_lbfgs",

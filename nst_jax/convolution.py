@@ -1,8 +1,10 @@
 """The 3 × 3 convolution that every layer of VGG is made of, and its gradient.
 
-The network is frozen: the only derivative anyone needs is the one with respect to the input. It is written out here as what it is, a forward
-convolution with the kernel flipped and its channels swapped. XLA's CPU compiler keeps that form on its fast path inside `scan` and
-`while_loop`, where the gradient that autodiff makes of a convolution runs several times slower than alone.
+The network is frozen: the only derivative anyone needs is the one with respect to the input. It is written out here as what it is, a convolution
+with the kernel flipped and its channels swapped. XLA's CPU compiler keeps that form on its fast path inside `scan` and `while_loop`, where the
+gradient that autodiff makes of a convolution runs several times slower than alone.
+
+On a CPU, layers of many channels are faster by Winograd's algorithm, on a kernel that `prepare_kernel` has transformed once.
 """
 
 import jax
@@ -11,10 +13,25 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
+from nst_jax.winograd import convolve_reversed, convolve_transformed, transform_kernel
+
+# Milliseconds on two AVX-512 cores, direct / Winograd: 64 → 64 channels at 256² 24 / 23, 64 → 128 at 128² 12.6 / 9.5, 128 → 128 at 128² 23.5 / 16.1,
+# 256 → 256 at 64² 24.2 / 10.0, 512 → 512 at 32² 25.8 / 9.8. Where they are even, direct is more exact.
+_LEAST_PAIRS_FOR_WINOGRAD = 64 * 128
+
+Kernel = Float[Array | np.ndarray, "3 3 in_channels out_channels"] | Float[Array | np.ndarray, "6 6 in_channels out_channels"]
+"""Weights in TensorFlow's order, or what `prepare_kernel` makes of them."""
+
+
+def prepare_kernel(kernel: Kernel) -> Kernel:
+    """The kernel in the form that is fastest where the program runs: transformed for Winograd's algorithm, or as it is."""
+    is_plain, pairs = kernel.shape[0] == 3, kernel.shape[2] * kernel.shape[3]
+    return transform_kernel(kernel) if is_plain and pairs >= _LEAST_PAIRS_FOR_WINOGRAD and jax.default_backend() == "cpu" else kernel
+
 
 @jax.custom_vjp
 def convolve(
-    features: Float[Array | np.ndarray, "height width in_channels"], kernel: Float[Array | np.ndarray, "3 3 in_channels out_channels"]
+    features: Float[Array | np.ndarray, "height width in_channels"], kernel: Kernel
 ) -> Float[Array, "height width out_channels"]:
     """Cross-correlates features with a 3 × 3 kernel, zero-padded to the same size.
 
@@ -24,15 +41,20 @@ def convolve(
 
     Args:
         features: One layer's activations, or an image less its mean.
-        kernel: Weights in TensorFlow's order.
+        kernel: Weights in TensorFlow's order, or from `prepare_kernel`, which loses about a digit of float32 to speed.
 
     Returns:
         The responses, before bias and ReLU.
     """
+    features, kernel = jnp.asarray(features), jnp.asarray(kernel)
+    return convolve_transformed(features, kernel) if kernel.shape[0] == 6 else _direct(features, kernel)
+
+
+def _direct(features: Array, kernel: Array) -> Array:
     # The highest precision matters on accelerators alone, whose default rounds the factors to 10 bits or fewer.
     return lax.conv_general_dilated(
-        jnp.asarray(features)[None],
-        jnp.asarray(kernel),
+        features[None],
+        kernel,
         window_strides=(1, 1),
         padding="SAME",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
@@ -45,7 +67,9 @@ def _forward(features: Array | np.ndarray, kernel: Array | np.ndarray) -> tuple[
 
 
 def _backward(kernel: Array | np.ndarray, cotangent: Array) -> tuple[Array, None]:
-    return convolve(cotangent, jnp.flip(kernel, (0, 1)).swapaxes(2, 3)), None
+    if kernel.shape[0] == 6:
+        return convolve_reversed(cotangent, jnp.asarray(kernel)), None
+    return _direct(cotangent, jnp.flip(kernel, (0, 1)).swapaxes(2, 3)), None
 
 
 convolve.defvjp(_forward, _backward)

@@ -22,7 +22,7 @@ from nst_jax.memory import free_bytes, lanes_that_fit
 from nst_jax.objective import LossWeights, Targets, make_targets
 from nst_jax.study_result import FinishedLane, StudyResult, collect
 from nst_jax.transfer import checked_image, initial_image
-from nst_jax.vgg import Params
+from nst_jax.vgg import Params, prepare_params
 
 Images = Mapping[str, Any]
 """Images by name, each (height, width, 3), sRGB in [0, 1]."""
@@ -143,6 +143,7 @@ def _run_group(
     callback: Callback | None,
     say: Callable[[str], None],
 ) -> Iterator[FinishedLane]:
+    params = prepare_params(params, config.content_layers + config.style_layers)
     targets = _Targets(params, contents, styles, config, [grid.lanes[index] for index in indices])
     devices = jax.local_devices()[: len(indices)]
     program = LaneProgram(config, devices)

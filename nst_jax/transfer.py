@@ -14,7 +14,7 @@ from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.history import TransferResult
 from nst_jax.lanes import Callback, LaneProgram, Lanes, stack_targets
 from nst_jax.objective import LossWeights, make_targets
-from nst_jax.vgg import Params
+from nst_jax.vgg import Params, prepare_params
 
 
 def stylize(
@@ -114,6 +114,7 @@ def stylize_batch(
         if initial.shape != content.shape:
             raise ConfigError(f"the initial image has shape {initial.shape}, the content image {content.shape}; they must be the same")
         images = jnp.broadcast_to(initial, (num_lanes, *initial.shape))
+    params = prepare_params(params, config.content_layers + config.style_layers)
     targets = make_targets(params, content, style, config)
     first = jnp.zeros(num_lanes, jnp.int32)
     lanes = Lanes(

@@ -17,7 +17,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from nst_jax.config import ConfigError, Pooling
-from nst_jax.convolution import convolve
+from nst_jax.convolution import convolve, prepare_kernel
 
 Params = Mapping[str, Any]
 """`{"mean": (3,), layer: {"kernel": (3, 3, in, out), "bias": (out,)}}`, float32."""
@@ -52,6 +52,22 @@ def network_of(params: Params) -> str:
         if layers == set(shapes):
             return name
     raise ConfigError(f"params has the layers {', '.join(sorted(layers))}, which is neither VGG-16 nor VGG-19")
+
+
+def prepare_params(params: Params, layers: Sequence[str] | None = None) -> Params:
+    """The parameters in the form in which `features` is fastest on this backend.
+
+    On a CPU, where Winograd's algorithm computes most layers, their kernels are transformed once, to four times their size. Elsewhere, and for
+    parameters that are prepared already, this returns what it is given.
+
+    Args:
+        params: A network's parameters, from `load_params`.
+        layers: What deeper layers have is left as it is; all are prepared if left out.
+    """
+    names = list(NETWORKS[network_of(params)])
+    deepest = max((names.index(layer) for layer in layers if layer in names), default=-1) if layers is not None else len(names)
+    near = {name: {**params[name], "kernel": prepare_kernel(params[name]["kernel"])} for name in names[: deepest + 1]}
+    return {**params, **near}
 
 
 def least_size(layer: str) -> int:

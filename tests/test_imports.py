@@ -5,7 +5,8 @@ PACKAGE = Path(__file__).parents[1] / "nst_jax"
 
 ALLOWED = {
     "config": set(),
-    "convolution": set(),
+    "winograd": set(),
+    "convolution": {"winograd"},
     "losses": set(),
     "lbfgs": set(),
     "files": set(),
