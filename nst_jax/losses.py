@@ -4,6 +4,7 @@ N is a layer's number of channels and M its number of positions, as in Gatys, Ec
 Neural Networks" (CVPR 2016). What each term is multiplied by is a matter of the objective's scaling, not of the equation.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -24,8 +25,20 @@ def gram_matrix(features: Float[Array | np.ndarray, "height width channels"]) ->
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 3, which sums where this averages, so that images of any two sizes compare.
     """
-    positions = features.reshape(-1, features.shape[-1])  # (M, N)
+    return _mean_products(jnp.asarray(features).reshape(-1, features.shape[-1]))  # (M, N)
+
+
+@jax.custom_vjp
+def _mean_products(positions: Array) -> Array:
     return jnp.matmul(positions.T, positions, precision="highest") / positions.shape[0]
+
+
+def _mean_products_backward(positions: Array, cotangent: Array) -> tuple[Array]:
+    # One product, where autodiff, which does not know that both factors are the same, takes two.
+    return (jnp.matmul(positions, cotangent + cotangent.T, precision="highest") / positions.shape[0],)
+
+
+_mean_products.defvjp(lambda positions: (_mean_products(positions), positions), _mean_products_backward)
 
 
 def content_loss(
