@@ -1,8 +1,8 @@
 """The 3 × 3 convolution that every layer of VGG is made of, and its gradient.
 
-The network is frozen: the only derivative anyone needs is the one with respect to the input. It is written out here as what it is, a convolution
-with the kernel flipped and its channels swapped. XLA's CPU compiler keeps that form on its fast path inside `scan` and `while_loop`, where the
-gradient that autodiff makes of a convolution runs several times slower than alone.
+The network is frozen: the only derivative anyone needs is the one with respect to the input. It is written out here as what it is, a
+convolution with the kernel flipped and its channels swapped. XLA's CPU compiler keeps that form on its fast path inside `scan` and `while_loop`,
+where the gradient that autodiff makes of a convolution runs several times slower than alone.
 
 On a CPU, layers of many channels are faster by Winograd's algorithm, on a kernel that `prepare_kernel` has transformed once.
 """
@@ -15,8 +15,8 @@ from jaxtyping import Float
 
 from nst_jax.winograd import convolve_reversed, convolve_transformed, transform_kernel
 
-# Milliseconds on two AVX-512 cores, direct / Winograd: 64 → 64 channels at 256² 24 / 23, 64 → 128 at 128² 12.6 / 9.5, 128 → 128 at 128² 23.5 / 16.1,
-# 256 → 256 at 64² 24.2 / 10.0, 512 → 512 at 32² 25.8 / 9.8. Where they are even, direct is more exact.
+# Milliseconds on two AVX-512 cores, direct / Winograd: 64 → 64 channels at 256² 24 / 23, 64 → 128 at 128² 12.6 / 9.5, 128 → 128 at 128²
+# 23.5 / 16.1, 256 → 256 at 64² 24.2 / 10.0, 512 → 512 at 32² 25.8 / 9.8. Where they are even, direct is more exact.
 _LEAST_PAIRS_FOR_WINOGRAD = 64 * 128
 
 Kernel = Float[Array | np.ndarray, "3 3 in_channels out_channels"] | Float[Array | np.ndarray, "6 6 in_channels out_channels"]
@@ -30,9 +30,7 @@ def prepare_kernel(kernel: Kernel) -> Kernel:
 
 
 @jax.custom_vjp
-def convolve(
-    features: Float[Array | np.ndarray, "height width in_channels"], kernel: Kernel
-) -> Float[Array, "height width out_channels"]:
+def convolve(features: Float[Array | np.ndarray, "height width in_channels"], kernel: Kernel) -> Float[Array, "height width out_channels"]:
     """Cross-correlates features with a 3 × 3 kernel, zero-padded to the same size.
 
     out[y, x, o] = Σ_{i, j, c} features[y + i − 1, x + j − 1, c] · kernel[i, j, c, o]

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax import vgg
+from nst_jax import vgg, winograd
 from nst_jax.convolution import convolve
 from nst_jax.vgg import least_size
 
 from . import reference
 
 FEATURE_TOLERANCE = 1e-5  # of the layer's maximum; float32
+WINOGRAD_TOLERANCE = 1e-5  # likewise
 GOLDEN = np.load(f"{__file__.rpartition('/')[0]}/golden/vgg_features.npz")
 
 
@@ -51,6 +52,55 @@ def test_the_gradient_of_the_convolution_is_the_one_that_autodiff_finds(rng):
     np.testing.assert_allclose(
         jax.vjp(lambda image: convolve(image, kernel), image)[1](cotangent)[0], jax.vjp(plain, image)[1](cotangent)[0], atol=2e-5
     )
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 9), (16, 16), (35, 50), (300, 64)])
+def test_winograd_is_the_convolution_and_its_gradient(shape, rng, monkeypatch):
+    """Against float64; 300 rows with few tiles at once are several strips."""
+    monkeypatch.setattr(winograd, "_TILES_AT_ONCE", 64)
+    image, kernel = rng.normal(size=(*shape, 6)), rng.normal(size=(3, 3, 6, 4))
+    cotangent = rng.normal(size=(*shape, 4))
+    response = reference.convolve(image, kernel)
+    gradient = reference.convolve(cotangent, kernel[::-1, ::-1].swapaxes(2, 3))
+    single = lambda array: jnp.asarray(array, jnp.float32)
+    transformed = winograd.transform_kernel(single(kernel))
+    found, pull = jax.jit(lambda image: jax.vjp(lambda image: convolve(image, transformed), image))(single(image))
+    assert np.abs(found - response).max() <= WINOGRAD_TOLERANCE * np.abs(response).max()
+    assert np.abs(pull(single(cotangent))[0] - gradient).max() <= WINOGRAD_TOLERANCE * np.abs(gradient).max()
+
+
+def test_winograd_on_many_channels_is_as_exact(rng):
+    image, kernel = rng.normal(size=(32, 32, 256)).clip(0), rng.normal(size=(3, 3, 256, 128))
+    response = reference.convolve(image, kernel)
+    found = convolve(jnp.asarray(image, jnp.float32), winograd.transform_kernel(jnp.asarray(kernel, jnp.float32)))
+    assert np.abs(found - response).max() <= WINOGRAD_TOLERANCE * np.abs(response).max()
+
+
+def test_winograd_under_vmap_and_in_a_loop_is_the_same(rng):
+    images = jnp.asarray(rng.normal(size=(2, 20, 12, 6)), jnp.float32)
+    kernel = winograd.transform_kernel(jnp.asarray(rng.normal(size=(3, 3, 6, 6)), jnp.float32))
+    gradient = jax.grad(lambda image: jnp.sum(convolve(image, kernel) ** 2))
+    expected = np.stack([gradient(image) for image in images])
+    for found in (
+        jax.vmap(gradient)(images),
+        jax.lax.map(gradient, images),
+        jax.vmap(jax.grad(jax.checkpoint(lambda image: jnp.sum(convolve(image, kernel) ** 2))))(images),
+    ):
+        np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("network", ["vgg16", "vgg19"])
+def test_prepared_parameters_give_the_same_features(network, rng):
+    params, image = reference.random_params(network), rng.random((35, 50, 3)).astype(np.float32)
+    prepared = nst.prepare_params(params)
+    assert prepared["conv1_2"]["kernel"].shape[0] == 3 and prepared["conv3_1"]["kernel"].shape[0] == 6  # on a CPU
+    expected = reference.features(params, image, "avg")
+    found = nst.features(prepared, image, list(expected))
+    for layer, values in expected.items():
+        assert np.abs(found[layer] - values).max() <= WINOGRAD_TOLERANCE * values.max(), layer
+    shallow = nst.prepare_params(params, ("conv2_2",))
+    assert [layer for layer in expected if shallow[layer]["kernel"].shape[0] == 6] == ["conv2_1", "conv2_2"]
+    assert nst.prepare_params(prepared)["conv3_1"]["kernel"] is prepared["conv3_1"]["kernel"]
 
 
 def test_nothing_deeper_than_the_deepest_layer_is_computed(vgg16_params, rng):
