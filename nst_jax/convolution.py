@@ -1,8 +1,8 @@
 """The 3 × 3 convolution that every layer of VGG is made of, and its gradient.
 
 The network is frozen: the only derivative anyone needs is the one with respect to the input. It is written out here as what it is, a
-convolution with the kernel flipped and its channels swapped. XLA's CPU compiler keeps that form on its fast path inside `scan` and `while_loop`,
-where the gradient that autodiff makes of a convolution runs several times slower than alone.
+convolution with the kernel flipped and its channels swapped. XLA's CPU compiler keeps that form on its fast path inside `scan` and
+`while_loop`, where the gradient that autodiff makes of a convolution runs several times slower than alone.
 
 On a CPU, layers of many channels are faster by Winograd's algorithm, on a kernel that `prepare_kernel` has transformed once.
 """
