@@ -13,6 +13,9 @@ Scaling = Literal["relative", "paper", "mean", "notebook"]
 Optimizer = Literal["lbfgs", "adam", "sgd"]
 Init = Literal["content", "style", "noise"]
 
+TILE_ALIGNMENT = 16
+"""Pixels of which a tile's side is a multiple: four poolings."""
+
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 
 
@@ -35,6 +38,8 @@ class TransferConfig:
         memory: Pairs that L-BFGS keeps, each two images large.
         learning_rate: Adam's and SGD's step, in units of the [0, 1] pixel range; unused by L-BFGS.
         decay: Factor by which the learning rate falls, continuously, over 100 steps.
+        tile: Side in pixels, a multiple of 16, of the tiles in which the loss and its gradient are evaluated, one after another, with the same
+            result in memory set by the tile; 0 evaluates the image whole.
         tolerance: Stop once the best loss falls by less than this fraction over 10 steps; 0 runs all of `num_steps`.
 
     Raises:
@@ -54,6 +59,7 @@ class TransferConfig:
     memory: int = 20
     learning_rate: float = 0.02
     decay: float = 1.0
+    tile: int = 0
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
@@ -75,6 +81,9 @@ class TransferConfig:
         _one_of("init", self.init, get_args(Init))
         _at_least("num_steps", self.num_steps, 1)
         _at_least("memory", self.memory, 1)
+        _at_least("tile", self.tile, 0)
+        if self.tile % TILE_ALIGNMENT:
+            raise ConfigError(f"tile is {self.tile}; it must be a multiple of {TILE_ALIGNMENT} pixels, or 0")
         for name in ("learning_rate", "decay"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be positive")

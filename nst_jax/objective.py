@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from nst_jax.config import ConfigError, Scaling, TransferConfig
 from nst_jax.losses import content_loss, gram_matrix, style_loss, total_variation
+from nst_jax.tiles import tiled_features
 from nst_jax.vgg import Params, features
 
 Scalar = Float[Array, ""]
@@ -117,16 +118,21 @@ def make_targets(
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equations 1 and 4 for `paper`, whose sums over M positions are means here.
     """
-    return _make_targets(params, content, style, config.content_layers, config.style_layers, config.pooling, config.scaling)
+    return _make_targets(params, content, style, config)
 
 
-@partial(jax.jit, static_argnums=(3, 4, 5, 6))
-def _make_targets(params, content, style, content_layers, style_layers, pooling, scaling) -> Targets:
-    content_features = features(params, content, content_layers, pooling)
-    style_features = features(params, style, style_layers, pooling)
+@partial(jax.jit, static_argnums=3)
+def _make_targets(params, content, style, config) -> Targets:
+    content_layers, style_layers, pooling, scaling = config.content_layers, config.style_layers, config.pooling, config.scaling
+    if config.tile:
+        content_features, _ = tiled_features(params, content, content_layers, (), pooling, config.tile)
+        _, grams = tiled_features(params, style, (), style_layers, pooling, config.tile)
+    else:
+        content_features = features(params, content, content_layers, pooling)
+        style_features = features(params, style, style_layers, pooling)
+        grams = {layer: gram_matrix(style_features[layer]) for layer in style_layers}
     generated = jax.eval_shape(lambda: features(params, content, style_layers, pooling))
     pixels = content.shape[0] * content.shape[1]
-    grams = {layer: gram_matrix(style_features[layer]) for layer in style_layers}
     return Targets(
         content=content_features,
         style=grams,
@@ -179,8 +185,6 @@ def total_loss(
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 7.
     """
-    content_weights = layer_weights("content_layers", weights.content_layers, config.content_layers)
-    style_weights = layer_weights("style_layers", weights.style_layers, config.style_layers)
     found = features(params, image, config.content_layers + config.style_layers, config.pooling)
     for layer, target in targets.content.items():
         if found[layer].shape != target.shape:
@@ -195,12 +199,22 @@ def total_loss(
         },
         total_variation=targets.total_variation_scale * total_variation(image),
     )
-    loss = (
+    return weighted_sum(terms, weights, config), terms
+
+
+def weighted_sum(terms: LossTerms, weights: LossWeights, config: TransferConfig) -> Scalar:
+    """The loss that the terms come to.
+
+    Raises:
+        ConfigError: `weights` names other layers than `config`.
+    """
+    content_weights = layer_weights("content_layers", weights.content_layers, config.content_layers)
+    style_weights = layer_weights("style_layers", weights.style_layers, config.style_layers)
+    return (
         weights.content * sum(content_weights[layer] * term for layer, term in terms.content.items())
         + weights.style * sum(style_weights[layer] * term for layer, term in terms.style.items())
         + weights.total_variation * terms.total_variation
     )
-    return loss, terms
 
 
 def layer_weights(name: str, given: Mapping[str, Any] | None, layers: Sequence[str]) -> Mapping[str, Any]:

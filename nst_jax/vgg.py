@@ -72,7 +72,22 @@ def prepare_params(params: Params, layers: Sequence[str] | None = None) -> Param
 
 def least_size(layer: str) -> int:
     """The least height and width, in pixels, of an image that reaches `layer`: each pooling before it halves both."""
+    return stride(layer)
+
+
+def stride(layer: str) -> int:
+    """Pixels between two neighbouring positions of a layer."""
     return 2 ** (_block(layer) - 1)
+
+
+def field_of_view(params: Params, layers: Sequence[str]) -> int:
+    """Pixels that the positions of the named layers see beyond their own, to the side where they see more."""
+    deepest, view = max(layers, key=list(NETWORKS[network_of(params)]).index), 0
+    for name in NETWORKS[network_of(params)]:
+        view += stride(name)
+        if name == deepest:
+            break
+    return view
 
 
 def features(

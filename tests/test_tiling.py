@@ -1,0 +1,68 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import nst_jax as nst
+from nst_jax.tiles import tiled_features
+from nst_jax.tiling import tiled_evaluation
+
+TOLERANCE = 1e-5  # relative for the loss; of the largest component for the gradient
+
+
+@pytest.fixture
+def pair(rng):
+    return rng.random((213, 150, 3)).astype(np.float32), rng.random((64, 80, 3)).astype(np.float32)
+
+
+def compare(params, content, style, config, weights, image):
+    targets = nst.make_targets(params, content, style, dataclasses.replace(config, tile=0))
+    tiled_targets = nst.make_targets(params, content, style, config)
+    jax.tree.map(lambda found, wanted: np.testing.assert_allclose(found, wanted, atol=TOLERANCE * np.abs(wanted).max()), tiled_targets, targets)
+    whole = jax.value_and_grad(lambda image: nst.total_loss(params, image, targets, weights, config), has_aux=True)
+    (loss, terms), gradient = jax.jit(whole)(image)
+    (tiled_loss, tiled_terms), tiled_gradient = jax.jit(tiled_evaluation(params, targets, weights, config))(image)
+    np.testing.assert_allclose(tiled_loss, loss, rtol=TOLERANCE)
+    jax.tree.map(lambda found, expected: np.testing.assert_allclose(found, expected, rtol=TOLERANCE), tiled_terms, terms)
+    assert np.abs(tiled_gradient - gradient).max() <= TOLERANCE * np.abs(gradient).max()
+
+
+@pytest.mark.parametrize("scaling", ["relative", "paper", "mean", "notebook"])
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+def test_the_tiled_gradient_is_that_of_the_whole_image(vgg16_params, pair, rng, scaling, pooling):
+    config = nst.TransferConfig(scaling=scaling, pooling=pooling, tile=32)
+    weights = nst.LossWeights(style=1e4, total_variation=0.1)
+    compare(vgg16_params, *pair, config, weights, jnp.asarray(rng.random(pair[0].shape), jnp.float32))
+
+
+@pytest.mark.parametrize("shape", [(96, 96), (17, 131), (200, 16), (257, 64)])
+def test_any_size_can_be_cut(vgg19_params, pair, rng, shape):
+    content = rng.random((*shape, 3)).astype(np.float32)
+    weights = nst.LossWeights(content_layers={"conv1_1": 1.0, "conv3_1": 0.5}, style_layers={"conv2_1": 0.3, "conv4_4": 1.0})
+    config = nst.TransferConfig(content_layers=("conv1_1", "conv3_1"), style_layers=("conv2_1", "conv4_4"), tile=48)
+    compare(vgg19_params, content, pair[1], config, weights, jnp.asarray(rng.random(content.shape), jnp.float32))
+
+
+def test_a_tiled_descent_begins_as_the_whole_one(vgg16_params, pair):
+    whole = nst.stylize(vgg16_params, *pair, nst.TransferConfig(num_steps=3))
+    tiled = nst.stylize(vgg16_params, *pair, nst.TransferConfig(num_steps=3, tile=64))
+    np.testing.assert_allclose(tiled.losses, whole.losses, rtol=1e-4)  # descent amplifies rounding
+
+
+def test_tiled_features_are_those_of_the_whole_image(vgg16_params, pair):
+    contents, grams = jax.jit(tiled_features, static_argnums=(2, 3, 4, 5))(
+        vgg16_params, pair[0], ("conv4_2",), ("conv1_1", "conv5_1"), "avg", 64
+    )
+    found = nst.features(vgg16_params, pair[0], ("conv1_1", "conv4_2", "conv5_1"))
+    np.testing.assert_allclose(contents["conv4_2"], found["conv4_2"], atol=TOLERANCE * found["conv4_2"].max())
+    for layer, gram in grams.items():
+        expected = nst.gram_matrix(found[layer])
+        np.testing.assert_allclose(gram, expected, atol=TOLERANCE * expected.max())
+
+
+def test_tiles_off_the_grid_are_refused():
+    for tile in (8, 100):
+        with pytest.raises(nst.ConfigError, match=f"tile is {tile}; it must be a multiple of 16 pixels, or 0"):
+            nst.TransferConfig(tile=tile)
