@@ -13,6 +13,7 @@ import tyro
 from tyro.conf import Positional, arg, subcommand
 
 from nst_jax import demo
+from nst_jax.compilation_cache import keep_programs
 from nst_jax.config import PRESETS, ConfigError, Optimizer, Pooling, Scaling
 from nst_jax.images import ImageError, make_sheet, read_image, write_image
 from nst_jax.job import Job, parse_init, run_job
@@ -84,6 +85,10 @@ class Stylize:
     """Layers whose features keep the content."""
     style_layers: Annotated[tuple[str, ...], arg(metavar="LAYER …")]
     """Layers whose Gram matrices carry the style."""
+    tile: Annotated[int, arg(metavar="PIXELS")] = 0
+    """Evaluate in tiles of that side, exactly, to save memory; 0: only where the memory would not do."""
+    compilation_cache: bool = True
+    """Keep compiled programs in the user's cache folder for the next run."""
 
     @classmethod
     def with_defaults(cls, name: PresetName) -> "Stylize":
@@ -113,6 +118,8 @@ class Stylize:
         )
 
     def run(self) -> None:
+        if self.compilation_cache:
+            keep_programs()
         init, initial = parse_init(self.init)
         preset = PRESETS[self.preset]
         preset = preset.replace(
@@ -126,7 +133,7 @@ class Stylize:
 
 _PRESET_FIELDS = (
     *("size", "style_weight", "content_weight", "tv_weight", "optimizer", "learning_rate", "num_steps", "tolerance", "save_every"),
-    *("network", "pooling", "scaling", "content_layers", "style_layers"),
+    *("network", "pooling", "scaling", "content_layers", "style_layers", "tile"),
 )
 
 

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from nst_jax.config import ConfigError, Init, Preset
+from nst_jax.fit import fitting_config
 from nst_jax.history import Progress, TransferResult
 from nst_jax.images import ImageError, check_output, read_image, write_image
 from nst_jax.lanes import Callback
@@ -89,6 +90,9 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
     if preset.config.scaling == "mean" and not loaded.normalised:
         say("note: the paper's network was activation-normalised, this one is not; make one with 'nst-jax weights normalise'")
 
+    config, memory = fitting_config(loaded.params, content, style, preset.config)
+    if memory:
+        say(memory)
     settings = _describe(job, loaded, inputs, content.shape)
 
     def save_and_report(progress: Progress) -> None:
@@ -101,7 +105,7 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
         loaded.params,
         content,
         style,
-        preset.config,
+        config,
         LossWeights(content=preset.content_weight, style=preset.style_weight, total_variation=preset.tv_weight),
         key=jax.random.key(job.seed),
         initial=initial,

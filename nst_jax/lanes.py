@@ -33,7 +33,7 @@ _ROWS_OF_LANES = PartitionSpec(None, "lanes")
 
 @struct.dataclass
 class Lanes:
-    """What differs from lane to lane. Every array has a leading axis of lanes.
+    """What differs from lane to lane: arrays with a leading axis of lanes, or what JAX puts in their place when it describes a program.
 
     Args:
         content: Which of the content targets each lane has.
@@ -43,11 +43,11 @@ class Lanes:
         active: Whether it is to run at all; padding is not.
     """
 
-    content: Array
-    style: Array
+    content: Any
+    style: Any
     weights: LossWeights
-    images: Array
-    active: Array
+    images: Any
+    active: Any
 
 
 def stack_targets(contents: list[Targets], styles: list[Targets]) -> Targets:
@@ -80,13 +80,17 @@ class LaneProgram:
         self._compiled: Callable[..., Any] = partial(_run_piece, program=self._config, mesh=self._mesh)
 
     def compile(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[int, int]:
-        """Compiles the program ahead, for lanes of this number and shape alone.
+        """Compiles the program ahead, for lanes of this number and shape alone. On a single device, shapes will do for the arrays.
 
         Returns:
             The bytes that each device needs to run it: for what the lanes share, and for the lanes. Zeros where the backend cannot tell.
         """
         arguments = self._place(params, targets, lanes)
-        lowered = _run_piece.lower(*arguments, *self._start(lanes.images, lanes.active), 1, program=self._config, mesh=self._mesh)
+        if self._mesh:
+            states = self._start(lanes.images, lanes.active)
+        else:
+            states = jax.eval_shape(partial(_init_lanes, program=self._config), lanes.images), lanes.active
+        lowered = _run_piece.lower(*arguments, *states, 1, program=self._config, mesh=self._mesh)
         self._compiled = compiled = lowered.compile()
         needed = compiled.memory_analysis()
         if needed is None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from nst_jax.compilation_cache import keep_programs
 from nst_jax.config import PRESETS, STYLE_LAYERS, ConfigError, Init, Optimizer, Pooling, Preset, Scaling
 from nst_jax.grid_file import read_grid_file
 from nst_jax.images import INPUT_ENDINGS, ImageError
@@ -72,6 +73,8 @@ class Study:
     """Network, or a file with its weights."""
     lanes: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="(default: what the memory holds; on a CPU one a device)")] = None
     """Lanes that run at once, rounded up to a multiple of the devices."""
+    compilation_cache: bool = True
+    """Keep compiled programs in the user's cache folder for the next run."""
     distributed: bool = False
     """Share the lanes with the other processes of a TPU pod, Slurm or Open MPI job."""
     coordinator: Annotated[str | None, arg(metavar="HOST:PORT", help_behavior_hint="")] = None
@@ -82,6 +85,8 @@ class Study:
     """Which of them this is, from 0, likewise."""
 
     def run(self) -> None:
+        if self.compilation_cache:
+            keep_programs()
         processes = Processes()
         where = (self.coordinator, self.num_processes, self.process_id)
         if self.distributed or any(value is not None for value in where):
@@ -136,6 +141,7 @@ class Reconstruct:
     """Network, or a file with its weights."""
 
     def run(self) -> None:
+        keep_programs()
         contents = [(layer,) for layer in self.content_layers]
         styles = [tuple(text.split("+")) for text in self.style_layers]
         if not contents and not styles:

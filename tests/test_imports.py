@@ -25,6 +25,8 @@ ALLOWED = {
     "study_result": {"grid", "history", "objective"},
     "study": {"config", "grid", "history", "lanes", "memory", "objective", "study_result", "transfer", "vgg"},
     "grid_file": {"config", "grid"},
+    "fit": {"config", "lanes", "memory", "objective", "vgg"},
+    "compilation_cache": set(),
     "processes": {"config"},
     "perceptual": {"weights"},
     "plots": {"images"},
@@ -34,7 +36,7 @@ ALLOWED = {
         *("config", "grid", "images", "lanes", "objective", "perceptual"),
         *("processes", "record", "report", "study", "study_result", "weights"),
     },
-    "study_commands": {"config", "grid_file", "images", "processes", "progress", "study_job"},
+    "study_commands": {"compilation_cache", "config", "grid_file", "images", "processes", "progress", "study_job"},
     "weights.readers": set(),
     "weights.registry": set(),
     "weights.conversion": {"vgg", "weights.readers"},
@@ -43,8 +45,8 @@ ALLOWED = {
     "demo": {"images"},
     "progress": {"history", "study_result"},
     "record": {"files", "history", "images", "weights"},
-    "job": {"config", "history", "images", "lanes", "objective", "record", "transfer", "weights"},
-    "cli": {"demo", "config", "images", "job", "normalisation", "progress", "study_commands", "weights"},
+    "job": {"config", "fit", "history", "images", "lanes", "objective", "record", "transfer", "weights"},
+    "cli": {"compilation_cache", "demo", "config", "images", "job", "normalisation", "progress", "study_commands", "weights"},
     "__main__": {"cli"},
 }
 """What each module may import of its siblings; the arrows point one way."""

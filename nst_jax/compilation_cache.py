@@ -1,0 +1,29 @@
+"""Compiled programs are kept on disk for the next run of a command."""
+
+import os
+from pathlib import Path
+
+import jax
+import pooch
+
+_MOST_BYTES = 500_000_000
+
+
+def keep_programs() -> None:
+    """Makes JAX keep what it compiles in the user's cache folder, the least used going first when it is full.
+
+    A folder that JAX was told of already (`JAX_COMPILATION_CACHE_DIR`) stays the one.
+    """
+    if jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
+        return
+    folder = Path(pooch.os_cache("nst_jax")) / "programs"
+    # What is in the folder is run as it is, so no other user may write there.
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return
+    if not os.access(folder, os.W_OK):
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_max_size", _MOST_BYTES)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)

@@ -1,0 +1,76 @@
+"""Whether a run fits the device's memory, and how to make it fit: in tiles, with a shorter memory of L-BFGS."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.lanes import LaneProgram, Lanes, stack_targets
+from nst_jax.memory import free_bytes, lanes_that_fit
+from nst_jax.objective import LossWeights, Targets, make_targets
+from nst_jax.vgg import Params, prepare_params
+
+_TILES = (1024, 512, 256)
+_LEAST_MEMORY = 3  # pairs; with fewer, L-BFGS is little better than gradient descent
+_BYTES_A_PIXEL = 8000  # more than any network took here, VGG-19 untiled about 3000: below that nothing is asked of the compiler
+
+
+def fitting_config(params: Params, content: Any, style: Any, config: TransferConfig) -> tuple[TransferConfig, str]:
+    """The configuration that the device's free memory allows: as it is, else in tiles as large as fit.
+
+    Args:
+        params: The network's parameters.
+        content: Content image, (height, width, 3).
+        style: Style image.
+        config: The run's settings; a `tile` in it stays.
+
+    Returns:
+        The settings to run with, and a line that says what they need; empty where there is plenty.
+
+    Raises:
+        ConfigError: Not even small tiles fit; the message names a size that would.
+    """
+    free = free_bytes(jax.local_devices()[0])
+    pixels = max(content.shape[0] * content.shape[1], style.shape[0] * style.shape[1])
+    if free is None or pixels * (_BYTES_A_PIXEL + 48 * config.memory) < free / 2:
+        return config, ""
+    pair = 48 * content.shape[0] * content.shape[1]  # bytes of two images, held before and after a step
+    choices = [config] if config.tile else [config, *(dataclasses.replace(config, tile=tile) for tile in _TILES)]
+    needed = 0
+    for choice in choices:
+        needed = _bytes_needed(params, content, style, choice)
+        too_much = needed - (needed if lanes_that_fit(free, 0, needed) else lanes_that_fit(free, 0, 1))
+        fewer = -(-too_much // pair)
+        if config.memory - fewer >= min(_LEAST_MEMORY, config.memory):
+            needed -= fewer * pair
+            how = f"in tiles of {choice.tile} pixels" if choice.tile else "whole"
+            pairs = f", L-BFGS keeps {config.memory - fewer} pairs instead of {config.memory}" if fewer else ""
+            return dataclasses.replace(
+                choice, memory=config.memory - fewer
+            ), f"memory: {needed / 1e9:.1f} GB of {free / 1e9:.1f} GB free, {how}{pairs}"
+    size = int(max(content.shape[:2]) * (0.8 * free / needed) ** 0.5)
+    raise ConfigError(f"this needs {needed / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free; take --size {size} or less")
+
+
+def _bytes_needed(params: Params, content: Any, style: Any, config: TransferConfig) -> int:
+    """What the run's largest program needs, from the compiler; nothing is run."""
+    params = jax.eval_shape(lambda params: prepare_params(params, config.content_layers + config.style_layers), params)
+    content, style = (jax.ShapeDtypeStruct(image.shape, jnp.float32) for image in (content, style))
+
+    def targets_of(params: Params, content: Any, style: Any) -> Targets:
+        return make_targets(params, content, style, config)
+
+    preparation = jax.jit(targets_of).lower(params, content, style).compile().memory_analysis()
+    targets = jax.eval_shape(lambda *arrays: stack_targets([targets_of(*arrays)], [targets_of(*arrays)]), params, content, style)
+    image, number, flag = (
+        jax.ShapeDtypeStruct((1, *shape), kind) for shape, kind in ((content.shape, jnp.float32), ((), jnp.int32), ((), jnp.bool_))
+    )
+    weight = jax.ShapeDtypeStruct((1,), jnp.float32)
+    lanes = Lanes(number, number, LossWeights(weight, weight, weight), image, flag)
+    descent = sum(LaneProgram(config).compile(params, targets, lanes))
+    needed = (
+        0 if preparation is None else preparation.temp_size_in_bytes + preparation.argument_size_in_bytes + preparation.output_size_in_bytes
+    )
+    return max(descent, needed)

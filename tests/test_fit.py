@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+import nst_jax as nst
+from nst_jax import fit
+
+GB = 10**9
+
+
+@pytest.fixture
+def pair(rng):
+    return rng.random((512, 400, 3)).astype(np.float32), rng.random((256, 256, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def free(monkeypatch):
+    return lambda amount: monkeypatch.setattr(fit, "free_bytes", lambda device: amount)
+
+
+def test_with_plenty_of_memory_nothing_changes(vgg16_params, pair, free):
+    for amount in (1000 * GB, None):
+        free(amount)
+        assert fit.fitting_config(vgg16_params, *pair, nst.TransferConfig()) == (nst.TransferConfig(), "")
+
+
+def test_a_run_that_fits_whole_is_left_whole_and_says_what_it_needs(vgg16_params, pair, free):
+    free(3 * GB)
+    config, line = fit.fitting_config(vgg16_params, *pair, nst.TransferConfig())
+    assert config == nst.TransferConfig() and "GB of 3.0 GB free, whole" in line
+
+
+def test_a_run_that_does_not_fit_is_cut_into_tiles(vgg16_params, pair, free):
+    whole = fit._bytes_needed(vgg16_params, *pair, nst.TransferConfig())
+    free(int(0.9 * whole))
+    config, line = fit.fitting_config(vgg16_params, *pair, nst.TransferConfig())
+    assert config.tile in (256, 512) or config.memory < 20
+    assert fit._bytes_needed(vgg16_params, *pair, config) <= 0.85 * 0.9 * whole
+    assert line.startswith("memory: ")
+
+
+def test_a_run_that_cannot_fit_names_a_size_that_can(vgg16_params, pair, free):
+    free(10_000_000)
+    with pytest.raises(nst.ConfigError, match=r"this needs \d\.\d GB, of which 0\.0 GB are free; take --size \d+ or less"):
+        fit.fitting_config(vgg16_params, *pair, nst.TransferConfig())
+
+
+def test_the_estimate_is_what_the_program_takes(vgg16_params, pair):
+    """It grows by two images a pair of L-BFGS, before and after a step."""
+    few, many = (fit._bytes_needed(vgg16_params, *pair, nst.TransferConfig(memory=memory)) for memory in (5, 25))
+    assert abs((many - few) / (20 * 48 * 512 * 400) - 1) < 0.1
+    tiled = fit._bytes_needed(vgg16_params, *pair, nst.TransferConfig(memory=5, tile=64))
+    assert tiled < few
