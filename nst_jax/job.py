@@ -93,6 +93,7 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
     config, memory = fitting_config(loaded.params, content, style, preset.config)
     if memory:
         say(memory)
+    job = dataclasses.replace(job, preset=dataclasses.replace(preset, config=config))
     settings = _describe(job, loaded, inputs, content.shape)
 
     def save_and_report(progress: Progress) -> None:
