@@ -20,31 +20,38 @@ import nst_jax as nst
 ALLOWED_RATIO = 1.02
 
 
-def torch_loss(params, targets, weights, config):
-    """The loss of `nst_jax.total_loss`, written again in PyTorch."""
+def torch_loss(params, targets, weights, config, memory_format=torch.contiguous_format):
+    """The loss of `nst_jax.total_loss`, with average pooling, written again in PyTorch for a (3, height, width) image."""
     tensor = lambda array: torch.from_numpy(np.array(array))
     kernels = {
-        layer: (tensor(param["kernel"]).permute(3, 2, 0, 1).contiguous(), tensor(param["bias"]))
+        layer: (tensor(param["kernel"]).permute(3, 2, 0, 1).contiguous(memory_format=memory_format), tensor(param["bias"]))
         for layer, param in params.items()
         if layer != "mean"
     }
-    content = {layer: tensor(target).permute(2, 0, 1) for layer, target in targets.content.items()}
+    content = {
+        layer: tensor(target).permute(2, 0, 1)[None].contiguous(memory_format=memory_format) for layer, target in targets.content.items()
+    }
     style = {layer: tensor(target) for layer, target in targets.style.items()}
     deepest = max(config.content_layers + config.style_layers)
 
     def loss(image):
-        activations = image - tensor(params["mean"])[:, None, None]
+        activations = (image - tensor(params["mean"])[:, None, None])[None].contiguous(memory_format=memory_format)
         total, block = 0.0, "1"
         for layer, (kernel, bias) in kernels.items():
             if layer[4] != block:
                 activations, block = torch.nn.functional.avg_pool2d(activations, 2), layer[4]
-            activations = torch.relu(torch.nn.functional.conv2d(activations[None], kernel, bias, padding=1)[0])
+            activations = torch.relu(torch.nn.functional.conv2d(activations, kernel, bias, padding=1))
             if layer in content:
                 distance = torch.sum((activations - content[layer]) ** 2)
                 total = total + weights.content * float(targets.content_scale[layer]) * distance / len(content)
             if layer in style:
-                positions = activations.reshape(activations.shape[0], -1)
-                gram = positions @ positions.T / positions.shape[1]
+                # Rows or columns of positions, whichever are a view of the memory.
+                if memory_format == torch.channels_last:
+                    positions = activations.permute(0, 2, 3, 1).reshape(-1, activations.shape[1])
+                    gram = positions.T @ positions / positions.shape[0]
+                else:
+                    positions = activations.reshape(activations.shape[1], -1)
+                    gram = positions @ positions.T / positions.shape[1]
                 distance = torch.sum((gram - style[layer]) ** 2)
                 total = total + weights.style * float(targets.style_scale[layer]) * distance / len(style)
             if layer == deepest:
