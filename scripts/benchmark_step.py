@@ -2,9 +2,9 @@
 
     python scripts/benchmark_step.py --size 512 --rounds 5
 
-needs PyTorch (`pip install torch`). The sides take turns (A B C D A B C D …) in one process: prepared parameters, plain ones (direct convolution),
-PyTorch with NCHW tensors, PyTorch with channels_last ones. Random weights, average pooling. Prints medians of the seconds, and of the ratios
-within a round; the losses of all must agree to 1e-4, or the exit status is 1.
+needs PyTorch (`pip install torch`). The sides take turns (A B C D A B C D …) in one process: prepared parameters, plain ones (direct
+convolution), PyTorch with NCHW tensors, PyTorch with channels_last ones. Random weights, average pooling. Prints medians of the seconds, and of
+the ratios within a round; the losses of all must agree to 1e-4, or the exit status is 1.
 """
 
 import argparse
