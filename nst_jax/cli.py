@@ -86,7 +86,7 @@ class Stylize:
     style_layers: Annotated[tuple[str, ...], arg(metavar="LAYER …")]
     """Layers whose Gram matrices carry the style."""
     tile: Annotated[int, arg(metavar="PIXELS")] = 0
-    """Evaluate in tiles of that side, exactly, to save memory; 0: only where the memory would not do."""
+    """Evaluate in tiles of that side, to save memory; 0: only where the memory would not do."""
     compilation_cache: bool = True
     """Keep compiled programs in the user's cache folder for the next run."""
 

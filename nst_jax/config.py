@@ -39,7 +39,7 @@ class TransferConfig:
         learning_rate: Adam's and SGD's step, in units of the [0, 1] pixel range; unused by L-BFGS.
         decay: Factor by which the learning rate falls, continuously, over 100 steps.
         tile: Side in pixels, a multiple of 16, of the tiles in which the loss and its gradient are evaluated, one after another, with the same
-            result in memory set by the tile; 0 evaluates the image whole.
+            result but for rounding, in memory set by the tile; 0 evaluates the image whole.
         tolerance: Stop once the best loss falls by less than this fraction over 10 steps; 0 runs all of `num_steps`.
 
     Raises:

@@ -43,7 +43,7 @@ def fitting_config(params: Params, content: Any, style: Any, config: TransferCon
         needed = _bytes_needed(params, content, style, choice)
         too_much = needed - (needed if lanes_that_fit(free, 0, needed) else lanes_that_fit(free, 0, 1))
         fewer = -(-too_much // pair)
-        if config.memory - fewer >= min(_LEAST_MEMORY, config.memory):
+        if not fewer or (config.optimizer == "lbfgs" and config.memory - fewer >= _LEAST_MEMORY):
             needed -= fewer * pair
             how = f"in tiles of {choice.tile} pixels" if choice.tile else "whole"
             pairs = f", L-BFGS keeps {config.memory - fewer} pairs instead of {config.memory}" if fewer else ""

@@ -13,6 +13,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from nst_jax.config import TILE_ALIGNMENT, Pooling
+from nst_jax.losses import gram_matrix
 from nst_jax.vgg import Params, features, field_of_view, stride
 
 
@@ -55,8 +56,8 @@ class Tiles:
         self.shape = shape
         self._axes = _cut(shape[0], tile, halo), _cut(shape[1], tile, halo)
         rows, columns = self._axes
-        places = [(start, begin) for start, begin in zip(rows.starts, rows.patch_starts, strict=True)]
-        others = [(start, begin) for start, begin in zip(columns.starts, columns.patch_starts, strict=True)]
+        places = list(zip(rows.starts, rows.patch_starts, strict=True))
+        others = list(zip(columns.starts, columns.patch_starts, strict=True))
         # (tiles, 2): the pixel where each tile begins, and where its patch does.
         self.places = jnp.asarray([[(y, x), (top, left)] for y, top in places for x, left in others], jnp.int32)
 
@@ -91,9 +92,8 @@ class Tiles:
     def mean_products(self, activations: Array, layer: str, place: Array) -> Array:
         """A tile's part of the Gram matrix of the whole image."""
         own, mask = self.own(activations, layer, place)
-        positions = jnp.where(mask, own, 0).reshape(-1, own.shape[-1])
         num_positions = (self.shape[0] // stride(layer)) * (self.shape[1] // stride(layer))
-        return jnp.matmul(positions.T, positions, precision="highest") / num_positions
+        return gram_matrix(jnp.where(mask, own, 0)) * (mask.size / num_positions)
 
 
 def tiled_features(

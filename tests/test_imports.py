@@ -14,7 +14,7 @@ ALLOWED = {
     "vgg": {"config", "convolution"},
     "normalisation": {"config", "vgg"},
     "objective": {"config", "losses", "tiles", "vgg"},
-    "tiles": {"config", "vgg"},
+    "tiles": {"config", "losses", "vgg"},
     "tiling": {"config", "losses", "objective", "tiles", "vgg"},
     "descent": {"config", "lbfgs"},
     "history": {"descent", "objective"},
