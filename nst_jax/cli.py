@@ -85,6 +85,8 @@ class Stylize:
     """Layers whose features keep the content."""
     style_layers: Annotated[tuple[str, ...], arg(metavar="LAYER …")]
     """Layers whose Gram matrices carry the style."""
+    coarse_to_fine: bool
+    """Descend at smaller sizes first, from 384 pixels up."""
     tile: Annotated[int, arg(metavar="PIXELS")] = 0
     """Evaluate in tiles of that side, to save memory; 0: only where the memory would not do."""
     compilation_cache: bool = True
@@ -115,6 +117,7 @@ class Stylize:
             scaling=config.scaling,
             content_layers=config.content_layers,
             style_layers=config.style_layers,
+            coarse_to_fine=config.coarse_to_fine,
         )
 
     def run(self) -> None:
@@ -133,7 +136,7 @@ class Stylize:
 
 _PRESET_FIELDS = (
     *("size", "style_weight", "content_weight", "tv_weight", "optimizer", "learning_rate", "num_steps", "tolerance", "save_every"),
-    *("network", "pooling", "scaling", "content_layers", "style_layers", "tile"),
+    *("network", "pooling", "scaling", "content_layers", "style_layers", "tile", "coarse_to_fine"),
 )
 
 

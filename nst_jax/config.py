@@ -33,14 +33,15 @@ class TransferConfig:
         pooling: How the network pools, `"avg"` or `"max"`.
         scaling: What each layer's squared distance is multiplied by; see `nst_jax.objective`.
         optimizer: `"lbfgs"`, `"adam"` or `"sgd"`.
-        num_steps: Evaluations of the loss and its gradient, one a step.
+        num_steps: Evaluations of the loss and its gradient, one a step, over all sizes together.
         init: The image that the descent starts from: `"content"`, `"style"` (resized to the content's shape) or `"noise"` (uniform in [0, 1]).
         memory: Pairs that L-BFGS keeps, each two images large.
         learning_rate: Adam's and SGD's step, in units of the [0, 1] pixel range; unused by L-BFGS.
         decay: Factor by which the learning rate falls, continuously, over 100 steps.
         tile: Side in pixels, a multiple of 16, of the tiles in which the loss and its gradient are evaluated, one after another, with the same
             result but for rounding, in memory set by the tile; 0 evaluates the image whole.
-        tolerance: Stop once the best loss falls by less than this fraction over 10 steps; 0 runs all of `num_steps`.
+        coarse_to_fine: Whether images whose longest side has 384 pixels or more are descended on at smaller sizes first; see `nst_jax.pyramid`.
+        tolerance: Stop (each size) once the best loss falls by less than this fraction over 10 steps; 0 runs all of `num_steps`.
 
     Raises:
         ConfigError: A value is outside what is listed above.
@@ -60,6 +61,7 @@ class TransferConfig:
     learning_rate: float = 0.02
     decay: float = 1.0
     tile: int = 0
+    coarse_to_fine: bool = True
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
@@ -141,7 +143,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "default": Preset(),
         "paper": Preset(
-            TransferConfig(scaling="mean", init="noise", num_steps=500),
+            TransferConfig(scaling="mean", init="noise", num_steps=500, coarse_to_fine=False),
             content_weight=1e-3,
             style_weight=1.0,
             network="vgg19",
@@ -156,6 +158,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 # 100 in units of the 0–255 range: the gradient grows by 255 and the pixels shrink by 255 when the range is [0, 1].
                 learning_rate=100 / 255**2,
                 decay=0.96,
+                coarse_to_fine=False,
             ),
             content_weight=2.5e-8,
             style_weight=1e-6,

@@ -18,7 +18,7 @@ class Progress(NamedTuple):
     """What a callback sees. In a batch, every array has a leading axis of lanes.
 
     Args:
-        step: Evaluations made.
+        step: Evaluations made, over all sizes of the image.
         num_steps: Evaluations to be made at most.
         loss: Loss at the last evaluation.
         terms: Its terms.
@@ -38,12 +38,14 @@ class TransferResult(NamedTuple):
     """What a run found. From `stylize_batch`, every field has a leading axis of lanes.
 
     Args:
-        image: The image of the lowest loss, sRGB clipped to [0, 1], (height, width, 3).
+        image: The image of the lowest loss at full size, sRGB clipped to [0, 1], (height, width, 3).
         loss: That loss; infinite if no evaluation was finite.
         best_step: The evaluation that saw it, from 1.
         num_steps: Evaluations made, fewer than asked for where `tolerance` or a failure stopped the run.
         losses: The loss at each evaluation, (num_steps,); in a batch NaN beyond a lane's own end.
         terms: The terms at each evaluation, likewise.
+        sizes: Longest side of the image at each evaluation in pixels, which grows where the run goes from coarse to fine; in a batch 0 beyond a
+            lane's own end.
         converged: Whether `tolerance` stopped the run.
         failure: What stopped being finite and when, or an empty text. A run fails when its first evaluation, or ten in a row, are not finite.
     """
@@ -54,6 +56,7 @@ class TransferResult(NamedTuple):
     num_steps: np.ndarray
     losses: np.ndarray
     terms: LossTerms
+    sizes: np.ndarray
     converged: np.ndarray
     failure: np.ndarray
 
@@ -65,10 +68,11 @@ class History:
         active: Which lanes are to run, (lanes,).
         num_steps: Evaluations of each.
         tolerance: A lane ends once its best loss falls by less than this fraction over ten steps; 0 never ends one.
+        steps_before: Evaluations that the run has made at other sizes, from which callbacks count on.
     """
 
-    def __init__(self, active: Any, num_steps: int, tolerance: float) -> None:
-        self.active = np.array(active, bool)
+    def __init__(self, active: Any, num_steps: int, tolerance: float, steps_before: int = 0) -> None:
+        self.active, self._before = np.array(active, bool), steps_before
         self._max_steps, self._tolerance = num_steps, tolerance
         self._infos: list[StepInfo] = []
         self._step = 0
@@ -88,7 +92,8 @@ class History:
         """A piece of at most that length that ends no later than the next multiple somebody waits for."""
         stops = [self._max_steps]
         if callback_every:
-            stops.append((self._step // callback_every + 1) * callback_every)
+            made = self._before + self._step
+            stops.append((made // callback_every + 1) * callback_every - self._before)
         if self._tolerance:
             stops.append((self._step // _TOLERANCE_WINDOW + 1) * _TOLERANCE_WINDOW)
         return min(piece, *(stop - self._step for stop in stops))
@@ -114,14 +119,14 @@ class History:
             self._bad_steps[lane] = 0 if finite else self._bad_steps[lane] + 1
             step = self._step + row + 1
             if self._bad_steps[lane] >= (1 if step == 1 else _MOST_BAD_STEPS) and not self._failure[lane]:
-                first = step - int(self._bad_steps[lane]) + 1
+                first = self._before + step - int(self._bad_steps[lane]) + 1
                 self._failure[lane] = f"{_first_bad(info, row, lane)} at step {first} is not finite; make the weights smaller"
 
     def progress(self, states: TransferState) -> Progress:
         """What callbacks see now; of an ended lane, NaN for its loss and terms."""
         loss, terms = jax.tree.map(lambda rows: rows[-1], self._infos[-1][:2])
         best = np.asarray(states.best_loss)
-        return Progress(self._step, self._max_steps, loss, terms, best, jnp.clip(states.best_image, 0, 1))
+        return Progress(self._before + self._step, self._before + self._max_steps, loss, terms, best, jnp.clip(states.best_image, 0, 1))
 
     def result(self, states: TransferState) -> TransferResult:
         """What the batch returns; ended lanes as they were then."""
@@ -134,6 +139,7 @@ class History:
             num_steps=self._num_steps,
             losses=losses,
             terms=terms,
+            sizes=np.where(np.arange(longest) < self._num_steps[:, None], max(states.best_image.shape[1:3]), 0),
             converged=self._converged,
             failure=self._failure,
         )

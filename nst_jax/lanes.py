@@ -75,7 +75,7 @@ class LaneProgram:
 
     def __init__(self, config: TransferConfig, devices: list[jax.Device] | None = None) -> None:
         # What does not change the program is left out of what it is compiled for.
-        self._config = dataclasses.replace(config, num_steps=1, init="content", tolerance=0.0)
+        self._config = dataclasses.replace(config, num_steps=1, init="content", coarse_to_fine=False, tolerance=0.0)
         self._mesh = Mesh(devices, ("lanes",)) if devices and len(devices) > 1 else None
         self._compiled: Callable[..., Any] = partial(_run_piece, program=self._config, mesh=self._mesh)
 
@@ -107,6 +107,7 @@ class LaneProgram:
         tolerance: float = 0.0,
         callback: Callback | None = None,
         callback_every: int = 0,
+        steps_before: int = 0,
     ) -> TransferResult:
         """Runs every lane to its end.
 
@@ -118,10 +119,11 @@ class LaneProgram:
             tolerance: A lane ends once its best loss falls by less than this fraction over ten steps; 0 never ends one.
             callback: Called with a `Progress` about twice a second, and after the last step.
             callback_every: Also called after every multiple of this many steps; 0 asks for none.
+            steps_before: Steps that callbacks count as made already.
         """
         states, active = self._start(lanes.images, lanes.active)
         arguments = self._place(params, targets, lanes)
-        history = History(lanes.active, num_steps, tolerance)
+        history = History(lanes.active, num_steps, tolerance, steps_before)
         piece = 1
         while not history.done:
             piece = history.until_next_stop(piece, callback_every)

@@ -44,7 +44,13 @@ def describe_result(result: TransferResult) -> dict[str, Any]:
     return {
         "best_loss": float(result.loss) if np.isfinite(result.loss) else None,
         "best_step": int(result.best_step),
-        "history": {"loss": losses, "content": terms.content, "style": terms.style, "total_variation": terms.total_variation},
+        "history": {
+            "size": result.sizes.tolist(),
+            "loss": losses,
+            "content": terms.content,
+            "style": terms.style,
+            "total_variation": terms.total_variation,
+        },
     }
 
 

@@ -17,9 +17,10 @@ import numpy as np
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.grid import Grid, Lane, make_grid, weights_of
 from nst_jax.history import Progress, TransferResult
-from nst_jax.lanes import Callback, LaneProgram, Lanes, lanes_run_in_turn, stack_targets
+from nst_jax.lanes import Callback, Lanes, lanes_run_in_turn
 from nst_jax.memory import free_bytes, lanes_that_fit
-from nst_jax.objective import LossWeights, Targets, make_targets
+from nst_jax.objective import LossWeights, make_targets
+from nst_jax.pyramid import Pyramid
 from nst_jax.study_result import FinishedLane, StudyResult, collect
 from nst_jax.transfer import checked_image, initial_image
 from nst_jax.vgg import Params, prepare_params
@@ -144,17 +145,21 @@ def _run_group(
     say: Callable[[str], None],
 ) -> Iterator[FinishedLane]:
     params = prepare_params(params, config.content_layers + config.style_layers)
-    targets = _Targets(params, contents, styles, config, [grid.lanes[index] for index in indices])
+    # Only the images that the group has.
+    contents, styles = (
+        {name: images[name] for name in dict.fromkeys(getattr(grid.lanes[index], kind) for index in indices)}
+        for kind, images in (("content", contents), ("style", styles))
+    )
     devices = jax.local_devices()[: len(indices)]
-    program = LaneProgram(config, devices)
+    pyramid = Pyramid(params, list(contents.values()), list(styles.values()), config, devices)
 
     def lanes_of(chunk: list[int], size: int) -> Lanes:
         """The lanes of a chunk, filled up with lanes that do not run."""
         filled = chunk + chunk[:1] * (size - len(chunk))
         settings = [grid.lanes[index] for index in filled]
         return Lanes(
-            content=jnp.asarray([targets.content_index[lane.content] for lane in settings], jnp.int32),
-            style=jnp.asarray([targets.style_index[lane.style] for lane in settings], jnp.int32),
+            content=jnp.asarray([list(contents).index(lane.content) for lane in settings], jnp.int32),
+            style=jnp.asarray([list(styles).index(lane.style) for lane in settings], jnp.int32),
             weights=jax.tree.map(
                 lambda *leaves: jnp.asarray(leaves, jnp.float32), *(weights_of(lane, grid.layer_weights) for lane in settings)
             ),
@@ -166,7 +171,7 @@ def _run_group(
 
     def compile_for(lanes_per_device: int) -> tuple[int, int]:
         size = lanes_per_device * len(devices)
-        return program.compile(params, targets.stacked, lanes_of(indices[:size], size))
+        return pyramid.compile(lanes_of(indices[:size], size))
 
     # In turn, more lanes at once are no faster, need more memory for their states, and are written later.
     wanted = -(-len(indices) // len(devices)) if lanes_at_once is None else -(-min(lanes_at_once, len(indices)) // len(devices))
@@ -190,28 +195,16 @@ def _run_group(
         chunk = indices[start : start + size]
         started = time.perf_counter()
         without_padding = callback and partial(_call_for_first, callback, len(chunk))
-        result = program.run(params, targets.stacked, lanes_of(chunk, size), config.num_steps, config.tolerance, without_padding)
+        keeps_detail = [grid.lanes[index].init != "noise" for index in chunk] + [False] * (size - len(chunk))
+        result = pyramid.run(lanes_of(chunk, size), keeps_detail, without_padding)
         result = result._replace(image=np.asarray(result.image))
         seconds = (time.perf_counter() - started) / len(chunk)
         for place, index in enumerate(chunk):
             steps = int(result.num_steps[place])
             lane: TransferResult = jax.tree.map(lambda leaf, place=place: leaf[place], result)
-            losses, terms = jax.tree.map(lambda rows, steps=steps: rows[:steps], (lane.losses, lane.terms))
-            yield FinishedLane(index, lane._replace(losses=losses, terms=terms), seconds)
+            losses, terms, sizes = jax.tree.map(lambda rows, steps=steps: rows[:steps], (lane.losses, lane.terms, lane.sizes))
+            yield FinishedLane(index, lane._replace(losses=losses, terms=terms, sizes=sizes), seconds)
 
 
 def _call_for_first(callback: Callback, num_lanes: int, progress: Progress) -> None:
     callback(jax.tree.map(lambda leaf: leaf[:num_lanes] if np.ndim(leaf) else leaf, progress))
-
-
-class _Targets:
-    """The targets of a group, each image's computed once, and where to find them."""
-
-    def __init__(self, params: Params, contents: Images, styles: Images, config: TransferConfig, lanes: Sequence[Lane]) -> None:
-        self.content_index = {name: index for index, name in enumerate(dict.fromkeys(lane.content for lane in lanes))}
-        self.style_index = {name: index for index, name in enumerate(dict.fromkeys(lane.style for lane in lanes))}
-        first_content, first_style = contents[lanes[0].content], styles[lanes[0].style]
-        self.stacked: Targets = stack_targets(
-            [make_targets(params, contents[name], first_style, config) for name in self.content_index],
-            [make_targets(params, first_content, styles[name], config) for name in self.style_index],
-        )

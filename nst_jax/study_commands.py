@@ -73,6 +73,8 @@ class Study:
     """Network, or a file with its weights."""
     lanes: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="(default: what the memory holds; on a CPU one a device)")] = None
     """Lanes that run at once, rounded up to a multiple of the devices."""
+    coarse_to_fine: bool = True
+    """Descend at smaller sizes first, from 384 pixels up, unless the preset does not."""
     compilation_cache: bool = True
     """Keep compiled programs in the user's cache folder for the next run."""
     distributed: bool = False
@@ -114,6 +116,7 @@ class Study:
         changes = {name: getattr(self, name) for name in ("size", "num_steps", "tolerance", "optimizer", "scaling", "network")}
         changes = {name: value for name, value in changes.items() if value is not None}
         preset = PRESETS[self.preset].replace(**changes, **({"rows": None} if self.size else {}))
+        preset = preset.replace(coarse_to_fine=preset.config.coarse_to_fine and self.coarse_to_fine)
         return StudyJob(contents, styles, self.output_dir, preset, axes, zipped, self.lanes)
 
 
@@ -152,7 +155,9 @@ class Reconstruct:
             "style_layers": [*[()] * len(contents), *styles],
             "seed": [self.seed],
         }
-        preset = Preset().replace(init="noise", size=self.size, num_steps=self.num_steps, pooling=self.pooling, network=self.network)
+        preset = Preset().replace(
+            init="noise", coarse_to_fine=False, size=self.size, num_steps=self.num_steps, pooling=self.pooling, network=self.network
+        )
         title = f"{self.image.stem}: reconstructions from content layers and from style layers"
         _run(StudyJob((self.image,), (self.image,), self.output_dir, preset, axes, zipped=True, title=title), Processes())
 

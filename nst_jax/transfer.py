@@ -12,8 +12,9 @@ from jaxtyping import Float
 
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.history import TransferResult
-from nst_jax.lanes import Callback, LaneProgram, Lanes, stack_targets
-from nst_jax.objective import LossWeights, make_targets
+from nst_jax.lanes import Callback, Lanes
+from nst_jax.objective import LossWeights
+from nst_jax.pyramid import Pyramid
 from nst_jax.vgg import Params, prepare_params
 
 
@@ -38,7 +39,8 @@ def stylize(
         config: The run's settings; `TransferConfig()` if left out.
         weights: What each part of the loss counts; `LossWeights()` if left out.
         key: Makes the noise of `init="noise"`; `jax.random.key(0)` if left out.
-        initial: Image to start from instead of what `config.init` says, of the content's shape.
+        initial: Image to start from instead of what `config.init` says, of the content's shape. Its own fine detail stays where nothing paints
+            over it, as the content's does where that is the start; see `nst_jax.pyramid`.
         callback: Called with a `Progress` about twice a second, and after the last step.
         callback_every: Also called after every multiple of this many steps; 0 asks for none.
 
@@ -115,7 +117,6 @@ def stylize_batch(
             raise ConfigError(f"the initial image has shape {initial.shape}, the content image {content.shape}; they must be the same")
         images = jnp.broadcast_to(initial, (num_lanes, *initial.shape))
     params = prepare_params(params, config.content_layers + config.style_layers)
-    targets = make_targets(params, content, style, config)
     first = jnp.zeros(num_lanes, jnp.int32)
     lanes = Lanes(
         content=first,
@@ -124,9 +125,8 @@ def stylize_batch(
         images=images,
         active=jnp.ones(num_lanes, bool),
     )
-    return LaneProgram(config).run(
-        params, stack_targets([targets], [targets]), lanes, config.num_steps, config.tolerance, callback, callback_every
-    )
+    keeps_detail = [initial is not None or config.init != "noise"] * num_lanes
+    return Pyramid(params, [content], [style], config).run(lanes, keeps_detail, callback, callback_every)
 
 
 @partial(jax.jit, static_argnums=3)

@@ -1,0 +1,214 @@
+"""Coarse to fine: most of the descent is made on smaller images, where a step costs less and reaches further.
+
+Each scale ends with an image whose *change* is carried up: what it differs by from the image that the descent started from, at that scale, is
+enlarged and added to that image at the next. So the start's own fine detail, which enlarging the whole image would lose, stays.
+
+References:
+    Gatys, Ecker, Bethge, Hertzmann and Shechtman, "Controlling perceptual factors in neural style transfer" (CVPR 2017), section 6, which
+    enlarges the image itself.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from nst_jax.config import TransferConfig
+from nst_jax.history import Progress, TransferResult
+from nst_jax.lanes import Callback, LaneProgram, Lanes, stack_targets
+from nst_jax.objective import Targets, make_targets
+from nst_jax.vgg import Params
+
+_COARSEST = 192  # pixels of the longest side, at least
+_LEAST_SIDE = 16  # four poolings
+_SHARE = 0.5  # of the steps, for all scales but the finest
+
+
+class Scale(NamedTuple):
+    """One stage of the descent.
+
+    Args:
+        shape: Height and width of its image.
+        num_steps: Evaluations made there.
+    """
+
+    shape: tuple[int, int]
+    num_steps: int
+
+
+def make_schedule(shape: tuple[int, int], config: TransferConfig) -> list[Scale]:
+    """The scales of a descent, coarsest first: each half as large as the next.
+
+    Args:
+        shape: Height and width of the result.
+        config: Says whether to go from coarse to fine at all, and the steps of all scales together.
+    """
+    shapes = [shape]
+    while config.coarse_to_fine:
+        factor = 2 ** len(shapes)
+        if max(shape) < _COARSEST * factor or min(shape) < _LEAST_SIDE * factor:
+            break
+        shapes.insert(0, (round(shape[0] / factor), round(shape[1] / factor)))
+    coarse = len(shapes) - 1
+    steps = [int(_SHARE * config.num_steps) // coarse for _ in range(coarse)]
+    scales = [*map(Scale, shapes, steps), Scale(shape, config.num_steps - sum(steps))]
+    return [scale for scale in scales if scale.num_steps]
+
+
+class Pyramid:
+    """Descents from coarse to fine over batches of lanes that choose from the same images.
+
+    Args:
+        params: The network's parameters, from `prepare_params`.
+        contents: Content images, all (height, width, 3).
+        styles: Style images of any sizes; each scale shrinks them as it does the contents.
+        config: The settings of the descent; `init` has no effect.
+        devices: As in `LaneProgram`.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        contents: Sequence[Array],
+        styles: Sequence[Array],
+        config: TransferConfig,
+        devices: list[jax.Device] | None = None,
+    ) -> None:
+        self._params, self._contents, self._styles, self._config = params, contents, styles, config
+        self._shape = contents[0].shape[0], contents[0].shape[1]
+        self._scales = make_schedule(self._shape, config)
+        self._programs = [LaneProgram(self._config_of(scale), devices) for scale in self._scales]
+        self._targets: dict[Scale, Targets] = {}
+
+    def compile(self, lanes: Lanes) -> tuple[int, int]:
+        """Compiles the finest scale's program ahead, as `LaneProgram.compile` does."""
+        return self._programs[-1].compile(self._params, self._targets_of(self._scales[-1]), lanes)
+
+    def run(self, lanes: Lanes, keeps_detail: Sequence[bool], callback: Callback | None = None, callback_every: int = 0) -> TransferResult:
+        """Runs every lane through all scales.
+
+        Args:
+            lanes: What differs from lane to lane; `images` are those of the finest scale.
+            keeps_detail: Whether a lane's own image at the finest scale has detail to keep, (lanes,); noise has none.
+            callback: As in `LaneProgram.run`; sees images of the finest scale, and steps counted from the coarsest.
+            callback_every: As in `LaneProgram.run`.
+        """
+        details = [image if keeps else None for image, keeps in zip(lanes.images, keeps_detail, strict=True)]
+        coarsest = self._scales[0]
+        images = lanes.images if coarsest.shape == self._shape else jnp.stack([_resize(image, coarsest.shape) for image in lanes.images])
+        active, found = np.asarray(lanes.active), None
+        for index, (scale, program) in enumerate(zip(self._scales, self._programs, strict=True)):
+            made = 0 if found is None else int(found.num_steps.max())
+            if found is not None:
+                images = self._enlarge(found.image, details, scale.shape)
+                found, active = found._replace(image=images), active & (found.failure == "")
+            if found is None or active.any():
+                total = made + sum(later.num_steps for later in self._scales[index:])
+                result = program.run(
+                    self._params,
+                    self._targets_of(scale),
+                    dataclasses.replace(lanes, images=images, active=jnp.asarray(active)),
+                    scale.num_steps,
+                    self._config.tolerance,
+                    callback and partial(self._report, callback, details, total),
+                    callback_every,
+                    steps_before=made,
+                )
+                found = result if found is None else _join(found, result)
+        assert found is not None
+        return found
+
+    def _config_of(self, scale: Scale) -> TransferConfig:
+        # A tile as large as the image would only evaluate it twice.
+        return self._config if max(scale.shape) > self._config.tile else dataclasses.replace(self._config, tile=0)
+
+    def _targets_of(self, scale: Scale) -> Targets:
+        if scale not in self._targets:
+            contents, styles = ([self._shrink(image, scale) for image in images] for images in (self._contents, self._styles))
+            config = self._config_of(scale)
+            self._targets[scale] = stack_targets(
+                [make_targets(self._params, content, styles[0], config) for content in contents],
+                [make_targets(self._params, contents[0], style, config) for style in styles],
+            )
+        return self._targets[scale]
+
+    def _shrink(self, image: Array, scale: Scale) -> Array:
+        """A content or style image at a scale."""
+        if scale.shape == self._shape:
+            return image
+        height, width = (
+            max(round(side * small / large), _LEAST_SIDE) for side, small, large in zip(image.shape[:2], scale.shape, self._shape, strict=True)
+        )
+        return _resize(image, (height, width))
+
+    def _enlarge(self, images: Array, details: Sequence[Array | None], shape: tuple[int, int]) -> Array:
+        # One at a time: a batch would be rounded otherwise than a run of its own.
+        return jnp.stack([carry_up(image, detail, shape) for image, detail in zip(np.asarray(images), details, strict=True)])
+
+    def _report(self, callback: Callback, details: Sequence[Array | None], total: int, progress: Progress) -> None:
+        images = progress.image if progress.image.shape[1:3] == self._shape else self._enlarge(progress.image, details, self._shape)
+        callback(progress._replace(num_steps=total, image=images))
+
+
+@partial(jax.jit, static_argnames="shape")
+def carry_up(
+    image: Float[Array | np.ndarray, "small_height small_width 3"],
+    detail: Float[Array, "large_height large_width 3"] | None,
+    shape: tuple[int, int],
+) -> Float[Array, "height width 3"]:
+    """The image at a larger size: detail + enlarge(image − shrink(detail)), clipped to [0, 1].
+
+    Args:
+        image: The coarse image.
+        detail: The image at any larger size that `image` is a change of; None only enlarges.
+        shape: Height and width of the result.
+    """
+    if detail is None:
+        return _resize(image, shape)
+    return jnp.clip(_resize(detail, shape) + _plain_resize(image - _resize(detail, image.shape[:2]), shape), 0, 1)
+
+
+@partial(jax.jit, static_argnums=1)
+def _resize(image: Array, shape: tuple[int, ...]) -> Array:
+    return jnp.clip(_plain_resize(image, shape), 0, 1)
+
+
+def _plain_resize(image: Array, shape: tuple[int, ...]) -> Array:
+    return image if image.shape[:2] == shape else jax.image.resize(image, (*shape, image.shape[2]), "lanczos3")
+
+
+def _join(earlier: TransferResult, later: TransferResult) -> TransferResult:
+    """Two stages as one run; a lane that did not take part in the later one keeps what the earlier one found."""
+    took_part = later.num_steps > 0
+
+    def pick(new: np.ndarray, old: np.ndarray) -> np.ndarray:
+        return np.where(took_part, new, old)
+
+    def rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        own = [
+            np.concatenate([row[:count], other[:more]])
+            for row, count, other, more in zip(first, earlier.num_steps, second, later.num_steps, strict=True)
+        ]
+        table = np.full((len(own), max(map(len, own))), np.nan if first.dtype.kind == "f" else 0, first.dtype)
+        for line, values in zip(table, own, strict=True):
+            line[: len(values)] = values
+        return table
+
+    best_step = np.where(later.best_step > 0, earlier.num_steps + later.best_step, 0)
+    return TransferResult(
+        image=later.image,
+        loss=pick(later.loss, earlier.loss),
+        best_step=pick(best_step, earlier.best_step),
+        num_steps=earlier.num_steps + later.num_steps,
+        losses=rows(earlier.losses, later.losses),
+        terms=jax.tree.map(rows, earlier.terms, later.terms),
+        sizes=rows(earlier.sizes, later.sizes),
+        converged=pick(later.converged, earlier.converged),
+        failure=pick(later.failure, earlier.failure),
+    )
