@@ -2,6 +2,7 @@
 
 from nst_jax.config import PRESETS, ConfigError, Preset, TransferConfig
 from nst_jax.descent import TransferState, init, make_optimizer, step
+from nst_jax.gradient import loss_and_gradient
 from nst_jax.history import Progress, TransferResult
 from nst_jax.images import ImageError, make_sheet, read_image, write_image
 from nst_jax.lbfgs import safeguarded_lbfgs
@@ -35,6 +36,7 @@ __all__ = [
     "gram_matrix",
     "init",
     "load_params",
+    "loss_and_gradient",
     "make_labelled_sheet",
     "make_optimizer",
     "make_sheet",

@@ -17,7 +17,7 @@ from nst_jax.config import TransferConfig
 from nst_jax.lbfgs import safeguarded_lbfgs
 
 Evaluation = Callable[[Array], tuple[tuple[Array, Any], Array]]
-"""Maps an image to ((loss, any pytree of terms), gradient), as `jax.value_and_grad(loss_function, has_aux=True)` does."""
+"""Maps an image to ((loss, any pytree of terms), gradient), as `loss_and_gradient` does."""
 
 
 @struct.dataclass

@@ -18,9 +18,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from nst_jax.config import TransferConfig
 from nst_jax.descent import StepInfo, TransferState, init, make_optimizer, step
+from nst_jax.gradient import loss_and_gradient
 from nst_jax.history import History, Progress, TransferResult
-from nst_jax.objective import LossTerms, LossWeights, Targets, total_loss
-from nst_jax.tiling import tiled_evaluation
+from nst_jax.objective import LossTerms, LossWeights, Targets
 from nst_jax.vgg import Params
 
 Callback = Callable[[Progress], None]
@@ -196,10 +196,10 @@ def _run_piece_on_one_device(params, targets, own, states, active, num_steps, pr
             style_scale=jax.tree.map(lambda rows: rows[style], targets.style_scale),
             total_variation_scale=targets.total_variation_scale,
         )
-        if program.tile:
-            evaluate = tiled_evaluation(params, target, weights, program)
-        else:
-            evaluate = jax.value_and_grad(lambda image: total_loss(params, image, target, weights, program), has_aux=True)
+
+        def evaluate(image: Array) -> tuple[tuple[Array, LossTerms], Array]:
+            return loss_and_gradient(params, image, target, weights, program)
+
         return lax.cond(is_active, lambda state: step(state, evaluate, optimizer), lambda state: (state, blank(())), state)
 
     def blank(shape: tuple[int, ...]) -> StepInfo:

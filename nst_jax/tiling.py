@@ -4,7 +4,7 @@ Gram matrices and content distances are sums over positions. A first pass over t
 in every Gram matrix. A second pass back-propagates, tile by tile, ⟨∂L/∂G, FᵀF / M⟩ and the content distance of the tile's own positions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -18,63 +18,50 @@ from nst_jax.tiles import Tiles
 from nst_jax.vgg import Params, features
 
 
-def tiled_evaluation(
-    params: Params, targets: Targets, weights: LossWeights, config: TransferConfig
-) -> Callable[[Array], tuple[tuple[Array, LossTerms], Array]]:
-    """What `jax.value_and_grad` of `total_loss` gives, tile by tile.
-
-    Args:
-        params: The network's parameters.
-        targets: From `make_targets`, with the same `config`.
-        weights: What each part of the loss counts.
-        config: Names the layers, the pooling, and the size of the tiles.
-
-    Raises:
-        ConfigError: `weights` names other layers than `config`.
+def tiled_loss_and_gradient(
+    params: Params, image: Array, targets: Targets, weights: LossWeights, config: TransferConfig
+) -> tuple[tuple[Array, LossTerms], Array]:
+    """What `loss_and_gradient` gives, tile by tile; `config` names the size of the tiles.
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equations 2 and 6 for the derivatives.
     """
     content_weights = layer_weights("content_layers", weights.content_layers, config.content_layers)
     layers = config.content_layers + config.style_layers
+    tiles = Tiles(image.shape, config.tile, params, layers)
 
-    def evaluate(image: Array) -> tuple[tuple[Array, LossTerms], Array]:
-        tiles = Tiles(image.shape, config.tile, params, layers)
+    def content_of(found: Mapping[str, Array], place: Array) -> dict[str, Array]:
+        terms = {}
+        for layer in config.content_layers:
+            own, mask = tiles.own(found[layer], layer, place)
+            wanted, _ = tiles.own(targets.content[layer], layer, place, whole=True)
+            terms[layer] = targets.content_scale[layer] * jnp.sum(jnp.where(mask, jnp.square(own - wanted), 0))
+        return terms
 
-        def content_of(found: Mapping[str, Array], place: Array) -> dict[str, Array]:
-            terms = {}
-            for layer in config.content_layers:
-                own, mask = tiles.own(found[layer], layer, place)
-                wanted, _ = tiles.own(targets.content[layer], layer, place, whole=True)
-                terms[layer] = targets.content_scale[layer] * jnp.sum(jnp.where(mask, jnp.square(own - wanted), 0))
-            return terms
+    def add_up(sums: Any, place: Array) -> tuple[Any, None]:
+        found = features(params, tiles.patch(image, place), layers, config.pooling)
+        grams = {layer: tiles.mean_products(found[layer], layer, place) for layer in config.style_layers}
+        return jax.tree.map(jnp.add, sums, (content_of(found, place), grams)), None
 
-        def add_up(sums: Any, place: Array) -> tuple[Any, None]:
-            found = features(params, tiles.patch(image, place), layers, config.pooling)
-            grams = {layer: tiles.mean_products(found[layer], layer, place) for layer in config.style_layers}
-            return jax.tree.map(jnp.add, sums, (content_of(found, place), grams)), None
+    nothing = (
+        dict.fromkeys(config.content_layers, jnp.zeros(())),
+        {layer: jnp.zeros_like(targets.style[layer]) for layer in config.style_layers},
+    )
+    (content, grams), _ = lax.scan(add_up, nothing, tiles.places)
 
-        nothing = (
-            dict.fromkeys(config.content_layers, jnp.zeros(())),
-            {layer: jnp.zeros_like(targets.style[layer]) for layer in config.style_layers},
-        )
-        (content, grams), _ = lax.scan(add_up, nothing, tiles.places)
+    def total(grams: Mapping[str, Array], image: Array) -> tuple[Array, LossTerms]:
+        style = {layer: targets.style_scale[layer] * style_loss(grams[layer], targets.style[layer]) for layer in config.style_layers}
+        terms = LossTerms(content, style, targets.total_variation_scale * total_variation(image))
+        return weighted_sum(terms, weights, config), terms
 
-        def total(grams: Mapping[str, Array], image: Array) -> tuple[Array, LossTerms]:
-            style = {layer: targets.style_scale[layer] * style_loss(grams[layer], targets.style[layer]) for layer in config.style_layers}
-            terms = LossTerms(content, style, targets.total_variation_scale * total_variation(image))
-            return weighted_sum(terms, weights, config), terms
+    (loss, terms), (by_gram, roughness) = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(grams, image)
 
-        (loss, terms), (by_gram, roughness) = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(grams, image)
+    def part(patch: Array, place: Array) -> Array:
+        found = features(params, patch, layers, config.pooling)
+        style = sum(jnp.vdot(by_gram[layer], tiles.mean_products(found[layer], layer, place)) for layer in config.style_layers)
+        return style + weights.content * sum(content_weights[layer] * term for layer, term in content_of(found, place).items())
 
-        def part(patch: Array, place: Array) -> Array:
-            found = features(params, patch, layers, config.pooling)
-            style = sum(jnp.vdot(by_gram[layer], tiles.mean_products(found[layer], layer, place)) for layer in config.style_layers)
-            return style + weights.content * sum(content_weights[layer] * term for layer, term in content_of(found, place).items())
+    def back_propagate(gradient: Array, place: Array) -> tuple[Array, None]:
+        return tiles.add_patch(gradient, jax.grad(part)(tiles.patch(image, place), place), place), None
 
-        def back_propagate(gradient: Array, place: Array) -> tuple[Array, None]:
-            return tiles.add_patch(gradient, jax.grad(part)(tiles.patch(image, place), place), place), None
-
-        return (loss, terms), lax.scan(back_propagate, roughness, tiles.places)[0]
-
-    return evaluate
+    return (loss, terms), lax.scan(back_propagate, roughness, tiles.places)[0]

@@ -1,78 +1,293 @@
-"""Measures what a step of the descent costs beside the evaluation of the network, alone and in a loop.
+"""Measures nst_jax against PyTorch on the same work.
 
-    python scripts/benchmark.py --size 512 --rounds 5
+    python scripts/benchmark.py step|start|memory|scale|time-to-loss [options]
 
-Times four things in turn (A B C D A B C D …) in one process: the loss and its gradient alone; `nst_jax.step` alone, which adds the optimiser's
-bookkeeping; the same step inside a loop of `--loop` steps; and a step of `stylize`, from what twice as many steps take more. Prints medians of
-the seconds and of the ratios within a round, since machines are shared and noisy.
+needs the extra `benchmark`. Every figure comes from a fresh process, and the sides take turns (A B A B …), since machines are shared and noisy;
+what counts are ratios within a round. Prints a table and writes it, with every measurement, to `--output-dir` as Markdown and JSON; where
+growth is the point, a plot too. Each round of `step` also measures the machine's matrix multiplication, of which speeds are given as a share.
 """
 
 import argparse
-import dataclasses
+import json
+import os
+import platform
+import signal
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
+from importlib.metadata import version
+from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 import nst_jax as nst
 
+SIDES = Path(__file__).with_name("benchmark_sides.py")
+PEERS = {"PyTorch channels_last": "channels_last", "PyTorch NCHW": "contiguous_format"}
+
+
+def measure(side, options=None, environment=None):
+    """What one side finds, in a process of its own."""
+    words = [sys.executable, str(SIDES), side, json.dumps(options or {})]
+    ended = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **(environment or {})}, check=False)
+    if ended.returncode:
+        sys.exit(f"{side} {options} failed:\n{ended.stderr[-2000:]}")
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def take_turns(sides, rounds):
+    """Each side's measurements by name, one a round; `sides` maps a name to the arguments of `measure`."""
+    found = {name: [] for name in sides}
+    for count in range(rounds):
+        for name, arguments in sides.items():
+            found[name].append(measure(*arguments))
+            print(f"  round {count + 1} of {rounds}: {name}", end="\033[K\r", file=sys.stderr, flush=True)
+    print(end="\033[K", file=sys.stderr)
+    return found
+
+
+def middle(rows, key="seconds"):
+    return statistics.median(row[key] for row in rows)
+
+
+def spread(rows, key="seconds"):
+    values = [row[key] for row in rows]
+    return f"{middle(rows, key):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+def ratio(rows, others, key="seconds"):
+    """The median, over rounds, of what the second takes of the first."""
+    return statistics.median(other[key] / row[key] for row, other in zip(rows, others, strict=True))
+
+
+def table(heads, rows):
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in [heads, ["---"] * len(heads), *rows])
+
+
+def run_step(args):
+    """Loss and gradient, VGG-19 to conv5_1, alone, in a loop and in eight lanes; the optimiser's share of a step."""
+    rows, raw = [], {}
+    for size in args.size:
+        common = {"size": size, "repeats": args.repeats}
+        sides = {"matmul": ("matmul",), "nst_jax": ("nst_jax", common)}
+        sides |= {name: ("torch", common | {"memory_format": memory_format}) for name, memory_format in PEERS.items()}
+        sides["direct convolution"] = ("nst_jax", common | {"plain": True})
+        sides["in a loop"] = ("nst_jax", common | {"loop": 4})
+        sides["a step of L-BFGS, in a loop"] = ("nst_jax", common | {"loop": 4, "kind": "step"})
+        if size <= args.lanes_up_to:
+            lanes = common | {"lanes": 8, "repeats": 1}
+            sides["8 lanes"] = ("nst_jax", lanes)
+            sides |= {f"8 lanes, {name}": ("torch", lanes | {"memory_format": memory_format}) for name, memory_format in PEERS.items()}
+        found = raw[size] = take_turns(sides, args.rounds)
+        peak, work = middle(found["matmul"], "gflops"), network_gflops(size)
+        losses = [row["loss"] for name in ("nst_jax", *PEERS, "direct convolution") for row in found[name]]
+        if max(losses) > (1 + 1e-4) * min(losses):
+            sys.exit(f"the sides' losses differ by more than 1e-4: {sorted(set(losses))}")
+        for name in list(sides)[1:]:
+            mine = found["8 lanes" if name.startswith("8 lanes") else "nst_jax"]
+            share = work * (8 if name.startswith("8 lanes") else 1) / middle(found[name]) / peak
+            compiling = f"{middle(found[name], 'compile_seconds'):.1f}" if "compile_seconds" in found[name][0] else ""
+            peak_bytes = f"{middle(found[name], 'peak_bytes') / 1e9:.2f}"
+            compared = f"{ratio(mine, found[name]):.2f} ×", f"{ratio(mine, found[name], 'peak_bytes'):.2f} ×"
+            rows.append([f"{size}²", name, spread(found[name]), compared[0], f"{100 * share:.0f} %", peak_bytes, compared[1], compiling])
+        rows.append([f"{size}²", "matrix multiplication", f"{peak:.0f} GFLOP/s", "", "", "", "", ""])
+    heads = ["pixels", "what", "seconds", "against nst_jax", "of the peak (direct work)", "peak GB", "against nst_jax", "compiling, s"]
+    return raw, table(heads, rows), None
+
+
+def network_gflops(size):
+    """Multiplications and additions of direct convolutions, forward and back to the pixels, to conv5_1."""
+    shapes = [(int(layer[4]) - 1, shape[2] * shape[3]) for layer, shape in nst.NETWORKS["vgg19"].items() if layer <= "conv5_1"]
+    return sum(2 * 2 * 9 * channels * (size >> block) ** 2 for block, channels in shapes) / 1e9
+
+
+def run_start(args):
+    """From the start of a command to its first step, with an empty cache of compiled programs and with a full one."""
+    raw = {"cold": [], "warm": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for index in range(2):
+            nst.write_image(f"{folder}/{index}.png", np.random.default_rng(index).random((args.size[0], args.size[0], 3)))
+        for count in range(args.rounds):
+            environment = {**os.environ, "XDG_CACHE_HOME": f"{folder}/cache{count}"}
+            for kind in ("cold", "warm"):
+                first = Path(folder, f"{kind}{count}_at_iteration_1.png")
+                words = [sys.executable, "-m", "nst_jax", "stylize", "0.png", "1.png", "--network", "vgg16", "--size", str(args.size[0])]
+                words += ["--save-every", "1", "--output", f"{kind}{count}.png"]
+                started = time.perf_counter()
+                with subprocess.Popen(words, cwd=folder, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+                    while not first.exists() and process.poll() is None:
+                        time.sleep(0.01)
+                    seconds = time.perf_counter() - started
+                    process.send_signal(signal.SIGKILL)
+                if not first.exists():
+                    sys.exit("the command ended before its first step")
+                raw[kind].append({"seconds": seconds})
+    rows = [[f"{args.size[0]}²", f"{kind} cache", spread(found)] for kind, found in raw.items()]
+    return raw, table(["pixels", "what", "seconds to the first step, written as an image"], rows), None
+
+
+def run_memory(args):
+    """Peak memory of a process that evaluates loss and gradient, against pixels."""
+    kinds = {"nst_jax": {}, **{f"nst_jax, tiles of {tile}": {"tile": tile} for tile in args.tile}}
+    rows, raw = [], {}
+    for size in args.size:
+        for name, options in kinds.items():
+            if (options.get("tile", size) < size) or (not options and size <= args.whole_up_to):
+                raw.setdefault(name, {})[size] = measure("nst_jax", {"size": size, "repeats": 1, **options})
+        for name, memory_format in PEERS.items():
+            if size <= args.whole_up_to:
+                raw.setdefault(name, {})[size] = measure("torch", {"size": size, "repeats": 1, "memory_format": memory_format})
+    whole = raw["nst_jax"]
+    for name, by_size in raw.items():
+        for size, found in by_size.items():
+            times = f"{found['seconds'] / whole[size]['seconds']:.2f} ×" if size in whole else ""
+            rows.append([name, f"{size}²", f"{found['peak_bytes'] / 1e9:.2f}", f"{found['seconds']:.2f}", times])
+    heads = ["what", "pixels", "peak GB", "seconds", "against the whole image"]
+    series = {name: [(size**2, found["peak_bytes"] / 2**30) for size, found in by_size.items()] for name, by_size in raw.items()}
+    return raw, table(heads, rows), plot(series, "pixels", "peak memory of the process, GiB")
+
+
+def run_scale(args):
+    """Seconds against pixels, lanes, and simulated devices."""
+    pixels = {size: take_turns({"nst_jax": ("nst_jax", {"size": size, "repeats": args.repeats})}, args.rounds) for size in args.size}
+    base = {"size": args.lane_size, "num_steps": args.num_steps}
+    by_lanes = take_turns({lanes: ("study", base | {"lanes": lanes}) for lanes in args.lanes}, args.rounds)
+    by_devices = take_turns(
+        {
+            devices: ("study", base | {"lanes": max(args.devices)}, {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"})
+            for devices in args.devices
+        },
+        args.rounds,
+    )
+    rows, series = [], {}
+    found = {
+        "pixels": {size**2: by_side["nst_jax"] for size, by_side in pixels.items()},
+        "lanes": by_lanes,
+        f"simulated devices for {max(args.devices)} lanes": by_devices,
+    }
+    for what, by_count in found.items():
+        second = list(by_count)[min(1, len(by_count) - 1)]  # the smallest is left out of the comparison
+        for count, measured in by_count.items():
+            linear = middle(by_count[second]) * (1 if "devices" in what else count / second)
+            rows.append([what, count, spread(measured), f"{middle(measured) / linear:.2f} ×"])
+        series[what] = [(count, middle(measured)) for count, measured in by_count.items()]
+    heads = ["what", "number", "seconds", "against growth in line with the second"]
+    return found, table(heads, rows), [plot({what: points}, what, "seconds") for what, points in series.items()]
+
+
+def run_time_to_loss(args):
+    """How long until the loss that the paper's author's descent ends at; start-up and compilation count on this side alone."""
+    pairs = [(Path(content), Path(style), int(size)) for content, style, size in (pair.split(",") for pair in args.pair)]
+    rows, raw = [], {}
+    for content, style, size in pairs:
+        name = f"{content.stem} × {style.stem}, {size}"
+        common = {"content": str(content), "style": str(style), "size": size, "num_steps": args.num_steps, "scaling": args.scaling}
+        common |= {"content_weight": args.content_weight, "style_weight": args.style_weight}
+        raw[name] = {"nst_jax": [], "reference": []}
+        pictures = {side: Path(args.output_dir, f"{content.stem}_{style.stem}_{side}.png") for side in raw[name]}
+        for _ in range(args.rounds):
+            for side, found in raw[name].items():
+                found.append(measure(f"{side}_descent", common | {"picture": str(pictures[side])}))
+                print(f"  {name}: {side}", file=sys.stderr, flush=True)
+        ratios, evaluations = [], []
+        for own, other in zip(raw[name]["nst_jax"], raw[name]["reference"], strict=True):
+            wanted = min(loss for loss in other["losses"] if loss == loss)
+            reached = [place for place, (loss, at) in enumerate(zip(own["losses"], own["sizes"], strict=True)) if at == size and loss <= wanted]
+            evaluations.append(reached[0] + 1 if reached else None)
+            ratios.append(own["seconds"][reached[0]] / other["seconds"][-1] if reached else None)
+            own["final_ratio"] = min(loss for loss, at in zip(own["losses"], own["sizes"], strict=True) if at == size) / wanted
+        own, other = raw[name]["nst_jax"], raw[name]["reference"]
+        given = [value for value in ratios if value is not None]
+        rows.append(
+            [
+                *(name, f"{statistics.median(row['seconds'][-1] for row in other):.0f}", f"{middle(own, 'total'):.0f}"),
+                f"{statistics.median(given):.2f} ×" if len(given) == len(ratios) else "not reached",
+                *(evaluations[0] or "", f"{middle(own, 'final_ratio'):.3f} ×"),
+            ]
+        )
+        columns = [nst.read_image(path, size=size) for path in (content, style, pictures["reference"], pictures["nst_jax"])]
+        sheet = nst.make_labelled_sheet([columns], column_labels=["content", "style", "torch.optim.LBFGS, 500", "nst_jax, default"], cell=384)
+        nst.write_image(Path(args.output_dir, f"time_to_loss_{content.stem}_{style.stem}_{size}.jpg"), sheet)
+        for picture in pictures.values():
+            picture.unlink()
+    heads = ["pictures", "reference, s", "nst_jax, all its steps, s", "time to the reference's loss", "at step", "final loss"]
+    return raw, table(heads, rows), None
+
+
+def plot(series, x_label, y_label):
+    """Lines over doubly logarithmic axes, as a function that writes them."""
+
+    def write(path):
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        axes = figure.add_subplot(xscale="log", yscale="log", xlabel=x_label, ylabel=y_label)
+        for name, points in series.items():
+            axes.plot(*zip(*points, strict=True), "o-", label=name)
+        axes.grid(alpha=0.3, which="both")
+        if len(series) > 1:
+            axes.legend()
+        figure.savefig(path, dpi=100)
+
+    return write
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--size", type=int, default=512, help="height and width in pixels")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--loop", type=int, default=4, help="steps in the loop")
-    parser.add_argument("--network", default="vgg16")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def add(name, run, rounds, **sizes):
+        command = commands.add_parser(name, help=run.__doc__.partition("\n")[0], description=run.__doc__)
+        command.set_defaults(run=run)
+        command.add_argument("--rounds", type=int, default=rounds)
+        command.add_argument("--output-dir", default="docs/benchmarks")
+        if sizes:
+            command.add_argument("--size", type=int, nargs="+", **sizes)
+        return command
+
+    step = add("step", run_step, 5, default=[256, 512, 1024], help="height and width in pixels")
+    step.add_argument("--repeats", type=int, default=3, help="evaluations in a process after the first")
+    step.add_argument("--lanes-up-to", type=int, default=256, help="largest size at which eight lanes are measured")
+    add("start", run_start, 3, default=[512], help="height and width in pixels")
+    memory = add("memory", run_memory, 1, default=[256, 512, 1024, 2048], help="heights and widths in pixels")
+    memory.add_argument("--tile", type=int, nargs="+", default=[512])
+    memory.add_argument("--whole-up-to", type=int, default=1024, help="largest size that is evaluated whole")
+    scale = add("scale", run_scale, 3, default=[128, 256, 512, 1024], help="heights and widths in pixels")
+    scale.add_argument("--repeats", type=int, default=3)
+    scale.add_argument("--lanes", type=int, nargs="+", default=[1, 2, 4, 8])
+    scale.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4])
+    scale.add_argument("--lane-size", type=int, default=128)
+    scale.add_argument("--num-steps", type=int, default=10)
+    descent = add("time-to-loss", run_time_to_loss, 1)
+    descent.add_argument("--pair", nargs="+", required=True, metavar="CONTENT,STYLE,SIZE")
+    descent.add_argument("--num-steps", type=int, default=500, help="closures of the reference")
+    descent.add_argument("--scaling", default="mean")
+    descent.add_argument("--content-weight", type=float, default=1.0)
+    descent.add_argument("--style-weight", type=float, default=1.0)
     args = parser.parse_args()
 
-    params, config = nst.load_params(args.network), nst.TransferConfig(num_steps=args.loop)
-    content, style = (np.random.default_rng(seed).random((args.size, args.size, 3)).astype(np.float32) for seed in (0, 1))
-    targets = nst.make_targets(params, content, style, config)
-    optimizer = nst.make_optimizer(config)
-
-    def evaluate(image, params, targets):
-        return jax.value_and_grad(lambda image: nst.total_loss(params, image, targets, nst.LossWeights(), config), has_aux=True)(image)
-
-    def advance(state, params, targets):
-        return nst.step(state, lambda image: evaluate(image, params, targets), optimizer)[0]
-
-    alone = jax.jit(evaluate)
-    step = jax.jit(advance, donate_argnums=0)
-    loop = jax.jit(
-        lambda state, count, params, targets: jax.lax.fori_loop(0, count, lambda _, state: advance(state, params, targets), state),
-        donate_argnums=0,
+    folder = Path(args.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    raw, text, plots = args.run(args)
+    versions = {name: version(name) for name in ("jax", "torch", "numpy")}
+    machine = {**versions, "python": platform.python_version(), "cores": os.cpu_count(), "processor": processor()}
+    print(", ".join(f"{key} {value}" for key, value in machine.items()), text, sep="\n\n")
+    (folder / f"{args.command}.json").write_text(
+        json.dumps({"machine": machine, "settings": vars(args) | {"run": None}, "found": raw}, indent=1)
     )
-    image = jnp.asarray(content)
+    (folder / f"{args.command}.md").write_text(f"{', '.join(f'{key} {value}' for key, value in machine.items())}\n\n{text}\n")
+    for index, write in enumerate(plots if isinstance(plots, list) else [plots] if plots else []):
+        write(folder / f"{args.command}{f'_{index + 1}' if isinstance(plots, list) else ''}.png")
 
-    def fresh():
-        return jax.block_until_ready(nst.init(jnp.copy(image), optimizer))
 
-    def seconds(function, *arguments):
-        started = time.perf_counter()
-        jax.block_until_ready(function(*arguments))
-        return time.perf_counter() - started
-
-    def run(num_steps):
-        return seconds(lambda: nst.stylize(params, content, style, dataclasses.replace(config, num_steps=num_steps)).image)
-
-    sides = {
-        "evaluation": lambda: seconds(alone, image, params, targets),
-        "step": lambda: seconds(step, fresh(), params, targets),
-        "step in a loop": lambda: seconds(loop, fresh(), args.loop, params, targets) / args.loop,
-        "step of stylize": lambda: (run(2 * args.loop) - run(args.loop)) / args.loop,
-    }
-    for side in sides.values():
-        side()  # compiles
-    rounds = [{name: side() for name, side in sides.items()} for _ in range(args.rounds)]
-    print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}, {args.network}, {args.size} × {args.size} pixels, {args.rounds} rounds")
-    for name in sides:
-        times = [times[name] for times in rounds]
-        ratio = statistics.median(times[name] / times["evaluation"] for times in rounds)
-        print(f"  {name:16s} {statistics.median(times):7.3f} s ({min(times):.3f} to {max(times):.3f})  {ratio:.3f} of the evaluation")
-    ratio = statistics.median(times["step in a loop"] / times["step"] for times in rounds)
-    print(f"  a step in a loop takes {ratio:.3f} of a step alone")
+def processor() -> str:
+    """What the operating system calls it."""
+    try:
+        return next(line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ ALLOWED_RATIO = 1.02
 
 
 def torch_loss(params, targets, weights, config, memory_format=torch.contiguous_format):
-    """The loss of `nst_jax.total_loss`, with average pooling, written again in PyTorch for a (3, height, width) image."""
+    """The loss of `nst_jax.total_loss`, with average pooling, in PyTorch: summed over a batch (images, 3, height, width)."""
     tensor = lambda array: torch.from_numpy(np.array(array))
     kernels = {
         layer: (tensor(param["kernel"]).permute(3, 2, 0, 1).contiguous(memory_format=memory_format), tensor(param["bias"]))
@@ -34,8 +34,8 @@ def torch_loss(params, targets, weights, config, memory_format=torch.contiguous_
     style = {layer: tensor(target) for layer, target in targets.style.items()}
     deepest = max(config.content_layers + config.style_layers)
 
-    def loss(image):
-        activations = (image - tensor(params["mean"])[:, None, None])[None].contiguous(memory_format=memory_format)
+    def loss(images):
+        activations = (images - tensor(params["mean"])[:, None, None]).contiguous(memory_format=memory_format)
         total, block = 0.0, "1"
         for layer, (kernel, bias) in kernels.items():
             if layer[4] != block:
@@ -47,11 +47,11 @@ def torch_loss(params, targets, weights, config, memory_format=torch.contiguous_
             if layer in style:
                 # Rows or columns of positions, whichever are a view of the memory.
                 if memory_format == torch.channels_last:
-                    positions = activations.permute(0, 2, 3, 1).reshape(-1, activations.shape[1])
-                    gram = positions.T @ positions / positions.shape[0]
+                    positions = activations.permute(0, 2, 3, 1).flatten(1, 2)
+                    gram = positions.mT @ positions / positions.shape[1]
                 else:
-                    positions = activations.reshape(activations.shape[1], -1)
-                    gram = positions @ positions.T / positions.shape[1]
+                    positions = activations.flatten(2)
+                    gram = positions @ positions.mT / positions.shape[2]
                 distance = torch.sum((gram - style[layer]) ** 2)
                 total = total + weights.style * float(targets.style_scale[layer]) * distance / len(style)
             if layer == deepest:
@@ -61,22 +61,25 @@ def torch_loss(params, targets, weights, config, memory_format=torch.contiguous_
     return loss
 
 
-def run_torch(loss_function, initial, num_steps):
-    """The loss at each of `num_steps` closures."""
-    image = torch.from_numpy(np.array(initial)).permute(2, 0, 1).contiguous().requires_grad_()
+def run_torch(loss_function, initial, num_steps, callback=lambda: None):
+    """The loss at each of `num_steps` closures, after each of which `callback` is called, and the best image."""
+    image = torch.from_numpy(np.array(initial)[None]).permute(0, 3, 1, 2).contiguous().requires_grad_()
     optimizer = torch.optim.LBFGS([image], lr=1, max_iter=1, history_size=100, tolerance_grad=0, tolerance_change=0)
-    losses = []
+    losses, best = [], image.detach().clone()
 
     def closure():
         optimizer.zero_grad()
         loss = loss_function(image)
         loss.backward()
         losses.append(loss.item())
+        if losses[-1] <= min(losses):
+            best.copy_(image.detach())
+        callback()
         return loss
 
     for _ in range(num_steps):
         optimizer.step(closure)
-    return np.array(losses)
+    return np.array(losses), best[0].permute(1, 2, 0).clamp(0, 1).numpy()
 
 
 def main() -> int:
@@ -92,11 +95,11 @@ def main() -> int:
     content, style = nst.read_image(args.content, size=args.size), nst.read_image(args.style, size=args.size)
     weights, failed, histories = nst.LossWeights(), False, {}
     for init in ("content", "noise"):
-        config = nst.TransferConfig(num_steps=args.num_steps, init=init)
+        config = nst.TransferConfig(num_steps=args.num_steps, init=init, coarse_to_fine=False)
         targets = nst.make_targets(params, content, style, config)
         initial = content if init == "content" else np.asarray(jax.random.uniform(jax.random.key(0), content.shape))
         ours = nst.stylize(params, content, style, config, weights, initial=initial).losses
-        theirs = run_torch(torch_loss(params, targets, weights, config), initial, args.num_steps)
+        theirs, _ = run_torch(torch_loss(params, targets, weights, config), initial, args.num_steps)
         histories[init] = {"nst_jax": ours.tolist(), "torch": theirs.tolist()}
         print(f"{init} init: first evaluation differs by {abs(ours[0] / theirs[0] - 1):.1e} of the loss")
         for count in sorted({25, 50, 100, args.num_steps}):

@@ -16,7 +16,7 @@ _CHECKED = [f"nst_jax.{name}" for name in ("convolution", "losses", "vgg", "obje
 
 with install_import_hook(_CHECKED, "beartype.beartype"):
     import nst_jax as nst
-    from nst_jax import lanes
+    from nst_jax import gradient
 
 import jax
 
@@ -55,6 +55,6 @@ def traces(monkeypatch):
         seen.append(1)
         return nst.total_loss(*args)
 
-    monkeypatch.setattr(lanes, "total_loss", counted)
+    monkeypatch.setattr(gradient, "total_loss", counted)
     jax.clear_caches()
     return seen

@@ -7,7 +7,6 @@ import pytest
 
 import nst_jax as nst
 from nst_jax.tiles import tiled_features
-from nst_jax.tiling import tiled_evaluation
 
 TOLERANCE = 1e-5  # relative for the loss; of the largest component for the gradient
 
@@ -21,9 +20,9 @@ def compare(params, content, style, config, weights, image):
     targets = nst.make_targets(params, content, style, dataclasses.replace(config, tile=0))
     tiled_targets = nst.make_targets(params, content, style, config)
     jax.tree.map(lambda found, wanted: np.testing.assert_allclose(found, wanted, atol=TOLERANCE * np.abs(wanted).max()), tiled_targets, targets)
-    whole = jax.value_and_grad(lambda image: nst.total_loss(params, image, targets, weights, config), has_aux=True)
-    (loss, terms), gradient = jax.jit(whole)(image)
-    (tiled_loss, tiled_terms), tiled_gradient = jax.jit(tiled_evaluation(params, targets, weights, config))(image)
+    evaluate = jax.jit(nst.loss_and_gradient, static_argnums=4)
+    (loss, terms), gradient = evaluate(params, image, targets, weights, dataclasses.replace(config, tile=0))
+    (tiled_loss, tiled_terms), tiled_gradient = evaluate(params, image, targets, weights, config)
     np.testing.assert_allclose(tiled_loss, loss, rtol=TOLERANCE)
     jax.tree.map(lambda found, expected: np.testing.assert_allclose(found, expected, rtol=TOLERANCE), tiled_terms, terms)
     assert np.abs(tiled_gradient - gradient).max() <= TOLERANCE * np.abs(gradient).max()

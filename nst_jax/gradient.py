@@ -1,0 +1,43 @@
+"""The loss and its derivative in the pixels, which is all that a step of the descent evaluates."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from nst_jax.config import TransferConfig
+from nst_jax.objective import LossTerms, LossWeights, Targets, total_loss
+from nst_jax.tiling import tiled_loss_and_gradient
+from nst_jax.vgg import Params
+
+
+def loss_and_gradient(
+    params: Params,
+    image: Float[Array | np.ndarray, "height width 3"],
+    targets: Targets,
+    weights: LossWeights,
+    config: TransferConfig,
+) -> tuple[tuple[Float[Array, ""], LossTerms], Float[Array, "height width 3"]]:
+    """`total_loss` and its gradient, evaluated as `config` says: whole, or in tiles, with the same result but for rounding.
+
+    Args:
+        params: The network's parameters; from `prepare_params`, for speed on a CPU.
+        image: The generated image, sRGB in [0, 1] or somewhat beyond.
+        targets: From `make_targets`, with the same `config`.
+        weights: What each part counts.
+        config: Names the layers, the pooling, and the size of the tiles.
+
+    Returns:
+        ((loss, its unweighted parts), ∂loss/∂image).
+
+    Raises:
+        ConfigError: As `total_loss`.
+
+    References:
+        Gatys, Ecker and Bethge (CVPR 2016), equation 7 and its derivative.
+    """
+    image = jnp.asarray(image)
+    if config.tile:
+        return tiled_loss_and_gradient(params, image, targets, weights, config)
+    return jax.value_and_grad(lambda image: total_loss(params, image, targets, weights, config), has_aux=True)(image)

@@ -1,0 +1,197 @@
+"""What `benchmark.py` measures, one side a process.
+
+    python scripts/benchmark_sides.py SIDE '{"size": 256}'
+
+prints one line of JSON. Not meant to be called by hand, but it can be.
+"""
+
+import dataclasses
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+STARTED = (
+    time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + float(Path("/proc/self/stat").read_text().split()[21]) / os.sysconf("SC_CLK_TCK")
+)
+"""When this process was started, before it read a line of Python."""
+
+
+def seconds_of(function, repeats):
+    """The first call's seconds, compilation included, and those of the `repeats` after it."""
+    times = []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - started)
+    return times[0], times[1:]
+
+
+def matmul(options):
+    """The machine's peak: the best of some multiplications of large matrices by NumPy's BLAS."""
+    left, right = np.random.default_rng(0).random((2, 3072, 3072), np.float32)
+    _, times = seconds_of(lambda: left @ right, 8)
+    return {"gflops": 2 * 3072**3 / min(times) / 1e9}
+
+
+def random_params():
+    """VGG-19's shapes, with weights that keep the activations' size."""
+    import nst_jax as nst
+
+    rng = np.random.default_rng(0)
+    params = {"mean": np.full(3, 0.45, np.float32)}
+    for layer, shape in nst.NETWORKS["vgg19"].items():
+        scale = np.sqrt(2 / (9 * shape[2]))
+        params[layer] = {"kernel": (scale * rng.standard_normal(shape)).astype(np.float32), "bias": np.zeros(shape[3], np.float32)}
+    return params
+
+
+def problem(options):
+    """Parameters, targets and starting image, alike for both frameworks."""
+    import nst_jax as nst
+
+    params, config = random_params(), nst.TransferConfig(tile=options.get("tile", 0), coarse_to_fine=False)
+    height, width = options["size"], options.get("width", options["size"])
+    content, style, start = np.random.default_rng(1).random((3, height, width, 3), np.float32)
+    # In tiles, so that preparing needs less memory than what is measured.
+    preparing = dataclasses.replace(config, tile=config.tile or (512 if max(height, width) > 512 else 0))
+    return params, config, nst.make_targets(params, content, style, preparing), start
+
+
+def nst_jax(options):
+    """Seconds of the loss and its gradient: alone, in a loop, in lanes, or as a whole step of L-BFGS; whole or in tiles."""
+    import jax
+    import jax.numpy as jnp
+
+    import nst_jax as nst
+
+    params, config, targets, start = problem(options)
+    if not options.get("plain"):
+        params = jax.block_until_ready(nst.prepare_params(params, config.content_layers + config.style_layers))
+    weights, optimizer, turns = nst.LossWeights(), nst.make_optimizer(config), options.get("loop", 1)
+
+    def evaluate(image, params, targets):
+        return nst.loss_and_gradient(params, image, targets, weights, config)
+
+    def step(state, params, targets):
+        return nst.step(state, lambda image: evaluate(image, params, targets), optimizer)[0]
+
+    def move(image, params, targets):
+        return image - 1e-9 * evaluate(image, params, targets)[1]
+
+    kind, lanes = options.get("kind", "evaluation"), options.get("lanes", 0)
+    if kind == "evaluation" and lanes:  # as a batch of lanes runs on the CPU
+        program = jax.jit(lambda images, params, targets: jax.lax.map(lambda image: move(image, params, targets), images))
+        arguments = (jnp.stack([start] * lanes),)
+    elif kind == "evaluation" and turns == 1:
+        program, arguments = jax.jit(evaluate), (jnp.asarray(start),)
+    else:
+        body = {"evaluation": move, "step": step}[kind]
+        program = jax.jit(lambda carry, params, targets: jax.lax.fori_loop(0, turns, lambda _, carry: body(carry, params, targets), carry))
+        arguments = (jnp.asarray(start) if kind == "evaluation" else nst.init(start, optimizer),)
+    arguments += (params, targets)
+    started = time.perf_counter()
+    compiled = program.lower(*arguments).compile()
+    compile_seconds = time.perf_counter() - started
+    _, times = seconds_of(lambda: jax.block_until_ready(compiled(*arguments)), options.get("repeats", 3))
+    found = {"seconds": statistics.median(times) / turns, "compile_seconds": compile_seconds}
+    if kind == "evaluation" and turns == 1 and not lanes:
+        found["loss"] = float(compiled(*arguments)[0][0])
+    return found
+
+
+def torch(options):
+    """The same loss and gradient in PyTorch, its batch of lanes included."""
+    import torch as pytorch
+    from compare_lbfgs import torch_loss
+
+    import nst_jax as nst
+
+    params, config, targets, start = problem(options)
+    memory_format = getattr(pytorch, options["memory_format"])
+    loss_function = torch_loss(params, targets, nst.LossWeights(), config, memory_format)
+    pixels = pytorch.from_numpy(np.stack([start] * max(options.get("lanes", 0), 1))).permute(0, 3, 1, 2).contiguous()
+    losses = []
+
+    def run():
+        image = pixels.clone().requires_grad_()
+        loss = loss_function(image)
+        loss.backward()
+        losses.append(loss.item() / len(pixels))
+
+    _, times = seconds_of(run, options.get("repeats", 3))
+    return {"seconds": statistics.median(times), "loss": losses[-1]}
+
+
+def study(options):
+    """Seconds of a lane of a study, of a number of lanes and devices."""
+    import nst_jax as nst
+
+    params = random_params()
+    content, style = np.random.default_rng(0).random((2, options["size"], options["size"], 3), np.float32)
+    config = nst.TransferConfig(num_steps=options["num_steps"], init="noise")
+    seeds = {"seed": range(options["lanes"])}
+    # Seconds of a lane leave compilation out.
+    result = nst.run_study(params, content, style, seeds, config, lanes_at_once=options["lanes"])
+    return {"seconds": float(result.seconds.sum())}
+
+
+def reference_descent(options):
+    """The descent of the paper's author: `torch.optim.LBFGS`, learning rate 1, history 100, from the content; counted from its first step."""
+    import torch as pytorch
+    from compare_lbfgs import run_torch, torch_loss
+
+    import nst_jax as nst
+
+    params, content, style, config, weights = _pictures(options)
+    targets = nst.make_targets(params, content, style, config)
+    seconds, started = [], time.perf_counter()
+    losses, best = run_torch(
+        torch_loss(params, targets, weights, config, pytorch.contiguous_format),
+        content,
+        options["num_steps"],
+        lambda: seconds.append(time.perf_counter() - started),
+    )
+    nst.write_image(options["picture"], best)
+    return {"seconds": seconds, "losses": losses.tolist()}
+
+
+def nst_jax_descent(options):
+    """The default descent, counted from the start of the process: imports, reading, compilation and all."""
+    import nst_jax as nst
+
+    params, content, style, config, weights = _pictures(options)
+    seen = []
+    result = nst.stylize(params, content, style, config, weights, callback=lambda progress: seen.append((progress.step, time.time() - STARTED)))
+    nst.write_image(options["picture"], result.image)
+    steps, seconds = zip(*seen, strict=True)
+    # Between two callbacks, steps are taken to last alike.
+    every = np.interp(np.arange(1, int(result.num_steps) + 1), steps, seconds)
+    return {"seconds": every.tolist(), "losses": result.losses.tolist(), "sizes": result.sizes.tolist(), "total": time.time() - STARTED}
+
+
+def _pictures(options):
+    import nst_jax as nst
+
+    content, style = (nst.read_image(options[name], size=options["size"]) for name in ("content", "style"))
+    weights = nst.LossWeights(content=options["content_weight"], style=options["style_weight"])
+    return nst.load_params("vgg16"), content, style, nst.TransferConfig(scaling=options["scaling"]), weights
+
+
+SIDES = {side.__name__: side for side in (matmul, nst_jax, torch, study, reference_descent, nst_jax_descent)}
+
+
+def main() -> None:
+    options = json.loads(sys.argv[2])
+    found = SIDES[sys.argv[1]](options)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({**found, "peak_bytes": peak}))
+
+
+if __name__ == "__main__":
+    main()
