@@ -13,8 +13,8 @@ Scaling = Literal["relative", "paper", "mean", "notebook"]
 Optimizer = Literal["lbfgs", "adam", "sgd"]
 Init = Literal["content", "style", "noise"]
 
-TILE_ALIGNMENT = 16
-"""Pixels of which a tile's side is a multiple: four poolings."""
+TILE_ALIGNMENT = 64
+"""Pixels of which a tile's side is a multiple: four poolings, and Winograd's blocks of four."""
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 
@@ -38,7 +38,7 @@ class TransferConfig:
         memory: Pairs that L-BFGS keeps, each two images large.
         learning_rate: Adam's and SGD's step, in units of the [0, 1] pixel range; unused by L-BFGS.
         decay: Factor by which the learning rate falls, continuously, over 100 steps.
-        tile: Side in pixels, a multiple of 16, of the tiles in which the loss and its gradient are evaluated, one after another, with the same
+        tile: Side in pixels, a multiple of 64, of the tiles in which the loss and its gradient are evaluated, one after another, with the same
             result but for rounding, in memory set by the tile; 0 evaluates the image whole.
         coarse_to_fine: Whether images whose longest side has 384 pixels or more are descended on at smaller sizes first; see `nst_jax.pyramid`.
         tolerance: Stop (each size) once the best loss falls by less than this fraction over 10 steps; 0 runs all of `num_steps`.

@@ -9,6 +9,7 @@ References:
     section 3.5 (interpolation).
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -49,14 +50,16 @@ class LBFGSState(NamedTuple):
     inverse_curvatures: Array
 
 
-def safeguarded_lbfgs(memory: int = 20, first_step: float = 0.02) -> optax.GradientTransformationExtraArgs:
+def safeguarded_lbfgs(
+    memory: int = 20, first_step: float = 0.02, precondition: Callable[[Any], Any] | None = None
+) -> optax.GradientTransformationExtraArgs:
     """L-BFGS whose every update costs one evaluation, made by the caller.
 
     `update(gradient, state, params, value=loss)` takes the loss and the gradient at `params`, and returns what to add to `params` for the next
     trial. With x the last accepted point, d the direction −H g and t the step size:
 
     * the trial's loss is finite and at most that at x: x moves there; the pair s = Δx, y = Δg is stored if sᵀy > 10⁻⁶ ‖s‖ ‖y‖, d is made anew,
-      with H from the two-loop recursion started at 2 sᵀy / yᵀy, and t = 1;
+      with H from the two-loop recursion started at (2 sᵀy / yᵀP y) P, and t = 1;
     * otherwise x stays, and t shrinks to the minimum of the parabola through the values and the slope, kept within a tenth and a half of t
       (a tenth where the trial was not finite).
 
@@ -65,6 +68,7 @@ def safeguarded_lbfgs(memory: int = 20, first_step: float = 0.02) -> optax.Gradi
     Args:
         memory: Pairs (s, y) to keep; each takes two copies of the parameters.
         first_step: Root mean square, over the parameters, of the first step.
+        precondition: P, a linear, symmetric, positive definite map of the parameters; the identity if left out.
 
     Returns:
         A transformation with optax's interface, for any pytree of floating-point parameters of one type. Its state holds the best parameters.
@@ -89,6 +93,10 @@ def safeguarded_lbfgs(memory: int = 20, first_step: float = 0.02) -> optax.Gradi
         del extra_args
         gradient, _ = ravel_pytree(updates)
         trial, unravel = ravel_pytree(params)
+
+        def preconditioned(vector: Array) -> Array:
+            return ravel_pytree(precondition(unravel(vector)))[0] if precondition else vector
+
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
         accepted = finite & (value <= state.value)
         first = accepted & jnp.isinf(state.value)
@@ -100,7 +108,7 @@ def safeguarded_lbfgs(memory: int = 20, first_step: float = 0.02) -> optax.Gradi
             params=jnp.where(accepted, trial, state.params),
             gradient=jnp.where(accepted, gradient, state.gradient),
         )
-        descent = -_inverse_hessian_product(state, state.gradient)
+        descent = -_inverse_hessian_product(state, state.gradient, preconditioned)
         # Rounding can turn an approximation built of positive pairs uphill; steepest descent never is.
         slope = _length(state.gradient)
         steepest = -state.gradient * jnp.where(slope > 0, first_step * trial.size**0.5 / jnp.where(slope > 0, slope, 1), 0)
@@ -140,8 +148,8 @@ def _shorten(state: LBFGSState, value: Array, finite: Array) -> Array:
     return jnp.where(usable, jnp.minimum(parabola, _LONGEST * tried), _SHORTEST * tried)
 
 
-def _inverse_hessian_product(state: LBFGSState, vector: Array) -> Array:
-    """H v by the two-loop recursion; with no pair stored, v itself."""
+def _inverse_hessian_product(state: LBFGSState, vector: Array, precondition: Callable[[Array], Array]) -> Array:
+    """H v by the two-loop recursion; with no pair stored, P v."""
     memory = state.inverse_curvatures.size
     ages = jnp.arange(memory)
     slots = (state.num_pairs - 1 - ages) % memory  # newest first
@@ -152,8 +160,8 @@ def _inverse_hessian_product(state: LBFGSState, vector: Array) -> Array:
 
     vector, coefficients = lax.scan(newest_to_oldest, vector, slots)
     newest = state.gradient_steps[slots[0]]
-    curvature = state.inverse_curvatures[slots[0]] * jnp.vdot(newest, newest)
-    vector = vector * jnp.where(curvature > 0, _INITIAL_SCALE / curvature, 1)
+    curvature = state.inverse_curvatures[slots[0]] * jnp.vdot(newest, precondition(newest))
+    vector = precondition(vector) * jnp.where(curvature > 0, _INITIAL_SCALE / curvature, 1)
 
     def oldest_to_newest(r: Array, slot_and_coefficient: tuple[Array, Array]) -> tuple[Array, None]:
         slot, coefficient = slot_and_coefficient

@@ -25,9 +25,9 @@ from nst_jax.lanes import Callback, LaneProgram, Lanes, stack_targets
 from nst_jax.objective import Targets, make_targets
 from nst_jax.vgg import Params
 
-_COARSEST = 192  # pixels of the longest side, at least
+_LEAST_FINEST, _COARSEST = 384, 96  # pixels of the longest side, at least
 _LEAST_SIDE = 16  # four poolings
-_SHARE = 0.5  # of the steps, for all scales but the finest
+_SHARE, _LARGEST_SHARE = 1 / 6, 1 / 2  # of the steps: for each scale but the finest, and for all of these together
 
 
 class Scale(NamedTuple):
@@ -50,13 +50,13 @@ def make_schedule(shape: tuple[int, int], config: TransferConfig) -> list[Scale]
         config: Says whether to go from coarse to fine at all, and the steps of all scales together.
     """
     shapes = [shape]
-    while config.coarse_to_fine:
+    while config.coarse_to_fine and max(shape) >= _LEAST_FINEST:
         factor = 2 ** len(shapes)
         if max(shape) < _COARSEST * factor or min(shape) < _LEAST_SIDE * factor:
             break
         shapes.insert(0, (round(shape[0] / factor), round(shape[1] / factor)))
     coarse = len(shapes) - 1
-    steps = [int(_SHARE * config.num_steps) // coarse for _ in range(coarse)]
+    steps = [int(min(_SHARE, _LARGEST_SHARE / coarse) * config.num_steps)] * coarse if coarse else []
     scales = [*map(Scale, shapes, steps), Scale(shape, config.num_steps - sum(steps))]
     return [scale for scale in scales if scale.num_steps]
 

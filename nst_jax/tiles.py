@@ -1,11 +1,12 @@
 """An image in tiles: what each of them sees, and which positions are its own.
 
 Every feature position belongs to one tile. A tile's patch carries a halo that holds all that its positions see. Patches have one shape, so that
-one program serves all: near the border they are moved inwards, until their border is the image's, where zero padding belongs.
+one program serves all: the outermost end where the image does, and zero padding belongs. They begin on multiples of 64 pixels, so that four by
+four positions of any layer, which Winograd's algorithm computes and rounds together, are the same four by four in every patch.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,83 +18,65 @@ from nst_jax.losses import gram_matrix
 from nst_jax.vgg import Params, features, field_of_view, stride
 
 
-class _Axis(NamedTuple):
-    """How one side of the image is cut.
+def _cut(length: int, tile: int, halo: int) -> tuple[np.ndarray, int]:
+    """Cuts one side of an image: for each tile where it begins, where it ends, and where its patch begins, (tiles, 3); the length of a patch.
 
-    Args:
-        length: Of the image, in pixels.
-        tile: Of a tile.
-        patch: Of a patch.
-        starts: Where each tile begins.
-        patch_starts: Where its patch begins.
+    All patches begin on multiples of `TILE_ALIGNMENT`, which is why a patch at the image's end is as long as the image modulo that.
     """
-
-    length: int
-    tile: int
-    patch: int
-    starts: np.ndarray
-    patch_starts: np.ndarray
-
-    def window(self, start: Array, step: int) -> tuple[Array, Array, int]:
-        """Where the tile's positions lie at a layer of that stride: the window's start, which of its rows are the tile's own, its length."""
-        size = min(self.tile, self.length) // step
-        first = jnp.minimum(start // step, self.length // step - size)
-        return first, first + jnp.arange(size) >= start // step, size
-
-
-def _cut(length: int, tile: int, halo: int) -> _Axis:
-    # As long as the image modulo 16, so that a patch at its end begins on a multiple of 16.
-    patch = min(tile + 2 * halo + length % TILE_ALIGNMENT, length)
-    starts = np.arange(0, length, tile)
-    return _Axis(length, tile, patch, starts, np.clip(starts - halo, 0, length - patch))
+    least = tile + 2 * halo
+    patch = least + (length - least) % TILE_ALIGNMENT
+    if patch >= length:
+        return np.array([[0, length, 0]]), length
+    patch_starts = np.arange(0, length - patch + tile, tile)
+    patch_starts[-1] = length - patch
+    starts = np.concatenate([[0], patch_starts[1:] + halo])
+    return np.stack([starts, np.append(starts[1:], length), patch_starts], axis=1), patch
 
 
 class Tiles:
     """The tiles of an image, and what is done in each."""
 
     def __init__(self, shape: Sequence[int], tile: int, network: Params, layers: Sequence[str]) -> None:
-        halo = -(-field_of_view(network, layers) // TILE_ALIGNMENT) * TILE_ALIGNMENT
+        deepest_stride = max(stride(layer) for layer in layers)
+        halo = -(-field_of_view(network, layers) // deepest_stride) * deepest_stride
         self.shape = shape
-        self._axes = _cut(shape[0], tile, halo), _cut(shape[1], tile, halo)
-        rows, columns = self._axes
-        places = list(zip(rows.starts, rows.patch_starts, strict=True))
-        others = list(zip(columns.starts, columns.patch_starts, strict=True))
-        # (tiles, 2): the pixel where each tile begins, and where its patch does.
-        self.places = jnp.asarray([[(y, x), (top, left)] for y, top in places for x, left in others], jnp.int32)
+        (rows, height), (columns, width) = _cut(shape[0], tile, halo), _cut(shape[1], tile, halo)
+        self._patch_shape = height, width
+        # (tiles, 2, 3): along rows and along columns, the pixels where each tile begins, where it ends, and where its patch begins.
+        self.places = jnp.asarray([[row, column] for row in rows for column in columns], jnp.int32)
 
     def patch(self, image: Array, place: Array) -> Array:
         """The pixels that a tile needs."""
-        return lax.dynamic_slice(image, (*place[1], 0), (self._axes[0].patch, self._axes[1].patch, image.shape[2]))
+        return lax.dynamic_slice(image, (*place[:, 2], 0), (*self._patch_shape, image.shape[2]))
 
     def add_patch(self, image: Array, patch: Array, place: Array) -> Array:
         """The image with a patch added where it belongs."""
-        return lax.dynamic_update_slice(image, self.patch(image, place) + patch, (*place[1], 0))
+        return lax.dynamic_update_slice(image, self.patch(image, place) + patch, (*place[:, 2], 0))
 
-    def own(self, activations: Array, layer: str, place: Array, whole: bool = False) -> tuple[Array, Array]:
-        """The tile's positions, with some of its neighbour's at the far border, and a mask (height, width, 1) of which are its own.
+    def mask(self, layer: str, place: Array) -> Array:
+        """Which positions of the tile's patch are its own, (height, width, 1)."""
 
-        Args:
-            activations: Of the tile's patch, or of the `whole` image.
-            layer: Their layer.
-            place: The tile's.
-        """
-        step = stride(layer)
-        (top, own_rows, height), (left, own_columns, width) = (axis.window(place[0][i], step) for i, axis in enumerate(self._axes))
-        offset = jnp.zeros(2, jnp.int32) if whole else place[1] // step
-        found = lax.dynamic_slice(activations, (top - offset[0], left - offset[1], 0), (height, width, activations.shape[2]))
-        return found, (own_rows[:, None] & own_columns[None, :])[..., None]
+        def own(axis: int) -> Array:
+            positions = place[axis, 2] + stride(layer) * jnp.arange(self._patch_shape[axis] // stride(layer))
+            return (positions >= place[axis, 0]) & (positions < place[axis, 1])
 
-    def put(self, whole: Array, own: Array, mask: Array, layer: str, place: Array) -> Array:
-        """The whole image's activations with a tile's in their place."""
-        step = stride(layer)
-        corner = (*(axis.window(place[0][i], step)[0] for i, axis in enumerate(self._axes)), 0)
-        return lax.dynamic_update_slice(whole, jnp.where(mask, own, lax.dynamic_slice(whole, corner, own.shape)), corner)
+        return (own(0)[:, None] & own(1)[None, :])[..., None]
+
+    def window(self, whole: Array, layer: str, place: Array) -> Array:
+        """Of the whole image's activations, those of the tile's patch."""
+        shape = *(length // stride(layer) for length in self._patch_shape), whole.shape[2]
+        return lax.dynamic_slice(whole, (*(place[:, 2] // stride(layer)), 0), shape)
+
+    def put(self, whole: Array, activations: Array, layer: str, place: Array) -> Array:
+        """The whole image's activations with the tile's own, found in its patch, in their place."""
+        merged = jnp.where(self.mask(layer, place), activations, self.window(whole, layer, place))
+        return lax.dynamic_update_slice(whole, merged, (*(place[:, 2] // stride(layer)), 0))
 
     def mean_products(self, activations: Array, layer: str, place: Array) -> Array:
-        """A tile's part of the Gram matrix of the whole image."""
-        own, mask = self.own(activations, layer, place)
+        """A tile's part of the Gram matrix of the whole image, from the activations of its patch."""
         num_positions = (self.shape[0] // stride(layer)) * (self.shape[1] // stride(layer))
-        return gram_matrix(jnp.where(mask, own, 0)) * (mask.size / num_positions)
+        own = jnp.where(self.mask(layer, place), activations, 0)
+        return gram_matrix(own) * (own.shape[0] * own.shape[1] / num_positions)
 
 
 def tiled_features(
@@ -113,7 +96,7 @@ def tiled_features(
     def add(carry: Any, place: Array) -> tuple[Any, None]:
         contents, grams = carry
         found = features(params, tiles.patch(image, place), layers, pooling)
-        contents = {layer: tiles.put(whole, *tiles.own(found[layer], layer, place), layer, place) for layer, whole in contents.items()}
+        contents = {layer: tiles.put(whole, found[layer], layer, place) for layer, whole in contents.items()}
         grams = {layer: gram + tiles.mean_products(found[layer], layer, place) for layer, gram in grams.items()}
         return (contents, grams), None
 

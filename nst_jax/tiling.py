@@ -33,9 +33,8 @@ def tiled_loss_and_gradient(
     def content_of(found: Mapping[str, Array], place: Array) -> dict[str, Array]:
         terms = {}
         for layer in config.content_layers:
-            own, mask = tiles.own(found[layer], layer, place)
-            wanted, _ = tiles.own(targets.content[layer], layer, place, whole=True)
-            terms[layer] = targets.content_scale[layer] * jnp.sum(jnp.where(mask, jnp.square(own - wanted), 0))
+            missing = jnp.square(found[layer] - tiles.window(targets.content[layer], layer, place))
+            terms[layer] = targets.content_scale[layer] * jnp.sum(jnp.where(tiles.mask(layer, place), missing, 0))
         return terms
 
     def add_up(sums: Any, place: Array) -> tuple[Any, None]:

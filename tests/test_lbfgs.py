@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from nst_jax import safeguarded_lbfgs
 
 
-def descend(function, start, num_steps, memory=20):
+def descend(function, start, num_steps, memory=20, precondition=None):
     """Trials, their losses, and the state after each step; counts the evaluations."""
-    optimizer = safeguarded_lbfgs(memory)
+    optimizer = safeguarded_lbfgs(memory, precondition=precondition)
 
     @jax.jit
     def advance(params, state):
@@ -167,3 +167,18 @@ def test_a_flat_function_is_left_alone():
     values, states = descend(lambda x: jnp.sum(0 * x), jnp.array([0.3, -0.1]), 4)
     assert values == [0, 0, 0, 0]
     np.testing.assert_array_equal(states[-1].params, jnp.array([0.3, -0.1]))
+
+
+def test_the_preconditioner_that_is_the_inverse_solves_a_quadratic_at_once():
+    scales = jnp.asarray(np.logspace(0, 4, 40), jnp.float32)
+    start = {"a": jnp.ones(25), "b": jnp.ones((5, 3))}
+
+    def loss(params):
+        return jnp.sum(scales[:25] * params["a"] ** 2) / 2 + jnp.sum(scales[25:].reshape(5, 3) * params["b"] ** 2) / 2
+
+    def inverse(params):
+        return {"a": params["a"] / scales[:25], "b": params["b"] / scales[25:].reshape(5, 3)}
+
+    with_inverse, _ = descend(loss, start, 12, precondition=inverse)
+    without, _ = descend(loss, start, 12)
+    assert min(with_inverse) < 1e-6 * with_inverse[0] < 1e-3 * min(without)

@@ -15,6 +15,8 @@ SHALLOW = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
 def small(monkeypatch):
     """Images of the tests' size go through two scales."""
     monkeypatch.setattr(pyramid, "_COARSEST", 20)
+    monkeypatch.setattr(pyramid, "_LEAST_FINEST", 40)
+    monkeypatch.setattr(pyramid, "_SHARE", 0.5)
 
 
 @pytest.fixture
@@ -26,21 +28,21 @@ def images(rng):
     ("shape", "sizes"),
     [
         ((288, 383), [383]),
-        ((288, 384), [192, 384]),
-        ((512, 300), [256, 512]),
-        ((2731, 4096), [256, 512, 1024, 2048, 4096]),
+        ((288, 384), [96, 192, 384]),
+        ((512, 300), [128, 256, 512]),
+        ((2731, 4096), [128, 256, 512, 1024, 2048, 4096]),
         ((16, 1600), [1600]),
         ((33, 1600), [800, 1600]),
     ],
 )
-def test_the_schedule_halves_down_to_192_pixels_and_makes_all_steps(shape, sizes):
+def test_the_schedule_halves_down_to_96_pixels_and_makes_all_steps(shape, sizes):
     for num_steps in (300, 7, 1):
         scales = make_schedule(shape, nst.TransferConfig(num_steps=num_steps))
         assert sum(scale.num_steps for scale in scales) == num_steps
         assert scales[-1].shape == shape and all(scale.num_steps > 0 and min(scale.shape) >= 16 for scale in scales)
         if num_steps == 300:
             assert [max(scale.shape) for scale in scales] == sizes
-    assert make_schedule(shape, nst.TransferConfig(coarse_to_fine=False)) == [(shape, 300)]
+    assert make_schedule(shape, nst.TransferConfig(num_steps=300, coarse_to_fine=False)) == [(shape, 300)]
     for name in ("paper", "notebook"):
         assert len(make_schedule(shape, nst.PRESETS[name].config)) == 1
 
