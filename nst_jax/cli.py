@@ -14,7 +14,7 @@ from tyro.conf import Positional, arg, subcommand
 
 from nst_jax import demo
 from nst_jax.compilation_cache import keep_programs
-from nst_jax.config import PRESETS, ConfigError, Optimizer, Pooling, Scaling
+from nst_jax.config import PRESETS, ConfigError, Optimizer, Pooling, Precision, Scaling
 from nst_jax.images import ImageError, make_sheet, read_image, write_image
 from nst_jax.job import Job, parse_init, run_job
 from nst_jax.normalisation import normalise_activations
@@ -85,6 +85,8 @@ class Stylize:
     """Layers whose features keep the content."""
     style_layers: Annotated[tuple[str, ...], arg(metavar="LAYER …")]
     """Layers whose Gram matrices carry the style."""
+    precision: Precision
+    """How a GPU or TPU convolves; bfloat16 is the fastest."""
     coarse_to_fine: bool
     """Descend at smaller sizes first, from 384 pixels up."""
     tile: Annotated[int, arg(metavar="PIXELS")] = 0
@@ -117,6 +119,7 @@ class Stylize:
             scaling=config.scaling,
             content_layers=config.content_layers,
             style_layers=config.style_layers,
+            precision=config.precision,
             coarse_to_fine=config.coarse_to_fine,
         )
 
@@ -136,7 +139,7 @@ class Stylize:
 
 _PRESET_FIELDS = (
     *("size", "style_weight", "content_weight", "tv_weight", "optimizer", "learning_rate", "num_steps", "tolerance", "save_every"),
-    *("network", "pooling", "scaling", "content_layers", "style_layers", "tile", "coarse_to_fine"),
+    *("network", "pooling", "scaling", "content_layers", "style_layers", "tile", "precision", "coarse_to_fine"),
 )
 
 

@@ -12,6 +12,7 @@ Pooling = Literal["avg", "max"]
 Scaling = Literal["relative", "paper", "mean", "notebook"]
 Optimizer = Literal["lbfgs", "adam", "sgd"]
 Init = Literal["content", "style", "noise"]
+Precision = Literal["highest", "default", "bfloat16"]
 
 TILE_ALIGNMENT = 64
 """Pixels of which a tile's side is a multiple: four poolings, and Winograd's blocks of four."""
@@ -40,6 +41,8 @@ class TransferConfig:
         decay: Factor by which the learning rate falls, continuously, over 100 steps.
         tile: Side in pixels, a multiple of 64, of the tiles in which the loss and its gradient are evaluated, one after another, with the same
             result but for rounding, in memory set by the tile; 0 evaluates the image whole.
+        precision: How the convolutions of a GPU or TPU compute: `"highest"` in float32, `"default"` in float32 with rounded factors, or on
+            `"bfloat16"` activations. Gram matrices are float32 in all. On a CPU, the first two are the same.
         coarse_to_fine: Whether images whose longest side has 384 pixels or more are descended on at smaller sizes first; see `nst_jax.pyramid`.
         tolerance: Stop (each size) once the best loss falls by less than this fraction over 10 steps; 0 runs all of `num_steps`.
 
@@ -55,12 +58,13 @@ class TransferConfig:
     pooling: Pooling = "avg"
     scaling: Scaling = "relative"
     optimizer: Optimizer = "lbfgs"
-    num_steps: int = 300
+    num_steps: int = 500
     init: Init = "content"
     memory: int = 20
     learning_rate: float = 0.02
     decay: float = 1.0
     tile: int = 0
+    precision: Precision = "highest"
     coarse_to_fine: bool = True
     tolerance: float = 0.0
 
@@ -81,6 +85,7 @@ class TransferConfig:
         _one_of("scaling", self.scaling, get_args(Scaling))
         _one_of("optimizer", self.optimizer, get_args(Optimizer))
         _one_of("init", self.init, get_args(Init))
+        _one_of("precision", self.precision, get_args(Precision))
         _at_least("num_steps", self.num_steps, 1)
         _at_least("memory", self.memory, 1)
         _at_least("tile", self.tile, 0)

@@ -7,12 +7,15 @@ convolution with the kernel flipped and its channels swapped. XLA's CPU compiler
 On a CPU, layers of many channels are faster by Winograd's algorithm, on a kernel that `prepare_kernel` has transformed once.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
+from nst_jax.config import Precision
 from nst_jax.winograd import convolve_reversed, convolve_transformed, transform_kernel
 
 # Milliseconds on two AVX-512 cores, direct / Winograd: 64 → 64 channels at 256² 24 / 23, 64 → 128 at 128² 12.6 / 9.5, 128 → 128 at 128²
@@ -29,8 +32,10 @@ def prepare_kernel(kernel: Kernel) -> Kernel:
     return transform_kernel(kernel) if is_plain and pairs >= _LEAST_PAIRS_FOR_WINOGRAD and jax.default_backend() == "cpu" else kernel
 
 
-@jax.custom_vjp
-def convolve(features: Float[Array | np.ndarray, "height width in_channels"], kernel: Kernel) -> Float[Array, "height width out_channels"]:
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def convolve(
+    features: Float[Array | np.ndarray, "height width in_channels"], kernel: Kernel, precision: Precision = "highest"
+) -> Float[Array, "height width out_channels"]:
     """Cross-correlates features with a 3 × 3 kernel, zero-padded to the same size.
 
     out[y, x, o] = Σ_{i, j, c} features[y + i − 1, x + j − 1, c] · kernel[i, j, c, o]
@@ -40,34 +45,37 @@ def convolve(features: Float[Array | np.ndarray, "height width in_channels"], ke
     Args:
         features: One layer's activations, or an image less its mean.
         kernel: Weights in TensorFlow's order, or from `prepare_kernel`, which loses about a digit of float32 to speed.
+        precision: As in `TransferConfig`; a prepared kernel is always computed with in float32.
 
     Returns:
-        The responses, before bias and ReLU.
+        The responses, before bias and ReLU, of the features' type.
     """
     features, kernel = jnp.asarray(features), jnp.asarray(kernel)
-    return convolve_transformed(features, kernel) if kernel.shape[0] == 6 else _direct(features, kernel)
+    if kernel.shape[0] == 6:
+        return convolve_transformed(features.astype(jnp.float32), kernel).astype(features.dtype)
+    return _direct(features, kernel, precision)
 
 
-def _direct(features: Array, kernel: Array) -> Array:
-    # The highest precision matters on accelerators alone, whose default rounds the factors to 10 bits or fewer.
+def _direct(features: Array, kernel: Array, precision: Precision) -> Array:
     return lax.conv_general_dilated(
         features[None],
-        kernel,
+        kernel.astype(features.dtype),
         window_strides=(1, 1),
         padding="SAME",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=lax.Precision.HIGHEST,
+        # What accelerators call default rounds the factors to 10 bits or fewer.
+        precision=lax.Precision.HIGHEST if precision == "highest" else lax.Precision.DEFAULT,
     )[0]
 
 
-def _forward(features: Array | np.ndarray, kernel: Array | np.ndarray) -> tuple[Array, Array | np.ndarray]:
-    return convolve(features, kernel), kernel
+def _forward(features: Array | np.ndarray, kernel: Array | np.ndarray, precision: Precision) -> tuple[Array, Array | np.ndarray]:
+    return convolve(features, kernel, precision), kernel
 
 
-def _backward(kernel: Array | np.ndarray, cotangent: Array) -> tuple[Array, None]:
+def _backward(precision: Precision, kernel: Array | np.ndarray, cotangent: Array) -> tuple[Array, None]:
     if kernel.shape[0] == 6:
-        return convolve_reversed(cotangent, jnp.asarray(kernel)), None
-    return _direct(cotangent, jnp.flip(kernel, (0, 1)).swapaxes(2, 3)), None
+        return convolve_reversed(cotangent.astype(jnp.float32), jnp.asarray(kernel)).astype(cotangent.dtype), None
+    return _direct(cotangent, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), precision), None
 
 
 convolve.defvjp(_forward, _backward)

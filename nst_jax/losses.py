@@ -30,12 +30,14 @@ def gram_matrix(features: Float[Array | np.ndarray, "height width channels"]) ->
 
 @jax.custom_vjp
 def _mean_products(positions: Array) -> Array:
-    return jnp.matmul(positions.T, positions, precision="highest") / positions.shape[0]
+    # Sums over thousands of positions: in float32, whatever the activations are.
+    return jnp.matmul(positions.T, positions, precision="highest", preferred_element_type=jnp.float32) / positions.shape[0]
 
 
 def _mean_products_backward(positions: Array, cotangent: Array) -> tuple[Array]:
     # One product, where autodiff, which does not know that both factors are the same, takes two.
-    return (jnp.matmul(positions, cotangent + cotangent.T, precision="highest") / positions.shape[0],)
+    symmetric = (cotangent + cotangent.T) / positions.shape[0]
+    return (jnp.matmul(positions, symmetric, precision="highest").astype(positions.dtype),)
 
 
 _mean_products.defvjp(lambda positions: (_mean_products(positions), positions), _mean_products_backward)
@@ -55,7 +57,7 @@ def content_loss(
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 1, without its factor 1/2.
     """
-    return jnp.sum(jnp.square(features - content_features))
+    return jnp.sum(jnp.square(jnp.subtract(features, content_features).astype(jnp.float32)))
 
 
 def style_loss(

@@ -18,8 +18,8 @@ from jaxtyping import Float
 
 from nst_jax.config import ConfigError, Scaling, TransferConfig
 from nst_jax.losses import content_loss, gram_matrix, style_loss, total_variation
-from nst_jax.tiles import tiled_features
-from nst_jax.vgg import Params, features
+from nst_jax.tiles import configured_features, tiled_features
+from nst_jax.vgg import Params
 
 Scalar = Float[Array, ""]
 
@@ -123,15 +123,15 @@ def make_targets(
 
 @partial(jax.jit, static_argnums=3)
 def _make_targets(params, content, style, config) -> Targets:
-    content_layers, style_layers, pooling, scaling = config.content_layers, config.style_layers, config.pooling, config.scaling
+    content_layers, style_layers, scaling = config.content_layers, config.style_layers, config.scaling
     if config.tile:
-        content_features, _ = tiled_features(params, content, content_layers, (), pooling, config.tile)
-        _, grams = tiled_features(params, style, (), style_layers, pooling, config.tile)
+        content_features, _ = tiled_features(params, content, content_layers, (), config)
+        _, grams = tiled_features(params, style, (), style_layers, config)
     else:
-        content_features = features(params, content, content_layers, pooling)
-        style_features = features(params, style, style_layers, pooling)
+        content_features = configured_features(params, content, content_layers, config)
+        style_features = configured_features(params, style, style_layers, config)
         grams = {layer: gram_matrix(style_features[layer]) for layer in style_layers}
-    generated = jax.eval_shape(lambda: features(params, content, style_layers, pooling))
+    generated = jax.eval_shape(lambda: configured_features(params, content, style_layers, config))
     pixels = content.shape[0] * content.shape[1]
     return Targets(
         content=content_features,
@@ -145,7 +145,7 @@ def _make_targets(params, content, style, config) -> Targets:
 def _content_scale(scaling: Scaling, content_features: Array) -> Array:
     if scaling == "relative":
         # A layer that no content reaches (a black image through dead filters) has nothing to keep: any finite coefficient will do.
-        return 1 / jnp.maximum(jnp.sum(jnp.square(content_features)), _TINY)
+        return 1 / jnp.maximum(jnp.sum(jnp.square(content_features.astype(jnp.float32))), _TINY)
     return jnp.asarray({"paper": 0.5, "mean": 1 / content_features.size, "notebook": 1.0}[scaling], jnp.float32)
 
 
@@ -185,7 +185,7 @@ def total_loss(
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 7.
     """
-    found = features(params, image, config.content_layers + config.style_layers, config.pooling)
+    found = configured_features(params, jnp.asarray(image), config.content_layers + config.style_layers, config)
     for layer, target in targets.content.items():
         if found[layer].shape != target.shape:
             raise ConfigError(

@@ -27,7 +27,7 @@ from nst_jax.vgg import Params
 
 _LEAST_FINEST, _COARSEST = 384, 96  # pixels of the longest side, at least
 _LEAST_SIDE = 16  # four poolings
-_SHARE, _LARGEST_SHARE = 1 / 6, 1 / 2  # of the steps: for each scale but the finest, and for all of these together
+_SHARE, _LARGEST_SHARE = 1 / 10, 1 / 2  # of the steps: for each scale but the finest, and for all of these together
 
 
 class Scale(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
-from nst_jax.config import TILE_ALIGNMENT, Pooling
+from nst_jax.config import TILE_ALIGNMENT, TransferConfig
 from nst_jax.losses import gram_matrix
 from nst_jax.vgg import Params, features, field_of_view, stride
 
@@ -79,30 +79,35 @@ class Tiles:
         return gram_matrix(own) * (own.shape[0] * own.shape[1] / num_positions)
 
 
+def configured_features(params: Params, image: Array, layers: Sequence[str], config: TransferConfig) -> dict[str, Array]:
+    """`features` as `config` wants them computed."""
+    return features(params, image, layers, config.pooling, config.precision)
+
+
 def tiled_features(
     params: Params,
     image: Float[Array | np.ndarray, "height width 3"],
     content_layers: Sequence[str],
     style_layers: Sequence[str],
-    pooling: Pooling,
-    tile: int,
+    config: TransferConfig,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """What `features` finds at the content layers, and the Gram matrices at the style layers, tile by tile."""
     image = jnp.asarray(image)
     layers = (*content_layers, *style_layers)
-    tiles = Tiles(image.shape, tile, params, layers)
+    tiles = Tiles(image.shape, config.tile, params, layers)
     channels = {layer: params[layer]["bias"].shape[0] for layer in layers}
 
     def add(carry: Any, place: Array) -> tuple[Any, None]:
         contents, grams = carry
-        found = features(params, tiles.patch(image, place), layers, pooling)
+        found = configured_features(params, tiles.patch(image, place), layers, config)
         contents = {layer: tiles.put(whole, found[layer], layer, place) for layer, whole in contents.items()}
         grams = {layer: gram + tiles.mean_products(found[layer], layer, place) for layer, gram in grams.items()}
         return (contents, grams), None
 
+    kind = jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32
     size = lambda layer: (image.shape[0] // stride(layer), image.shape[1] // stride(layer), channels[layer])
     start = (
-        {layer: jnp.zeros(size(layer)) for layer in content_layers},
+        {layer: jnp.zeros(size(layer), kind) for layer in content_layers},
         {layer: jnp.zeros((channels[layer], channels[layer])) for layer in style_layers},
     )
     return lax.scan(add, start, tiles.places)[0]

@@ -14,8 +14,8 @@ from jax import Array, lax
 from nst_jax.config import TransferConfig
 from nst_jax.losses import style_loss, total_variation
 from nst_jax.objective import LossTerms, LossWeights, Targets, layer_weights, weighted_sum
-from nst_jax.tiles import Tiles
-from nst_jax.vgg import Params, features
+from nst_jax.tiles import Tiles, configured_features
+from nst_jax.vgg import Params
 
 
 def tiled_loss_and_gradient(
@@ -33,12 +33,12 @@ def tiled_loss_and_gradient(
     def content_of(found: Mapping[str, Array], place: Array) -> dict[str, Array]:
         terms = {}
         for layer in config.content_layers:
-            missing = jnp.square(found[layer] - tiles.window(targets.content[layer], layer, place))
+            missing = jnp.square((found[layer] - tiles.window(targets.content[layer], layer, place)).astype(jnp.float32))
             terms[layer] = targets.content_scale[layer] * jnp.sum(jnp.where(tiles.mask(layer, place), missing, 0))
         return terms
 
     def add_up(sums: Any, place: Array) -> tuple[Any, None]:
-        found = features(params, tiles.patch(image, place), layers, config.pooling)
+        found = configured_features(params, tiles.patch(image, place), layers, config)
         grams = {layer: tiles.mean_products(found[layer], layer, place) for layer in config.style_layers}
         return jax.tree.map(jnp.add, sums, (content_of(found, place), grams)), None
 
@@ -56,7 +56,7 @@ def tiled_loss_and_gradient(
     (loss, terms), (by_gram, roughness) = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(grams, image)
 
     def part(patch: Array, place: Array) -> Array:
-        found = features(params, patch, layers, config.pooling)
+        found = configured_features(params, patch, layers, config)
         style = sum(jnp.vdot(by_gram[layer], tiles.mean_products(found[layer], layer, place)) for layer in config.style_layers)
         return style + weights.content * sum(content_weights[layer] * term for layer, term in content_of(found, place).items())
 

@@ -12,11 +12,12 @@ from types import MappingProxyType
 from typing import Any, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
-from nst_jax.config import ConfigError, Pooling
+from nst_jax.config import ConfigError, Pooling, Precision
 from nst_jax.convolution import convolve, prepare_kernel
 
 Params = Mapping[str, Any]
@@ -91,7 +92,11 @@ def field_of_view(params: Params, layers: Sequence[str]) -> int:
 
 
 def features(
-    params: Params, image: Float[Array | np.ndarray, "height width 3"], layers: Sequence[str], pooling: Pooling = "avg"
+    params: Params,
+    image: Float[Array | np.ndarray, "height width 3"],
+    layers: Sequence[str],
+    pooling: Pooling = "avg",
+    precision: Precision = "highest",
 ) -> dict[str, Float[Array, "_height _width channels"]]:
     """Activations after ReLU at the named layers; nothing deeper than the deepest of them is computed.
 
@@ -102,9 +107,10 @@ def features(
         image: sRGB in [0, 1]; at least `least_size` of the deepest layer on either side.
         layers: Names such as `"conv4_2"`, in any order.
         pooling: `"avg"` (which the paper found to give the more appealing results) or `"max"` (what the networks were trained with).
+        precision: As in `TransferConfig`.
 
     Returns:
-        A mapping from each name in `layers` to its activations.
+        A mapping from each name in `layers` to its activations, bfloat16 where that is the precision.
 
     Raises:
         ConfigError: A layer is not in the network, the image is too small for the deepest one, or there is no such pooling.
@@ -131,12 +137,15 @@ def features(
             f"an image of {image.shape[0]} × {image.shape[1]} pixels is too small for {order[-1]}: "
             f"each side must be at least {least}; use a larger image or a shallower layer"
         )
-    found = {}
-    activations, block = image - params["mean"], 1
+    found, activations, block = {}, jnp.asarray(image - params["mean"]), 1
+    if precision == "bfloat16":
+        activations = activations.astype(jnp.bfloat16)
     for name in NETWORKS[network_of(params)]:
         if _block(name) != block:
             activations, block = _pool(activations, pooling), _block(name)
-        activations = jax.nn.relu(convolve(activations, params[name]["kernel"]) + params[name]["bias"])
+        kernel, bias = params[name]["kernel"], params[name]["bias"]
+        responses: Array = convolve(activations, kernel, precision)
+        activations = jax.nn.relu(responses + jnp.asarray(bias, activations.dtype))
         if name in wanted:
             found[name] = activations
         if name == order[-1]:

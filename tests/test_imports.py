@@ -6,7 +6,7 @@ PACKAGE = Path(__file__).parents[1] / "nst_jax"
 ALLOWED = {
     "config": set(),
     "winograd": set(),
-    "convolution": {"winograd"},
+    "convolution": {"config", "winograd"},
     "losses": set(),
     "lbfgs": set(),
     "files": set(),

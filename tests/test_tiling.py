@@ -51,8 +51,8 @@ def test_a_tiled_descent_begins_as_the_whole_one(vgg16_params, pair):
 
 
 def test_tiled_features_are_those_of_the_whole_image(vgg16_params, pair):
-    contents, grams = jax.jit(tiled_features, static_argnums=(2, 3, 4, 5))(
-        vgg16_params, pair[0], ("conv4_2",), ("conv1_1", "conv5_1"), "avg", 64
+    contents, grams = jax.jit(tiled_features, static_argnums=(2, 3, 4))(
+        vgg16_params, pair[0], ("conv4_2",), ("conv1_1", "conv5_1"), nst.TransferConfig(tile=64)
     )
     found = nst.features(vgg16_params, pair[0], ("conv1_1", "conv4_2", "conv5_1"))
     np.testing.assert_allclose(contents["conv4_2"], found["conv4_2"], atol=TOLERANCE * found["conv4_2"].max())

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -231,3 +233,23 @@ def test_lanes_must_agree(vgg16_params, images):
         nst.stylize_batch(vgg16_params, *images, keys=jax.random.key(0))
     with pytest.raises(nst.ConfigError, match=r"numbers of lanes differ: keys has 3, weights.style has 2"):
         nst.stylize_batch(vgg16_params, *images, weights=nst.LossWeights(style=np.ones(2)), keys=jax.vmap(jax.random.key)(np.arange(3)))
+
+
+@pytest.mark.parametrize("tile", [0, 64])
+def test_half_the_bits_end_at_the_same_loss(vgg16_params, images, tile):
+    content = np.tile(images[0], (5, 6, 1))[:190, :180]
+    config = nst.TransferConfig(num_steps=40, tile=tile)
+    wanted = nst.stylize(vgg16_params, content, images[1], config)
+    found = nst.stylize(vgg16_params, content, images[1], dataclasses.replace(config, precision="bfloat16"))
+    assert np.isfinite(found.losses).all() and not found.failure and found.image.dtype == np.float32
+    assert abs(found.loss / wanted.loss - 1) < 0.02
+    assert abs(found.losses[0] / wanted.losses[0] - 1) < 0.02 and found.losses[0] != wanted.losses[0]
+
+
+def test_gram_matrices_of_half_the_bits_add_up_in_float32(vgg16_params, rng):
+    activations = nst.features(vgg16_params, rng.random((64, 64, 3), np.float32), ("conv1_1",), precision="bfloat16")["conv1_1"]
+    assert activations.dtype == jnp.bfloat16
+    positions = np.asarray(activations, np.float64).reshape(-1, 64)
+    gram = nst.gram_matrix(activations)
+    assert gram.dtype == np.float32
+    np.testing.assert_allclose(gram, positions.T @ positions / len(positions), rtol=1e-5)  # bfloat16 has three digits
