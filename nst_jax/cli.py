@@ -91,6 +91,8 @@ class Stylize:
     """Descend at smaller sizes first, from 384 pixels up."""
     tile: Annotated[int, arg(metavar="PIXELS")] = 0
     """Evaluate in tiles of that side, to save memory; 0: only where the memory would not do."""
+    devices: int = 1
+    """Devices that share the image, each some of its rows, where one has too little memory."""
     compilation_cache: bool = True
     """Keep compiled programs in the user's cache folder for the next run."""
 
@@ -134,7 +136,7 @@ class Stylize:
             **{name: getattr(self, name) for name in _PRESET_FIELDS},
         )
         output = self.output or Path(f"{self.content.stem}_{self.style.stem}.png")
-        _run(Job(self.content, self.style, output, preset, initial, self.seed))
+        _run(Job(self.content, self.style, output, preset, initial, self.seed, self.devices))
 
 
 _PRESET_FIELDS = (

@@ -1,6 +1,7 @@
 """Whether a run fits the device's memory, and how to make it fit: in tiles, with a shorter memory of L-BFGS."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,7 +18,9 @@ _LEAST_MEMORY = 3  # pairs; with fewer, L-BFGS is little better than gradient de
 _BYTES_A_PIXEL = 8000  # more than any network took here, VGG-19 untiled about 3000: below that nothing is asked of the compiler
 
 
-def fitting_config(params: Params, content: Any, style: Any, config: TransferConfig) -> tuple[TransferConfig, str]:
+def fitting_config(
+    params: Params, content: Any, style: Any, config: TransferConfig, devices: Sequence[jax.Device] = ()
+) -> tuple[TransferConfig, str]:
     """The configuration that the device's free memory allows: as it is, else in tiles as large as fit.
 
     Args:
@@ -25,6 +28,7 @@ def fitting_config(params: Params, content: Any, style: Any, config: TransferCon
         content: Content image, (height, width, 3).
         style: Style image.
         config: The run's settings; a `tile` in it stays.
+        devices: Those that share the image by rows; left out, one has it whole.
 
     Returns:
         The settings to run with, and a line that says what they need; empty where there is plenty.
@@ -32,15 +36,15 @@ def fitting_config(params: Params, content: Any, style: Any, config: TransferCon
     Raises:
         ConfigError: Not even small tiles fit; the message names a size that would.
     """
-    free = free_bytes(jax.local_devices()[0])
+    free = free_bytes((devices or jax.local_devices())[0])
     pixels = max(content.shape[0] * content.shape[1], style.shape[0] * style.shape[1])
-    if free is None or pixels * (_BYTES_A_PIXEL + 48 * config.memory) < free / 2:
+    if free is None or pixels * (_BYTES_A_PIXEL + 24 * config.memory) < free / 2:
         return config, ""
-    pair = 48 * content.shape[0] * content.shape[1]  # bytes of two images, held before and after a step
-    choices = [config] if config.tile else [config, *(dataclasses.replace(config, tile=tile) for tile in _TILES)]
+    pair = 24 * content.shape[0] * content.shape[1] // max(len(devices), 1)  # bytes of two images
+    choices = [config] if config.tile or len(devices) > 1 else [config, *(dataclasses.replace(config, tile=tile) for tile in _TILES)]
     needed = 0
     for choice in choices:
-        needed = _bytes_needed(params, content, style, choice)
+        needed = _bytes_needed(params, content, style, choice, devices)
         too_much = needed - (needed if lanes_that_fit(free, 0, needed) else lanes_that_fit(free, 0, 1))
         fewer = -(-too_much // pair)
         if not fewer or (config.optimizer == "lbfgs" and config.memory - fewer >= _LEAST_MEMORY):
@@ -54,10 +58,12 @@ def fitting_config(params: Params, content: Any, style: Any, config: TransferCon
     raise ConfigError(f"this needs {needed / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free; take --size {size} or less")
 
 
-def _bytes_needed(params: Params, content: Any, style: Any, config: TransferConfig) -> int:
-    """What the run's largest program needs, from the compiler; nothing is run."""
-    params = jax.eval_shape(lambda params: prepare_params(params, config.content_layers + config.style_layers), params)
-    content, style = (jax.ShapeDtypeStruct(image.shape, jnp.float32) for image in (content, style))
+def _bytes_needed(params: Params, content: Any, style: Any, config: TransferConfig, devices: Sequence[jax.Device] = ()) -> int:
+    """What the run's largest program needs of each device, from the compiler; nothing is run."""
+    if len(devices) < 2:
+        params = jax.eval_shape(lambda params: prepare_params(params, config.content_layers + config.style_layers), params)
+    program = LaneProgram(config, devices, share_rows=True)
+    content, style = (program.deal_image(jax.ShapeDtypeStruct(image.shape, jnp.float32)) for image in (content, style))
 
     def targets_of(params: Params, content: Any, style: Any) -> Targets:
         return make_targets(params, content, style, config)
@@ -69,7 +75,7 @@ def _bytes_needed(params: Params, content: Any, style: Any, config: TransferConf
     )
     weight = jax.ShapeDtypeStruct((1,), jnp.float32)
     lanes = Lanes(number, number, LossWeights(weight, weight, weight), image, flag)
-    descent = sum(LaneProgram(config).compile(params, targets, lanes))
+    descent = sum(program.compile(params, targets, lanes))
     needed = (
         0 if preparation is None else preparation.temp_size_in_bytes + preparation.argument_size_in_bytes + preparation.output_size_in_bytes
     )

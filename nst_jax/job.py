@@ -31,6 +31,7 @@ class Job:
         preset: All settings; `preset.config.init` holds unless `initial` is given.
         initial: Image file to start from.
         seed: Of the noise of `init="noise"`.
+        num_devices: Local devices that share the image, by rows.
     """
 
     content: Path
@@ -39,6 +40,7 @@ class Job:
     preset: Preset
     initial: Path | None = None
     seed: int = 0
+    num_devices: int = 1
 
     def __post_init__(self) -> None:
         for name, weight in self._weights().items():
@@ -72,7 +74,9 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
     Raises:
         ConfigError, ImageError, WeightsError: The user's input is wrong; neither result nor record has been written then.
     """
-    preset = job.preset
+    preset, devices = job.preset, jax.local_devices()[: job.num_devices]
+    if not 1 <= job.num_devices == len(devices):
+        raise ConfigError(f"--devices is {job.num_devices}; it must be between 1 and {len(jax.local_devices())}, which this machine has")
     inputs = {"content": job.content, "style": job.style} | ({"initial": job.initial} if job.initial else {})
     check_output(job.output)
     if job.record.is_dir():
@@ -90,7 +94,7 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
     if preset.config.scaling == "mean" and not loaded.normalised:
         say("note: the paper's network was activation-normalised, this one is not; make one with 'nst-jax weights normalise'")
 
-    config, memory = fitting_config(loaded.params, content, style, preset.config)
+    config, memory = fitting_config(loaded.params, content, style, preset.config, devices)
     if memory:
         say(memory)
     job = dataclasses.replace(job, preset=dataclasses.replace(preset, config=config))
@@ -112,6 +116,7 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
         initial=initial,
         callback=save_and_report,
         callback_every=preset.save_every,
+        devices=devices,
     )
     if result.failure and result.best_step <= 1:
         raise ConfigError(f"{result.failure} (--style-weight, --content-weight, --tv-weight)")
@@ -131,6 +136,7 @@ def _describe(job: Job, loaded: LoadedWeights, inputs: dict[str, Path], shape: t
         "height": shape[0],
         "width": shape[1],
         "seed": job.seed,
+        "num_devices": job.num_devices,
         **{name: value for name, value in preset.items() if name not in ("config", "network")},
         **preset["config"],
         **describe_machine(),

@@ -6,12 +6,13 @@ of any length, in pieces of any length, compile once; Python sees the states bet
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -26,9 +27,10 @@ from nst_jax.vgg import Params
 Callback = Callable[[Progress], None]
 
 _LONGEST_PIECE = 64
-_SECONDS_BETWEEN_CALLBACKS = 0.5
+_SECONDS_BETWEEN_CALLBACKS = 2.0  # each piece begins with fresh memory, which costs about a tenth of a step
 _LANES = PartitionSpec("lanes")
 _ROWS_OF_LANES = PartitionSpec(None, "lanes")
+_ROWS = "rows"
 
 
 @struct.dataclass
@@ -71,26 +73,25 @@ class LaneProgram:
     Args:
         config: Layers, pooling and optimiser, which decide the program; `num_steps`, `init` and `tolerance` do not.
         devices: The lanes are dealt out over these, whose number must divide that of the lanes. Left out, all are on the default device.
+        share_rows: Deal out the rows of every image instead, whose number theirs must divide. The compiler exchanges what the convolutions see
+            of the neighbouring rows.
     """
 
-    def __init__(self, config: TransferConfig, devices: list[jax.Device] | None = None) -> None:
+    def __init__(self, config: TransferConfig, devices: Sequence[jax.Device] | None = None, share_rows: bool = False) -> None:
         # What does not change the program is left out of what it is compiled for.
         self._config = dataclasses.replace(config, num_steps=1, init="content", coarse_to_fine=False, tolerance=0.0)
-        self._mesh = Mesh(devices, ("lanes",)) if devices and len(devices) > 1 else None
+        self._mesh = Mesh(np.array(devices), (_ROWS if share_rows else "lanes",)) if devices and len(devices) > 1 else None
         self._compiled: Callable[..., Any] = partial(_run_piece, program=self._config, mesh=self._mesh)
 
     def compile(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[int, int]:
-        """Compiles the program ahead, for lanes of this number and shape alone. On a single device, shapes will do for the arrays.
+        """Compiles the program ahead, for lanes of this number and shape alone; shapes will do for the arrays.
 
         Returns:
             The bytes that each device needs to run it: for what the lanes share, and for the lanes. Zeros where the backend cannot tell.
         """
         arguments = self._place(params, targets, lanes)
-        if self._mesh:
-            states = self._start(lanes.images, lanes.active)
-        else:
-            states = jax.eval_shape(partial(_init_lanes, program=self._config), lanes.images), lanes.active
-        lowered = _run_piece.lower(*arguments, *states, 1, program=self._config, mesh=self._mesh)
+        states = self._deal(jax.eval_shape(partial(_init_lanes, program=self._config), lanes.images))
+        lowered = _run_piece.lower(*arguments, states, self._deal(lanes.active), 1, program=self._config, mesh=self._mesh)
         self._compiled = compiled = lowered.compile()
         needed = compiled.memory_analysis()
         if needed is None:
@@ -117,7 +118,7 @@ class LaneProgram:
             lanes: What differs from lane to lane.
             num_steps: Evaluations of each lane at most.
             tolerance: A lane ends once its best loss falls by less than this fraction over ten steps; 0 never ends one.
-            callback: Called with a `Progress` about twice a second, and after the last step.
+            callback: Called with a `Progress` about every two seconds, and after the last step.
             callback_every: Also called after every multiple of this many steps; 0 asks for none.
             steps_before: Steps that callbacks count as made already.
         """
@@ -140,23 +141,65 @@ class LaneProgram:
 
     def _place(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[Any, ...]:
         """The arguments that stay the same from piece to piece, on the devices where they are needed."""
-        shared = (params, targets)
         if self._mesh:
-            shared = jax.device_put(shared, NamedSharding(self._mesh, PartitionSpec()))
-        return *shared, self._deal((lanes.content, lanes.style, lanes.weights))
+            everywhere = NamedSharding(self._mesh, PartitionSpec())
+            params = _put(params, lambda leaf: everywhere)
+            targets = self._deal(targets) if self._mesh.axis_names == (_ROWS,) else _put(targets, lambda leaf: everywhere)
+        return params, targets, self._deal((lanes.content, lanes.style, lanes.weights))
 
     def _start(self, images: Array, active: Array) -> tuple[TransferState, Array]:
         # Dealt out first, so that no device holds the states of all.
-        return self._deal((_init_lanes(self._deal(images), program=self._config), active))
+        return self._deal((_init_lanes(self._deal(images), program=self._config, mesh=self._mesh), active))
 
     def _deal(self, tree: Any) -> Any:
-        """Arrays with a leading axis of lanes, each lane on its device."""
-        return jax.device_put(tree, NamedSharding(self._mesh, _LANES)) if self._mesh else tree
+        """Arrays with a leading axis of lanes, each on its device, or its rows on theirs."""
+        return _put(tree, partial(_sharding, self._mesh)) if self._mesh else tree
+
+    def deal_image(self, image: Any) -> Any:
+        """A content or style image where its targets are to be computed: its rows on their devices, if they go round."""
+        mesh = self._mesh
+        if mesh is None or mesh.axis_names != (_ROWS,):
+            return image
+        spec = PartitionSpec(_ROWS) if image.shape[0] % mesh.size == 0 else PartitionSpec()
+        return _put(image, lambda leaf: NamedSharding(mesh, spec))
 
 
-@partial(jax.jit, static_argnames="program")
-def _init_lanes(images: Array, program: TransferConfig) -> TransferState:
-    return jax.vmap(lambda image: init(image, make_optimizer(program)))(images)
+def _put(tree: Any, sharding_of: Callable[[Any], NamedSharding]) -> Any:
+    """The arrays where they belong, or shapes that say so."""
+
+    def put(leaf: Any) -> Any:
+        where = sharding_of(leaf)
+        return leaf.update(sharding=where) if isinstance(leaf, jax.ShapeDtypeStruct) else jax.device_put(leaf, where)
+
+    return jax.tree.map(put, tree)
+
+
+def _sharding(mesh: Mesh, leaf: Any) -> NamedSharding:
+    """Where an array with a leading axis of lanes lies, one lane beside the other, or its image's rows beside each other."""
+    if mesh.axis_names != (_ROWS,):
+        return NamedSharding(mesh, _LANES)
+    own = _rows_spec(mesh, leaf.shape[1:])
+    return NamedSharding(mesh, PartitionSpec(None, *own) if own else own)
+
+
+def _rows_spec(mesh: Mesh, shape: Sequence[int]) -> PartitionSpec:
+    """Which axis of a lane's array is dealt out by rows: the first of images and activations, the last of images as vectors (L-BFGS's)."""
+    if len(shape) == 3 and shape[0] % mesh.size == 0:
+        return PartitionSpec(_ROWS)
+    is_vector = len(shape) in (1, 2) and shape[-1] % (3 * mesh.size) == 0
+    return PartitionSpec(*[None] * (len(shape) - 1), _ROWS) if is_vector else PartitionSpec()
+
+
+@partial(jax.jit, static_argnames=("program", "mesh"))
+def _init_lanes(images: Array, program: TransferConfig, mesh: Mesh | None = None) -> TransferState:
+    return jax.vmap(lambda image: _keep_dealt(init(image, make_optimizer(program)), mesh))(images)
+
+
+def _keep_dealt(state: TransferState, mesh: Mesh | None) -> TransferState:
+    """Tells the compiler to leave the rows of a lane where they are."""
+    if mesh is None or mesh.axis_names != (_ROWS,):
+        return state
+    return jax.tree.map(lambda leaf: lax.with_sharding_constraint(leaf, NamedSharding(mesh, _rows_spec(mesh, leaf.shape))), state)
 
 
 @partial(jax.jit, static_argnames=("program", "mesh"), donate_argnames="states")
@@ -171,8 +214,8 @@ def _run_piece(
     mesh: Mesh | None,
 ) -> tuple[TransferState, StepInfo]:
     """`num_steps` evaluations of every active lane; the first `num_steps` rows of the infos are theirs."""
-    run = partial(_run_piece_on_one_device, program=program)
-    if mesh is not None:
+    run = partial(_run_piece_on_one_device, program=program, mesh=mesh)
+    if mesh is not None and mesh.axis_names != (_ROWS,):
         everywhere = PartitionSpec()
         run = jax.shard_map(
             run,
@@ -184,11 +227,11 @@ def _run_piece(
     return run(params, targets, own, states, active, num_steps)
 
 
-def _run_piece_on_one_device(params, targets, own, states, active, num_steps, program) -> tuple[TransferState, StepInfo]:
+def _run_piece_on_one_device(params, targets, own, states, active, num_steps, program, mesh) -> tuple[TransferState, StepInfo]:
     optimizer = make_optimizer(program)
 
-    def lane_step(lane: tuple[Any, ...]) -> tuple[TransferState, StepInfo]:
-        (content, style, weights), state, is_active = lane
+    def move(own: tuple[Array, Array, LossWeights], state: TransferState) -> tuple[TransferState, StepInfo]:
+        content, style, weights = own
         target = Targets(
             content=jax.tree.map(lambda rows: rows[content], targets.content),
             content_scale=jax.tree.map(lambda rows: rows[content], targets.content_scale),
@@ -200,19 +243,32 @@ def _run_piece_on_one_device(params, targets, own, states, active, num_steps, pr
         def evaluate(image: Array) -> tuple[tuple[Array, LossTerms], Array]:
             return loss_and_gradient(params, image, target, weights, program)
 
-        return lax.cond(is_active, lambda state: step(state, evaluate, optimizer), lambda state: (state, blank(())), state)
+        return step(state, evaluate, optimizer)
+
+    def move_if_active(lane: tuple[Any, ...]) -> tuple[TransferState, StepInfo]:
+        own, state, is_active = lane
+        return lax.cond(is_active, lambda state: move(own, state), lambda state: (state, blank(())), state)
 
     def blank(shape: tuple[int, ...]) -> StepInfo:
         gap = jnp.full(shape, jnp.nan, jnp.float32)
         terms = LossTerms(dict.fromkeys(program.content_layers, gap), dict.fromkeys(program.style_layers, gap), gap)
         return StepInfo(gap, terms, jnp.zeros(shape, bool))
 
-    def body(index: Array, carry: tuple[TransferState, StepInfo]) -> tuple[TransferState, StepInfo]:
-        lanes = own, carry[0], active
-        states, info = lax.map(lane_step, lanes) if lanes_run_in_turn() else jax.vmap(lane_step)(lanes)
-        return states, jax.tree.map(lambda rows, row: rows.at[index].set(row), carry[1], info)
+    def move_all(states: TransferState) -> tuple[TransferState, StepInfo]:
+        lanes = own, states, active
+        return lax.map(move_if_active, lanes) if lanes_run_in_turn() else jax.vmap(move_if_active)(lanes)
 
-    return lax.fori_loop(0, num_steps, body, (states, blank((_LONGEST_PIECE, active.shape[0]))))
+    # A lane that is alone runs, or no piece would. Without branches and a loop over lanes, its state is changed in place instead of held twice.
+    alone = active.shape[0] == 1 and (mesh is None or mesh.axis_names == (_ROWS,))
+    if alone:
+        own, states = jax.tree.map(lambda rows: rows[0], (own, states))
+
+    def body(index: Array, carry: tuple[TransferState, StepInfo]) -> tuple[TransferState, StepInfo]:
+        states, info = move(own, carry[0]) if alone else move_all(carry[0])
+        return _keep_dealt(states, mesh) if alone else states, jax.tree.map(lambda rows, row: rows.at[index].set(row), carry[1], info)
+
+    states, infos = lax.fori_loop(0, num_steps, body, (states, blank((_LONGEST_PIECE, active.shape[0]))))
+    return (jax.tree.map(lambda row: row[None], states) if alone else states), infos
 
 
 def lanes_run_in_turn() -> bool:

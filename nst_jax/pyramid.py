@@ -70,6 +70,7 @@ class Pyramid:
         styles: Style images of any sizes; each scale shrinks them as it does the contents.
         config: The settings of the descent; `init` has no effect.
         devices: As in `LaneProgram`.
+        share_rows: As in `LaneProgram`; a scale whose rows do not go round takes fewer devices.
     """
 
     def __init__(
@@ -78,12 +79,15 @@ class Pyramid:
         contents: Sequence[Array],
         styles: Sequence[Array],
         config: TransferConfig,
-        devices: list[jax.Device] | None = None,
+        devices: Sequence[jax.Device] | None = None,
+        share_rows: bool = False,
     ) -> None:
         self._params, self._contents, self._styles, self._config = params, contents, styles, config
         self._shape = contents[0].shape[0], contents[0].shape[1]
         self._scales = make_schedule(self._shape, config)
-        self._programs = [LaneProgram(self._config_of(scale), devices) for scale in self._scales]
+        self._programs = [
+            LaneProgram(self._config_of(scale), _sharers(devices, scale) if share_rows else devices, share_rows) for scale in self._scales
+        ]
         self._targets: dict[Scale, Targets] = {}
 
     def compile(self, lanes: Lanes) -> tuple[int, int]:
@@ -130,7 +134,8 @@ class Pyramid:
 
     def _targets_of(self, scale: Scale) -> Targets:
         if scale not in self._targets:
-            contents, styles = ([self._shrink(image, scale) for image in images] for images in (self._contents, self._styles))
+            deal = self._programs[self._scales.index(scale)].deal_image
+            contents, styles = ([deal(self._shrink(image, scale)) for image in images] for images in (self._contents, self._styles))
             config = self._config_of(scale)
             self._targets[scale] = stack_targets(
                 [make_targets(self._params, content, styles[0], config) for content in contents],
@@ -154,6 +159,12 @@ class Pyramid:
     def _report(self, callback: Callback, details: Sequence[Array | None], total: int, progress: Progress) -> None:
         images = progress.image if progress.image.shape[1:3] == self._shape else self._enlarge(progress.image, details, self._shape)
         callback(progress._replace(num_steps=total, image=images))
+
+
+def _sharers(devices: Sequence[jax.Device] | None, scale: Scale) -> Sequence[jax.Device]:
+    """As many of the devices as the rows of a scale go round."""
+    devices = devices or ()
+    return devices[: max((count for count in range(1, len(devices) + 1) if scale.shape[0] % count == 0), default=0)]
 
 
 @partial(jax.jit, static_argnames="shape")

@@ -1,6 +1,6 @@
 """Whole runs of the descent: `stylize`, and `stylize_batch` over lanes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,7 @@ def stylize(
     initial: Float[Array | np.ndarray, "height width 3"] | None = None,
     callback: Callback | None = None,
     callback_every: int = 0,
+    devices: Sequence[jax.Device] | None = None,
 ) -> TransferResult:
     """Paints `content` in the style of `style`.
 
@@ -41,8 +42,9 @@ def stylize(
         key: Makes the noise of `init="noise"`; `jax.random.key(0)` if left out.
         initial: Image to start from instead of what `config.init` says, of the content's shape. Its own fine detail stays where nothing paints
             over it, as the content's does where that is the start; see `nst_jax.pyramid`.
-        callback: Called with a `Progress` about twice a second, and after the last step.
+        callback: Called with a `Progress` about every two seconds, and after the last step.
         callback_every: Also called after every multiple of this many steps; 0 asks for none.
+        devices: Devices that share the image, each some of its rows, where it is beyond the memory of one; one device if left out.
 
     Returns:
         The best image seen and the history of the loss.
@@ -63,6 +65,7 @@ def stylize(
         initial=initial,
         callback=callback and (lambda progress: callback(_lane(progress))),
         callback_every=callback_every,
+        devices=devices,
     )
     return _lane(batch)
 
@@ -83,6 +86,7 @@ def stylize_batch(
     initial: Float[Array | np.ndarray, "height width 3"] | None = None,
     callback: Callback | None = None,
     callback_every: int = 0,
+    devices: Sequence[jax.Device] | None = None,
 ) -> TransferResult:
     """Runs `stylize` for several weightings, seeds or both at once, in one compiled program.
 
@@ -96,6 +100,7 @@ def stylize_batch(
         initial: As in `stylize`; shared by all lanes.
         callback: As in `stylize`; sees all lanes.
         callback_every: As in `stylize`.
+        devices: As in `stylize`.
 
     Returns:
         One `TransferResult` with a leading axis of lanes in every field. A lane that `tolerance` stops keeps what it had then.
@@ -116,7 +121,15 @@ def stylize_batch(
         if initial.shape != content.shape:
             raise ConfigError(f"the initial image has shape {initial.shape}, the content image {content.shape}; they must be the same")
         images = jnp.broadcast_to(initial, (num_lanes, *initial.shape))
-    params = prepare_params(params, config.content_layers + config.style_layers)
+    devices = devices or ()
+    if devices and content.shape[0] % len(devices):
+        raise ConfigError(
+            f"{len(devices)} devices cannot share the image's {content.shape[0]} rows evenly; take another number, or another size"
+        )
+    if len(devices) > 1 and config.tile:
+        raise ConfigError(f"tile is {config.tile}, but an image that devices share is evaluated whole; leave one of the two out")
+    if len(devices) < 2:  # Winograd's algorithm takes rows in strips of its own, which the compiler does not deal out
+        params = prepare_params(params, config.content_layers + config.style_layers)
     first = jnp.zeros(num_lanes, jnp.int32)
     lanes = Lanes(
         content=first,
@@ -126,7 +139,7 @@ def stylize_batch(
         active=jnp.ones(num_lanes, bool),
     )
     keeps_detail = [initial is not None or config.init != "noise"] * num_lanes
-    return Pyramid(params, [content], [style], config).run(lanes, keeps_detail, callback, callback_every)
+    return Pyramid(params, [content], [style], config, devices, share_rows=True).run(lanes, keeps_detail, callback, callback_every)
 
 
 @partial(jax.jit, static_argnums=3)

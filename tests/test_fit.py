@@ -45,8 +45,8 @@ def test_a_run_that_cannot_fit_names_a_size_that_can(vgg16_params, pair, free):
 
 
 def test_the_estimate_is_what_the_program_takes(vgg16_params, pair):
-    """It grows by two images a pair of L-BFGS, before and after a step."""
+    """It grows by two images a pair of L-BFGS."""
     few, many = (fit._bytes_needed(vgg16_params, *pair, nst.TransferConfig(memory=memory)) for memory in (5, 25))
-    assert abs((many - few) / (20 * 48 * 512 * 400) - 1) < 0.1
+    assert abs((many - few) / (20 * 24 * 512 * 400) - 1) < 0.1
     tiled = fit._bytes_needed(vgg16_params, *pair, nst.TransferConfig(memory=5, tile=64))
     assert tiled < few

@@ -1,0 +1,79 @@
+"""One image shared by rows among devices, simulated in a process of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import nst_jax as nst
+
+PROGRAM = """
+import dataclasses, jax, numpy as np, nst_jax as nst
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from nst_jax import pyramid
+from tests import reference
+
+params, rng = reference.random_params("vgg16"), np.random.default_rng(0)
+devices = jax.devices()
+assert len(devices) == 4
+by_rows = NamedSharding(Mesh(np.array(devices), ("rows",)), PartitionSpec("rows"))
+evaluate = jax.jit(nst.loss_and_gradient, static_argnums=4)
+for pooling, shape in (("avg", (128, 97)), ("max", (212, 80))):  # the second's rows do not go round behind the first pooling
+    content, style, start = rng.random((*shape, 3), np.float32), rng.random((64, 70, 3), np.float32), rng.random((*shape, 3), np.float32)
+    for scaling in ("relative", "paper", "mean", "notebook"):
+        config, weights = nst.TransferConfig(pooling=pooling, scaling=scaling), nst.LossWeights(total_variation=0.1)
+        targets = nst.make_targets(params, content, style, config)
+        (loss, _), gradient = evaluate(params, start, targets, weights, config)
+        (shared_loss, _), shared_gradient = evaluate(params, jax.device_put(start, by_rows), targets, weights, config)
+        np.testing.assert_allclose(shared_loss, loss, rtol=1e-5)
+        assert np.abs(shared_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max()
+
+pyramid._LEAST_FINEST, pyramid._COARSEST = 128, 32
+content, style = rng.random((128, 96, 3), np.float32), rng.random((64, 70, 3), np.float32)
+for optimizer in ("lbfgs", "adam"):
+    config = nst.TransferConfig(num_steps=20, optimizer=optimizer)
+    alone = nst.stylize(params, content, style, config)
+    shared = nst.stylize(params, content, style, config, devices=devices)
+    np.testing.assert_allclose(shared.losses[:2], alone.losses[:2], rtol=1e-4)  # a descent amplifies rounding, and alone is Winograd's
+    np.testing.assert_allclose(shared.loss, alone.loss, rtol=0.02)
+    assert shared.image.shape == alone.image.shape and shared.sizes.tolist() == alone.sizes.tolist()
+
+try:
+    nst.stylize(params, content[:126], style, devices=devices)
+except nst.ConfigError as error:
+    assert "4 devices cannot share the image's 126 rows evenly" in str(error), error
+else:
+    raise AssertionError("126 rows for 4 devices were taken")
+try:
+    nst.stylize(params, content, style, nst.TransferConfig(tile=64), devices=devices)
+except nst.ConfigError as error:
+    assert "tile" in str(error), error
+else:
+    raise AssertionError("tiles were taken")
+
+from nst_jax.fit import _bytes_needed  # of each device
+config = nst.TransferConfig()
+large = jax.ShapeDtypeStruct((1024, 512, 3), np.float32)
+alone, shared = (_bytes_needed(params, large, large, config, on) for on in (devices[:1], devices))
+assert shared < 0.5 * alone, (shared, alone)
+print("passed")
+"""
+
+
+def test_devices_that_share_an_image_by_rows_find_what_one_does():
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[1], check=False
+    )
+    assert ended.stdout == "passed\n", ended.stderr[-3000:]
+
+
+def test_one_device_shares_with_nobody(vgg16_params):
+    import jax
+
+    content, style = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    config = nst.TransferConfig(num_steps=2)
+    alone, given = (nst.stylize(vgg16_params, content, style, config, devices=devices) for devices in (None, jax.devices()[:1]))
+    np.testing.assert_array_equal(alone.image, given.image)
