@@ -230,8 +230,8 @@ def _run_piece(
 def _run_piece_on_one_device(params, targets, own, states, active, num_steps, program, mesh) -> tuple[TransferState, StepInfo]:
     optimizer = make_optimizer(program)
 
-    def move(own: tuple[Array, Array, LossWeights], state: TransferState) -> tuple[TransferState, StepInfo]:
-        content, style, weights = own
+    def run_lane(lane: tuple[Any, ...]) -> tuple[TransferState, StepInfo]:
+        (content, style, weights), state, is_active = lane
         target = Targets(
             content=jax.tree.map(lambda rows: rows[content], targets.content),
             content_scale=jax.tree.map(lambda rows: rows[content], targets.content_scale),
@@ -243,32 +243,21 @@ def _run_piece_on_one_device(params, targets, own, states, active, num_steps, pr
         def evaluate(image: Array) -> tuple[tuple[Array, LossTerms], Array]:
             return loss_and_gradient(params, image, target, weights, program)
 
-        return step(state, evaluate, optimizer)
+        def body(index: Array, carry: tuple[TransferState, StepInfo]) -> tuple[TransferState, StepInfo]:
+            state, info = step(carry[0], evaluate, optimizer)
+            return _keep_dealt(state, mesh), jax.tree.map(lambda rows, row: rows.at[index].set(row), carry[1], info)
 
-    def move_if_active(lane: tuple[Any, ...]) -> tuple[TransferState, StepInfo]:
-        own, state, is_active = lane
-        return lax.cond(is_active, lambda state: move(own, state), lambda state: (state, blank(())), state)
-
-    def blank(shape: tuple[int, ...]) -> StepInfo:
-        gap = jnp.full(shape, jnp.nan, jnp.float32)
+        gap = jnp.full(_LONGEST_PIECE, jnp.nan, jnp.float32)
         terms = LossTerms(dict.fromkeys(program.content_layers, gap), dict.fromkeys(program.style_layers, gap), gap)
-        return StepInfo(gap, terms, jnp.zeros(shape, bool))
+        blank = StepInfo(gap, terms, jnp.zeros(_LONGEST_PIECE, bool))
+        return lax.fori_loop(0, jnp.where(is_active, num_steps, 0), body, (state, blank))
 
-    def move_all(states: TransferState) -> tuple[TransferState, StepInfo]:
-        lanes = own, states, active
-        return lax.map(move_if_active, lanes) if lanes_run_in_turn() else jax.vmap(move_if_active)(lanes)
-
-    # A lane that is alone runs, or no piece would. Without branches and a loop over lanes, its state is changed in place instead of held twice.
-    alone = active.shape[0] == 1 and (mesh is None or mesh.axis_names == (_ROWS,))
-    if alone:
-        own, states = jax.tree.map(lambda rows: rows[0], (own, states))
-
-    def body(index: Array, carry: tuple[TransferState, StepInfo]) -> tuple[TransferState, StepInfo]:
-        states, info = move(own, carry[0]) if alone else move_all(carry[0])
-        return _keep_dealt(states, mesh) if alone else states, jax.tree.map(lambda rows, row: rows.at[index].set(row), carry[1], info)
-
-    states, infos = lax.fori_loop(0, num_steps, body, (states, blank((_LONGEST_PIECE, active.shape[0]))))
-    return (jax.tree.map(lambda row: row[None], states) if alone else states), infos
+    lanes = own, states, active
+    if active.shape[0] == 1:  # as the only turn of a loop, it would hold its state twice
+        states, infos = jax.tree.map(lambda rows: rows[None], run_lane(jax.tree.map(lambda rows: rows[0], lanes)))
+    else:
+        states, infos = lax.map(run_lane, lanes) if lanes_run_in_turn() else jax.vmap(run_lane)(lanes)
+    return states, jax.tree.map(jnp.transpose, infos)
 
 
 def lanes_run_in_turn() -> bool:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.history import TransferResult
 from nst_jax.lanes import Callback, Lanes
-from nst_jax.objective import LossWeights
+from nst_jax.objective import LossWeights, layer_weights
 from nst_jax.pyramid import Pyramid
 from nst_jax.vgg import Params, prepare_params
 
@@ -110,7 +110,7 @@ def stylize_batch(
     """
     config, weights = config or TransferConfig(), weights or LossWeights()
     content, style = checked_image("content", content), checked_image("style", style)
-    weights = _as_arrays(weights)
+    weights = _as_arrays(weights, config)
     num_lanes = _count_lanes(weights, keys)
     if keys is None:
         keys = jnp.broadcast_to(jax.random.key(0), (num_lanes,))
@@ -164,18 +164,21 @@ def checked_image(name: str, image: Any) -> Array:
     return image.astype(jnp.float32)
 
 
-def _as_arrays(weights: LossWeights) -> LossWeights:
-    """The weights with lists and tuples of lanes made arrays, which else would count as branches of the tree."""
+def _as_arrays(weights: LossWeights, config: TransferConfig) -> LossWeights:
+    """The weights, those of the layers spelt out as a study does, so that both run the same program and round alike.
 
-    def layers(given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        return given and {layer: np.asarray(weight, np.float32) for layer, weight in given.items()}
+    Lists and tuples of lanes become arrays; else they would count as branches of the tree.
+    """
+
+    def layers(name: str, given: Mapping[str, Any] | None, names: Sequence[str]) -> Mapping[str, Any]:
+        return {layer: np.asarray(weight, np.float32) for layer, weight in layer_weights(name, given, names).items()}
 
     return LossWeights(
         content=np.asarray(weights.content, np.float32),
         style=np.asarray(weights.style, np.float32),
         total_variation=np.asarray(weights.total_variation, np.float32),
-        content_layers=layers(weights.content_layers),
-        style_layers=layers(weights.style_layers),
+        content_layers=layers("content_layers", weights.content_layers, config.content_layers),
+        style_layers=layers("style_layers", weights.style_layers, config.style_layers),
     )
 
 
