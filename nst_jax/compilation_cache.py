@@ -26,4 +26,5 @@ def keep_programs() -> None:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", _MOST_BYTES)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    # Small ones too: a run has dozens, a second in all.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -43,8 +43,7 @@ def take_turns(sides, rounds):
     for count in range(rounds):
         for name, arguments in sides.items():
             found[name].append(measure(*arguments))
-            print(f"  round {count + 1} of {rounds}: {name}", end="\033[K\r", file=sys.stderr, flush=True)
-    print(end="\033[K", file=sys.stderr)
+            print(f"  round {count + 1} of {rounds}: {name}", file=sys.stderr, flush=True)
     return found
 
 
