@@ -22,7 +22,7 @@ class Progress(NamedTuple):
         num_steps: Evaluations to be made at most.
         loss: Loss at the last evaluation.
         terms: Its terms.
-        best_loss: Lowest loss so far.
+        best_loss: Lowest loss so far at the present size.
         image: The image of that loss, clipped to [0, 1].
     """
 
@@ -109,8 +109,9 @@ class History:
         self.active &= self._failure == ""
         if self._tolerance and self._step % _TOLERANCE_WINDOW == 0:
             best, before = np.asarray(states.best_loss), self._best_before
-            gained = before - best > self._tolerance * np.where(np.isfinite(before), before, 0)
-            self._converged |= self.active & np.isfinite(before) & ~gained
+            seen = np.isfinite(before)
+            gained = np.where(seen, before, 0) - np.where(seen, best, 0) > self._tolerance * np.where(seen, before, 0)
+            self._converged |= self.active & seen & ~gained
             self.active &= ~self._converged
             self._best_before = best
 

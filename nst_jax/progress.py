@@ -37,6 +37,7 @@ class ProgressDisplay:
             form = "{n_fmt}/{total_fmt} |{bar}| {desc} [{elapsed} gone, {remaining} left]"
             self._bar = tqdm(total=progress.num_steps, bar_format=form, dynamic_ncols=True, file=sys.stderr)
         self._bar.set_description_str(f"loss {float(progress.best_loss):.4g}", refresh=False)
+        self._bar.total = progress.num_steps  # fewer where a size has ended early
         self._bar.update(progress.step - self._bar.n)
 
     def _print(self, progress: Progress) -> None:

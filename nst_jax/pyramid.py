@@ -105,7 +105,11 @@ class Pyramid:
         """
         details = [image if keeps else None for image, keeps in zip(lanes.images, keeps_detail, strict=True)]
         coarsest = self._scales[0]
-        images = lanes.images if coarsest.shape == self._shape else jnp.stack([_resize(image, coarsest.shape) for image in lanes.images])
+        images = (
+            lanes.images
+            if coarsest.shape == self._shape
+            else jnp.stack([_start(image, coarsest.shape, keeps) for image, keeps in zip(lanes.images, keeps_detail, strict=True)])
+        )
         active, found = np.asarray(lanes.active), None
         for index, (scale, program) in enumerate(zip(self._scales, self._programs, strict=True)):
             made = 0 if found is None else int(found.num_steps.max())
@@ -188,6 +192,11 @@ def carry_up(
 @partial(jax.jit, static_argnums=1)
 def _resize(image: Array, shape: tuple[int, ...]) -> Array:
     return jnp.clip(_plain_resize(image, shape), 0, 1)
+
+
+def _start(image: Array, shape: tuple[int, ...], keeps_detail: bool) -> Array:
+    """What the coarsest scale starts from: noise is cut, since shrinking would average it to grey."""
+    return _resize(image, shape) if keeps_detail else image[: shape[0], : shape[1]]
 
 
 def _plain_resize(image: Array, shape: tuple[int, ...]) -> Array:
