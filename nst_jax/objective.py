@@ -186,12 +186,7 @@ def total_loss(
         Gatys, Ecker and Bethge (CVPR 2016), equation 7.
     """
     found = configured_features(params, jnp.asarray(image), config.content_layers + config.style_layers, config)
-    for layer, target in targets.content.items():
-        if found[layer].shape != target.shape:
-            raise ConfigError(
-                f"the image's features at {layer} have shape {found[layer].shape}, the content image's {target.shape}; "
-                "both images must have the same height and width"
-            )
+    check_shapes({layer: found[layer].shape for layer in targets.content}, targets)
     terms = LossTerms(
         content={layer: targets.content_scale[layer] * content_loss(found[layer], targets.content[layer]) for layer in config.content_layers},
         style={
@@ -200,6 +195,20 @@ def total_loss(
         total_variation=targets.total_variation_scale * total_variation(image),
     )
     return weighted_sum(terms, weights, config), terms
+
+
+def check_shapes(found: Mapping[str, tuple[int, ...]], targets: Targets) -> None:
+    """Makes sure that the generated image's features, whose shapes are given by layer, are as large as the content image's.
+
+    Raises:
+        ConfigError: They are not.
+    """
+    for layer, shape in found.items():
+        if shape != targets.content[layer].shape:
+            raise ConfigError(
+                f"the image's features at {layer} have shape {shape}, the content image's {targets.content[layer].shape}; "
+                "both images must have the same height and width"
+            )
 
 
 def weighted_sum(terms: LossTerms, weights: LossWeights, config: TransferConfig) -> Scalar:

@@ -65,3 +65,11 @@ def test_tiles_off_the_grid_are_refused():
     for tile in (16, 100):
         with pytest.raises(nst.ConfigError, match=f"tile is {tile}; it must be a multiple of 64 pixels, or 0"):
             nst.TransferConfig(tile=tile)
+
+
+def test_an_image_of_another_shape_than_the_content_is_refused(vgg16_params, pair):
+    for tile in (0, 64):
+        config = nst.TransferConfig(tile=tile)
+        targets = nst.make_targets(vgg16_params, *pair, config)
+        with pytest.raises(nst.ConfigError, match="both images must have the same height and width"):
+            nst.loss_and_gradient(vgg16_params, pair[0][:100], targets, nst.LossWeights(), config)
