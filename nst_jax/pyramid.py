@@ -1,4 +1,4 @@
-"""Coarse to fine: most of the descent is made on smaller images, where a step costs less and reaches further.
+"""Coarse to fine: the descent begins on smaller images, where a step costs less and paints larger strokes.
 
 Each scale ends with an image whose *change* is carried up: what it differs by from the image that the descent started from, at that scale, is
 enlarged and added to that image at the next. So the start's own fine detail, which enlarging the whole image would lose, stays.

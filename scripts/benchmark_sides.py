@@ -56,10 +56,10 @@ def problem(options):
     import nst_jax as nst
 
     params, config = random_params(), nst.TransferConfig(tile=options.get("tile", 0), coarse_to_fine=False)
-    height, width = options["size"], options.get("width", options["size"])
-    content, style, start = np.random.default_rng(1).random((3, height, width, 3), np.float32)
+    size = options["size"]
+    content, style, start = np.random.default_rng(1).random((3, size, size, 3), np.float32)
     # In tiles, so that preparing needs less memory than what is measured.
-    preparing = dataclasses.replace(config, tile=config.tile or (512 if max(height, width) > 512 else 0))
+    preparing = dataclasses.replace(config, tile=config.tile or (512 if size > 512 else 0))
     return params, config, nst.make_targets(params, content, style, preparing), start
 
 
