@@ -11,6 +11,7 @@ from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.lanes import LaneProgram, Lanes, stack_targets
 from nst_jax.memory import free_bytes, lanes_that_fit
 from nst_jax.objective import LossWeights, Targets, make_targets
+from nst_jax.placement import Placement
 from nst_jax.vgg import Params, prepare_params
 
 _TILES = (1024, 512, 256)
@@ -19,7 +20,7 @@ _BYTES_A_PIXEL = 8000  # more than any network took here, VGG-19 untiled about 3
 
 
 def fitting_config(
-    params: Params, content: Any, style: Any, config: TransferConfig, devices: Sequence[jax.Device] = ()
+    params: Params, content: Any, style: Any, config: TransferConfig, devices: Sequence[jax.Device] = (), fewer_pairs: bool = True
 ) -> tuple[TransferConfig, str]:
     """The configuration that the device's free memory allows: as it is, else in tiles as large as fit.
 
@@ -29,6 +30,7 @@ def fitting_config(
         style: Style image.
         config: The run's settings; a `tile` in it stays.
         devices: Those that share the image by rows; left out, one has it whole.
+        fewer_pairs: Whether L-BFGS may keep fewer pairs than `config` says, which changes the result.
 
     Returns:
         The settings to run with, and a line that says what they need; empty where there is plenty.
@@ -42,13 +44,14 @@ def fitting_config(
         return config, ""
     pair = 24 * content.shape[0] * content.shape[1] // max(len(devices), 1)  # bytes of two images
     choices = [config] if config.tile or len(devices) > 1 else [config, *(dataclasses.replace(config, tile=tile) for tile in _TILES)]
-    needed = 0
+    may_shrink = fewer_pairs and config.optimizer == "lbfgs"
+    room, needed = lanes_that_fit(free, 0, 1), 0
     for choice in choices:
-        needed = _bytes_needed(params, content, style, choice, devices)
-        too_much = needed - (needed if lanes_that_fit(free, 0, needed) else lanes_that_fit(free, 0, 1))
-        fewer = -(-too_much // pair)
-        if not fewer or (config.optimizer == "lbfgs" and config.memory - fewer >= _LEAST_MEMORY):
-            needed -= fewer * pair
+        preparation, descent = _bytes_needed(params, content, style, choice, devices)
+        fewer = max(-(-(descent - room) // pair), 0)
+        needed = max(preparation, descent)
+        if preparation <= room and (not fewer or (may_shrink and config.memory - fewer >= _LEAST_MEMORY)):
+            needed = max(preparation, descent - fewer * pair)
             how = f"in tiles of {choice.tile} pixels" if choice.tile else "whole"
             pairs = f", L-BFGS keeps {config.memory - fewer} pairs instead of {config.memory}" if fewer else ""
             return dataclasses.replace(
@@ -58,12 +61,13 @@ def fitting_config(
     raise ConfigError(f"this needs {needed / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free; take --size {size} or less")
 
 
-def _bytes_needed(params: Params, content: Any, style: Any, config: TransferConfig, devices: Sequence[jax.Device] = ()) -> int:
-    """What the run's largest program needs of each device, from the compiler; nothing is run."""
+def _bytes_needed(params: Params, content: Any, style: Any, config: TransferConfig, devices: Sequence[jax.Device] = ()) -> tuple[int, int]:
+    """What the preparation of the targets, and what the descent, needs of each device, from the compiler; nothing is run."""
     if len(devices) < 2:
         params = jax.eval_shape(lambda params: prepare_params(params, config.content_layers + config.style_layers), params)
-    program = LaneProgram(config, devices, share_rows=True)
-    content, style = (program.deal_image(jax.ShapeDtypeStruct(image.shape, jnp.float32)) for image in (content, style))
+    placement = Placement(tuple(devices), by_rows=True)
+    program = LaneProgram(config, placement)
+    content, style = (placement.deal_image(jax.ShapeDtypeStruct(image.shape, jnp.float32)) for image in (content, style))
 
     def targets_of(params: Params, content: Any, style: Any) -> Targets:
         return make_targets(params, content, style, config)
@@ -79,4 +83,4 @@ def _bytes_needed(params: Params, content: Any, style: Any, config: TransferConf
     needed = (
         0 if preparation is None else preparation.temp_size_in_bytes + preparation.argument_size_in_bytes + preparation.output_size_in_bytes
     )
-    return max(descent, needed)
+    return needed, descent

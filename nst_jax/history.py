@@ -20,6 +20,7 @@ class Progress(NamedTuple):
     Args:
         step: Evaluations made, over all sizes of the image.
         num_steps: Evaluations to be made at most.
+        done: The share of the work that is done, pixels counted, from 0 to 1.
         loss: Loss at the last evaluation.
         terms: Its terms.
         best_loss: Lowest loss so far at the present size.
@@ -28,6 +29,7 @@ class Progress(NamedTuple):
 
     step: int
     num_steps: int
+    done: float
     loss: np.ndarray
     terms: LossTerms
     best_loss: np.ndarray
@@ -68,11 +70,13 @@ class History:
         active: Which lanes are to run, (lanes,).
         num_steps: Evaluations of each.
         tolerance: A lane ends once its best loss falls by less than this fraction over ten steps; 0 never ends one.
-        steps_before: Evaluations that the run has made at other sizes, from which callbacks count on.
+        steps_before: Evaluations that each lane has made at other sizes, (lanes,); callbacks count on from the most.
     """
 
-    def __init__(self, active: Any, num_steps: int, tolerance: float, steps_before: int = 0) -> None:
-        self.active, self._before = np.array(active, bool), steps_before
+    def __init__(self, active: Any, num_steps: int, tolerance: float, steps_before: Any = 0) -> None:
+        self.active = np.array(active, bool)
+        self._own_before = np.broadcast_to(steps_before, self.active.shape)
+        self._before = int(self._own_before.max())
         self._max_steps, self._tolerance = num_steps, tolerance
         self._infos: list[StepInfo] = []
         self._step = 0
@@ -120,14 +124,21 @@ class History:
             self._bad_steps[lane] = 0 if finite else self._bad_steps[lane] + 1
             step = self._step + row + 1
             if self._bad_steps[lane] >= (1 if step == 1 else _MOST_BAD_STEPS) and not self._failure[lane]:
-                first = self._before + step - int(self._bad_steps[lane]) + 1
+                first = int(self._own_before[lane]) + step - int(self._bad_steps[lane]) + 1
                 self._failure[lane] = f"{_first_bad(info, row, lane)} at step {first} is not finite; make the weights smaller"
 
     def progress(self, states: TransferState) -> Progress:
         """What callbacks see now; of an ended lane, NaN for its loss and terms."""
         loss, terms = jax.tree.map(lambda rows: rows[-1], self._infos[-1][:2])
-        best = np.asarray(states.best_loss)
-        return Progress(self._before + self._step, self._before + self._max_steps, loss, terms, best, jnp.clip(states.best_image, 0, 1))
+        return Progress(
+            step=self._before + self._step,
+            num_steps=self._before + self._max_steps,
+            done=self._step / self._max_steps,
+            loss=loss,
+            terms=terms,
+            best_loss=np.asarray(states.best_loss),
+            image=jnp.clip(states.best_image, 0, 1),
+        )
 
     def result(self, states: TransferState) -> TransferResult:
         """What the batch returns; ended lanes as they were then."""

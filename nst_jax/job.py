@@ -16,7 +16,7 @@ from nst_jax.images import ImageError, check_output, read_image, write_image
 from nst_jax.lanes import Callback
 from nst_jax.objective import LossWeights
 from nst_jax.record import describe_inputs, describe_machine, describe_network, describe_result, image_metadata, write_record
-from nst_jax.transfer import stylize
+from nst_jax.transfer import check_sharing, stylize
 from nst_jax.weights import LoadedWeights, load_weights
 
 
@@ -94,6 +94,7 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
     if preset.config.scaling == "mean" and not loaded.normalised:
         say("note: the paper's network was activation-normalised, this one is not; make one with 'nst-jax weights normalise'")
 
+    check_sharing(content.shape[0], preset.config, devices)
     config, memory = fitting_config(loaded.params, content, style, preset.config, devices)
     if memory:
         say(memory)

@@ -6,31 +6,27 @@ of any length, in pieces of any length, compile once; Python sees the states bet
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from jax import Array, lax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from nst_jax.config import TransferConfig
 from nst_jax.descent import StepInfo, TransferState, init, make_optimizer, step
 from nst_jax.gradient import loss_and_gradient
 from nst_jax.history import History, Progress, TransferResult
 from nst_jax.objective import LossTerms, LossWeights, Targets
+from nst_jax.placement import DEFAULT_DEVICE, Placement
 from nst_jax.vgg import Params
 
 Callback = Callable[[Progress], None]
 
 _LONGEST_PIECE = 64
 _SECONDS_BETWEEN_CALLBACKS = 2.0  # each piece begins with fresh memory, which costs about a tenth of a step
-_LANES = PartitionSpec("lanes")
-_ROWS_OF_LANES = PartitionSpec(None, "lanes")
-_ROWS = "rows"
 
 
 @struct.dataclass
@@ -72,16 +68,15 @@ class LaneProgram:
 
     Args:
         config: Layers, pooling and optimiser, which decide the program; `num_steps`, `init` and `tolerance` do not.
-        devices: The lanes are dealt out over these, whose number must divide that of the lanes. Left out, all are on the default device.
-        share_rows: Deal out the rows of every image instead, whose number theirs must divide. The compiler exchanges what the convolutions see
-            of the neighbouring rows.
+        placement: Where the lanes, whose number that of the devices must divide, or the rows of their images lie. The compiler exchanges what
+            the convolutions see of the neighbouring rows.
     """
 
-    def __init__(self, config: TransferConfig, devices: Sequence[jax.Device] | None = None, share_rows: bool = False) -> None:
+    def __init__(self, config: TransferConfig, placement: Placement = DEFAULT_DEVICE) -> None:
         # What does not change the program is left out of what it is compiled for.
         self._config = dataclasses.replace(config, num_steps=1, init="content", coarse_to_fine=False, tolerance=0.0)
-        self._mesh = Mesh(np.array(devices), (_ROWS if share_rows else "lanes",)) if devices and len(devices) > 1 else None
-        self._compiled: Callable[..., Any] = partial(_run_piece, program=self._config, mesh=self._mesh)
+        self.placement = placement
+        self._compiled: Callable[..., Any] = partial(_run_piece, program=self._config, placement=placement)
 
     def compile(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[int, int]:
         """Compiles the program ahead, for lanes of this number and shape alone; shapes will do for the arrays.
@@ -90,8 +85,9 @@ class LaneProgram:
             The bytes that each device needs to run it: for what the lanes share, and for the lanes. Zeros where the backend cannot tell.
         """
         arguments = self._place(params, targets, lanes)
-        states = self._deal(jax.eval_shape(partial(_init_lanes, program=self._config), lanes.images))
-        lowered = _run_piece.lower(*arguments, states, self._deal(lanes.active), 1, program=self._config, mesh=self._mesh)
+        states = self.placement.deal(jax.eval_shape(partial(_init_lanes, program=self._config), lanes.images))
+        active = self.placement.deal(lanes.active)
+        lowered = _run_piece.lower(*arguments, states, active, 1, program=self._config, placement=self.placement)
         self._compiled = compiled = lowered.compile()
         needed = compiled.memory_analysis()
         if needed is None:
@@ -108,7 +104,7 @@ class LaneProgram:
         tolerance: float = 0.0,
         callback: Callback | None = None,
         callback_every: int = 0,
-        steps_before: int = 0,
+        steps_before: Any = 0,
     ) -> TransferResult:
         """Runs every lane to its end.
 
@@ -120,7 +116,7 @@ class LaneProgram:
             tolerance: A lane ends once its best loss falls by less than this fraction over ten steps; 0 never ends one.
             callback: Called with a `Progress` about every two seconds, and after the last step.
             callback_every: Also called after every multiple of this many steps; 0 asks for none.
-            steps_before: Steps that callbacks count as made already.
+            steps_before: Steps that each lane has made already, (lanes,), at other sizes.
         """
         states, active = self._start(lanes.images, lanes.active)
         arguments = self._place(params, targets, lanes)
@@ -131,7 +127,7 @@ class LaneProgram:
             started = time.perf_counter()
             states, info = self._compiled(*arguments, states, active, piece)
             history.add(info, piece, states)
-            active = self._deal(jnp.asarray(history.active))
+            active = self.placement.deal(jnp.asarray(history.active))
             if callback:
                 callback(history.progress(states))
             seconds = max(time.perf_counter() - started, 1e-6)
@@ -141,68 +137,21 @@ class LaneProgram:
 
     def _place(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[Any, ...]:
         """The arguments that stay the same from piece to piece, on the devices where they are needed."""
-        if self._mesh:
-            everywhere = NamedSharding(self._mesh, PartitionSpec())
-            params = _put(params, lambda leaf: everywhere)
-            targets = self._deal(targets) if self._mesh.axis_names == (_ROWS,) else _put(targets, lambda leaf: everywhere)
-        return params, targets, self._deal((lanes.content, lanes.style, lanes.weights))
+        own = lanes.content, lanes.style, lanes.weights
+        return self.placement.put_everywhere(params), self.placement.deal_targets(targets), self.placement.deal(own)
 
     def _start(self, images: Array, active: Array) -> tuple[TransferState, Array]:
         # Dealt out first, so that no device holds the states of all.
-        return self._deal((_init_lanes(self._deal(images), program=self._config, mesh=self._mesh), active))
-
-    def _deal(self, tree: Any) -> Any:
-        """Arrays with a leading axis of lanes, each on its device, or its rows on theirs."""
-        return _put(tree, partial(_sharding, self._mesh)) if self._mesh else tree
-
-    def deal_image(self, image: Any) -> Any:
-        """A content or style image where its targets are to be computed: its rows on their devices, if they go round."""
-        mesh = self._mesh
-        if mesh is None or mesh.axis_names != (_ROWS,):
-            return image
-        spec = PartitionSpec(_ROWS) if image.shape[0] % mesh.size == 0 else PartitionSpec()
-        return _put(image, lambda leaf: NamedSharding(mesh, spec))
+        states = _init_lanes(self.placement.deal(images), program=self._config, placement=self.placement)
+        return self.placement.deal((states, active))
 
 
-def _put(tree: Any, sharding_of: Callable[[Any], NamedSharding]) -> Any:
-    """The arrays where they belong, or shapes that say so."""
-
-    def put(leaf: Any) -> Any:
-        where = sharding_of(leaf)
-        return leaf.update(sharding=where) if isinstance(leaf, jax.ShapeDtypeStruct) else jax.device_put(leaf, where)
-
-    return jax.tree.map(put, tree)
+@partial(jax.jit, static_argnames=("program", "placement"))
+def _init_lanes(images: Array, program: TransferConfig, placement: Placement = DEFAULT_DEVICE) -> TransferState:
+    return jax.vmap(lambda image: placement.keep_dealt(init(image, make_optimizer(program))))(images)
 
 
-def _sharding(mesh: Mesh, leaf: Any) -> NamedSharding:
-    """Where an array with a leading axis of lanes lies, one lane beside the other, or its image's rows beside each other."""
-    if mesh.axis_names != (_ROWS,):
-        return NamedSharding(mesh, _LANES)
-    own = _rows_spec(mesh, leaf.shape[1:])
-    return NamedSharding(mesh, PartitionSpec(None, *own) if own else own)
-
-
-def _rows_spec(mesh: Mesh, shape: Sequence[int]) -> PartitionSpec:
-    """Which axis of a lane's array is dealt out by rows: the first of images and activations, the last of images as vectors (L-BFGS's)."""
-    if len(shape) == 3 and shape[0] % mesh.size == 0:
-        return PartitionSpec(_ROWS)
-    is_vector = len(shape) in (1, 2) and shape[-1] % (3 * mesh.size) == 0
-    return PartitionSpec(*[None] * (len(shape) - 1), _ROWS) if is_vector else PartitionSpec()
-
-
-@partial(jax.jit, static_argnames=("program", "mesh"))
-def _init_lanes(images: Array, program: TransferConfig, mesh: Mesh | None = None) -> TransferState:
-    return jax.vmap(lambda image: _keep_dealt(init(image, make_optimizer(program)), mesh))(images)
-
-
-def _keep_dealt(state: TransferState, mesh: Mesh | None) -> TransferState:
-    """Tells the compiler to leave the rows of a lane where they are."""
-    if mesh is None or mesh.axis_names != (_ROWS,):
-        return state
-    return jax.tree.map(lambda leaf: lax.with_sharding_constraint(leaf, NamedSharding(mesh, _rows_spec(mesh, leaf.shape))), state)
-
-
-@partial(jax.jit, static_argnames=("program", "mesh"), donate_argnames="states")
+@partial(jax.jit, static_argnames=("program", "placement"), donate_argnames="states")
 def _run_piece(
     params: Params,
     targets: Targets,
@@ -211,23 +160,15 @@ def _run_piece(
     active: Array,
     num_steps: Array,
     program: TransferConfig,
-    mesh: Mesh | None,
+    placement: Placement,
 ) -> tuple[TransferState, StepInfo]:
     """`num_steps` evaluations of every active lane; the first `num_steps` rows of the infos are theirs."""
-    run = partial(_run_piece_on_one_device, program=program, mesh=mesh)
-    if mesh is not None and mesh.axis_names != (_ROWS,):
-        everywhere = PartitionSpec()
-        run = jax.shard_map(
-            run,
-            mesh=mesh,
-            in_specs=(everywhere, everywhere, _LANES, _LANES, _LANES, everywhere),
-            out_specs=(_LANES, _ROWS_OF_LANES),
-            check_vma=False,
-        )
+    run = partial(_run_piece_on_one_device, program=program, placement=placement)
+    run = placement.run_on_each(run, takes=(False, False, True, True, True, False), gives=(True, False))
     return run(params, targets, own, states, active, num_steps)
 
 
-def _run_piece_on_one_device(params, targets, own, states, active, num_steps, program, mesh) -> tuple[TransferState, StepInfo]:
+def _run_piece_on_one_device(params, targets, own, states, active, num_steps, program, placement) -> tuple[TransferState, StepInfo]:
     optimizer = make_optimizer(program)
 
     def run_lane(lane: tuple[Any, ...]) -> tuple[TransferState, StepInfo]:
@@ -245,7 +186,7 @@ def _run_piece_on_one_device(params, targets, own, states, active, num_steps, pr
 
         def body(index: Array, carry: tuple[TransferState, StepInfo]) -> tuple[TransferState, StepInfo]:
             state, info = step(carry[0], evaluate, optimizer)
-            return _keep_dealt(state, mesh), jax.tree.map(lambda rows, row: rows.at[index].set(row), carry[1], info)
+            return placement.keep_dealt(state), jax.tree.map(lambda rows, row: rows.at[index].set(row), carry[1], info)
 
         gap = jnp.full(_LONGEST_PIECE, jnp.nan, jnp.float32)
         terms = LossTerms(dict.fromkeys(program.content_layers, gap), dict.fromkeys(program.style_layers, gap), gap)

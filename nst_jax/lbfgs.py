@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
-from jax import Array, lax
+from jax import Array
 from jax.flatten_util import ravel_pytree
+from jax.scipy.linalg import solve_triangular
 
 _CURVATURE_MARGIN = 1e-6
 # H starts from a multiple of the identity, sᵀy / yᵀy in the textbook: the inverse curvature along the stiffest of directions. Twice that lowers
@@ -36,7 +37,7 @@ class LBFGSState(NamedTuple):
         num_pairs: Pairs stored so far, counting those since overwritten.
         steps: The last differences of parameters, (memory, n).
         gradient_steps: The differences of gradients that belong to them, (memory, n).
-        inverse_curvatures: 1 / sᵀy of each pair, (memory,); 0 where there is none.
+        products: sᵢᵀyⱼ of every step i with every difference j that is no older, (memory, memory); the diagonal is 0 where there is no pair.
     """
 
     value: Array
@@ -47,7 +48,7 @@ class LBFGSState(NamedTuple):
     num_pairs: Array
     steps: Array
     gradient_steps: Array
-    inverse_curvatures: Array
+    products: Array
 
 
 def safeguarded_lbfgs(
@@ -59,7 +60,7 @@ def safeguarded_lbfgs(
     trial. With x the last accepted point, d the direction −H g and t the step size:
 
     * the trial's loss is finite and at most that at x: x moves there; the pair s = Δx, y = Δg is stored if sᵀy > 10⁻⁶ ‖s‖ ‖y‖, d is made anew,
-      with H from the two-loop recursion started at (2 sᵀy / yᵀP y) P, and t = 1;
+      with H that of the stored pairs from (2 sᵀy / yᵀP y) P, and t = 1;
     * otherwise x stays, and t shrinks to the minimum of the parabola through the values and the slope, kept within a tenth and a half of t
       (a tenth where the trial was not finite).
 
@@ -86,7 +87,7 @@ def safeguarded_lbfgs(
             num_pairs=jnp.zeros((), jnp.int32),
             steps=jnp.zeros((memory, vector.size), vector.dtype),
             gradient_steps=jnp.zeros((memory, vector.size), vector.dtype),
-            inverse_curvatures=jnp.zeros((memory,), vector.dtype),
+            products=jnp.zeros((memory, memory), vector.dtype),
         )
 
     def update(updates: Any, state: LBFGSState, params: Any = None, *, value: Array, **extra_args: Any) -> tuple[Any, LBFGSState]:
@@ -125,15 +126,16 @@ def safeguarded_lbfgs(
 def _store_pair(state: LBFGSState, step: Array, gradient_step: Array, wanted: Array) -> LBFGSState:
     curvature = jnp.vdot(step, gradient_step)
     wanted &= curvature > _CURVATURE_MARGIN * _length(step) * _length(gradient_step)
-    slot = state.num_pairs % state.inverse_curvatures.size
+    slot = state.num_pairs % len(state.products)
 
     def put(rows: Array, row: Array) -> Array:
         return rows.at[slot].set(jnp.where(wanted, row, rows[slot]))
 
+    steps = put(state.steps, step)
     return state._replace(
-        steps=put(state.steps, step),
+        steps=steps,
         gradient_steps=put(state.gradient_steps, gradient_step),
-        inverse_curvatures=put(state.inverse_curvatures, 1 / curvature),
+        products=put(state.products.T, _dots(steps, gradient_step)).T,
         num_pairs=state.num_pairs + wanted,
     )
 
@@ -149,27 +151,29 @@ def _shorten(state: LBFGSState, value: Array, finite: Array) -> Array:
 
 
 def _inverse_hessian_product(state: LBFGSState, vector: Array, precondition: Callable[[Array], Array]) -> Array:
-    """H v by the two-loop recursion; with no pair stored, P v."""
-    memory = state.inverse_curvatures.size
-    ages = jnp.arange(memory)
-    slots = (state.num_pairs - 1 - ages) % memory  # newest first
+    """H v; with no pair stored, P v.
 
-    def newest_to_oldest(q: Array, slot: Array) -> tuple[Array, Array]:
-        coefficient = state.inverse_curvatures[slot] * jnp.vdot(state.steps[slot], q)
-        return q - coefficient * state.gradient_steps[slot], coefficient
+    The two-loop recursion is the solution of two triangular systems in the products sᵢᵀyⱼ. Solved as such, it reads every pair twice and
+    writes nothing of a pair's size in between, and so takes half the time of the loops.
+    """
+    memory = len(state.products)
+    oldest_first = (state.num_pairs + jnp.arange(memory)) % memory
+    age = jnp.argsort(oldest_first)
+    products = jnp.triu(state.products[oldest_first][:, oldest_first])
+    curvatures = jnp.diag(products)
+    triangle = products + jnp.diag(jnp.where(curvatures > 0, 0.0, 1.0))  # a slot that was never filled holds zeros alone
 
-    vector, coefficients = lax.scan(newest_to_oldest, vector, slots)
-    newest = state.gradient_steps[slots[0]]
-    curvature = state.inverse_curvatures[slots[0]] * jnp.vdot(newest, precondition(newest))
-    vector = precondition(vector) * jnp.where(curvature > 0, _INITIAL_SCALE / curvature, 1)
+    first = solve_triangular(triangle, _dots(state.steps, vector)[oldest_first])
+    vector = vector - first[age] @ state.gradient_steps
+    newest = state.gradient_steps[oldest_first[-1]]
+    curvature = jnp.vdot(newest, precondition(newest))
+    vector = precondition(vector) * jnp.where(curvature > 0, _INITIAL_SCALE * curvatures[-1] / curvature, 1)
+    second = solve_triangular(triangle, curvatures * first - _dots(state.gradient_steps, vector)[oldest_first], trans=1)
+    return vector + second[age] @ state.steps
 
-    def oldest_to_newest(r: Array, slot_and_coefficient: tuple[Array, Array]) -> tuple[Array, None]:
-        slot, coefficient = slot_and_coefficient
-        correction = state.inverse_curvatures[slot] * jnp.vdot(state.gradient_steps[slot], r)
-        return r + (coefficient - correction) * state.steps[slot], None
 
-    vector, _ = lax.scan(oldest_to_newest, vector, (slots, coefficients), reverse=True)
-    return vector
+def _dots(rows: Array, vector: Array) -> Array:
+    return jnp.matmul(rows, vector, precision="highest")
 
 
 def _length(vector: Array) -> Array:

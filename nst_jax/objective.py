@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from nst_jax.config import ConfigError, Scaling, TransferConfig
 from nst_jax.losses import content_loss, gram_matrix, style_loss, total_variation
-from nst_jax.tiles import configured_features, tiled_features
+from nst_jax.tiles import configured_features, features_and_grams
 from nst_jax.vgg import Params
 
 Scalar = Float[Array, ""]
@@ -124,13 +124,8 @@ def make_targets(
 @partial(jax.jit, static_argnums=3)
 def _make_targets(params, content, style, config) -> Targets:
     content_layers, style_layers, scaling = config.content_layers, config.style_layers, config.scaling
-    if config.tile:
-        content_features, _ = tiled_features(params, content, content_layers, (), config)
-        _, grams = tiled_features(params, style, (), style_layers, config)
-    else:
-        content_features = configured_features(params, content, content_layers, config)
-        style_features = configured_features(params, style, style_layers, config)
-        grams = {layer: gram_matrix(style_features[layer]) for layer in style_layers}
+    content_features, _ = features_and_grams(params, content, content_layers, (), config)
+    _, grams = features_and_grams(params, style, (), style_layers, config)
     generated = jax.eval_shape(lambda: configured_features(params, content, style_layers, config))
     pixels = content.shape[0] * content.shape[1]
     return Targets(

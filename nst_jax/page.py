@@ -16,7 +16,13 @@ _THUMBNAIL = 192  # pixels
 _MOST_POINTS = 100
 
 
-def make_page(folder: Path, study: Mapping[str, Any], lanes: Sequence[Mapping[str, Any]], grid: Mapping[str, Any]) -> str:
+def make_page(
+    folder: Path,
+    study: Mapping[str, Any],
+    lanes: Sequence[Mapping[str, Any]],
+    grid: Mapping[str, Any],
+    sizes: Sequence[tuple[int, int]] = (),
+) -> str:
     """The page of a study, with its styles, its script and its data inside.
 
     Args:
@@ -24,6 +30,7 @@ def make_page(folder: Path, study: Mapping[str, Any], lanes: Sequence[Mapping[st
         study: What `study.json` says.
         lanes: What each lane's record says, with its `name`.
         grid: Where the lanes go, as `nst_jax.report.lay_out` says it.
+        sizes: Steps that begin a larger size of the image, each with its longest side in pixels.
 
     Returns:
         HTML that asks nothing of a network.
@@ -31,6 +38,7 @@ def make_page(folder: Path, study: Mapping[str, Any], lanes: Sequence[Mapping[st
     data = {
         "axes": study["axes"],
         "grid": grid,
+        "sizes": sizes,
         "contents": {name: _image(folder, file) for name, file in study["contents"].items()},
         "styles": {name: _image(folder, file) for name, file in study["styles"].items()},
         "lanes": [_lane(folder, lane) for lane in lanes],

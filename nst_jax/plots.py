@@ -117,6 +117,7 @@ def make_loss_plot(
     groups: Sequence[str] = (),
     group_name: str = "",
     title: str = "",
+    sizes: Sequence[tuple[int, int]] = (),
 ) -> PixelArray:
     """Loss against step of many lanes, the loss on a logarithmic axis; 1200 × 720 pixels, or taller where a long legend needs it.
 
@@ -128,6 +129,7 @@ def make_loss_plot(
         groups: What each lane has in common with others, in an order that colours can show; without them every lane is its own.
         group_name: What the groups are values of.
         title: Above the axes.
+        sizes: Steps that begin a larger size of the image, each with its longest side in pixels; marked, since losses jump there.
 
     Returns:
         (height, width, 3) float32 in [0, 1].
@@ -148,6 +150,9 @@ def make_loss_plot(
         alone = np.isfinite(values).sum() == 1
         steps = np.arange(1, len(values) + 1)
         axes.plot(steps, values, color=colours[lane], lw=0.9 if thin else 1.5, alpha=0.8 if thin else 1, marker="o" if alone else None)
+    for step, size in sizes:
+        axes.axvline(step - 0.5, color="0.6", lw=0.8, ls=":")
+        axes.annotate(f" {size} px", (step - 0.5, 1), xycoords=("data", "axes fraction"), va="top", color="0.4", fontsize="small")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(LogFormatter())
     axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))

@@ -3,6 +3,7 @@
 import sys
 import time
 from types import TracebackType
+from typing import Self
 
 from tqdm import tqdm
 
@@ -12,19 +13,27 @@ from nst_jax.study_result import FinishedLane
 _SECONDS_BETWEEN_LINES = 10
 
 
-class ProgressDisplay:
-    """A context manager that is a callback: a bar with loss and time left on a terminal, else a line every ten seconds."""
+class _Display:
+    """A context manager that closes its bar, if it has drawn one."""
 
     def __init__(self) -> None:
         self._bar: tqdm | None = None
-        self._started = self._last_line = time.monotonic()
+        self._started = time.monotonic()
 
-    def __enter__(self) -> "ProgressDisplay":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+class ProgressDisplay(_Display):
+    """A callback that shows a bar with loss and time left on a terminal, else a line every ten seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last_line = self._started
 
     def __call__(self, progress: Progress) -> None:
         if sys.stderr.isatty():
@@ -34,9 +43,10 @@ class ProgressDisplay:
 
     def _draw(self, progress: Progress) -> None:
         if self._bar is None:
-            form = "{n_fmt}/{total_fmt} |{bar}| {desc} [{elapsed} gone, {remaining} left]"
+            form = "{n_fmt}/{total_fmt} |{bar}| {desc}"
             self._bar = tqdm(total=progress.num_steps, bar_format=form, dynamic_ncols=True, file=sys.stderr)
-        self._bar.set_description_str(f"loss {float(progress.best_loss):.4g}", refresh=False)
+        gone, left = map(tqdm.format_interval, self._seconds(progress))
+        self._bar.set_description_str(f"loss {float(progress.best_loss):.4g} [{gone} gone, {left} left]", refresh=False)
         self._bar.total = progress.num_steps  # fewer where a size has ended early
         self._bar.update(progress.step - self._bar.n)
 
@@ -45,26 +55,23 @@ class ProgressDisplay:
         if progress.step < progress.num_steps and now - self._last_line < _SECONDS_BETWEEN_LINES:
             return
         self._last_line = now
-        left = (now - self._started) / progress.step * (progress.num_steps - progress.step)
+        _, left = self._seconds(progress)
         print(
             f"step {progress.step}/{progress.num_steps}  loss {float(progress.best_loss):.4g}  {left:.0f} s left", file=sys.stderr, flush=True
         )
 
+    def _seconds(self, progress: Progress) -> tuple[float, float]:
+        """Gone, and by the work done, left."""
+        gone = time.monotonic() - self._started
+        return gone, gone * (1 / progress.done - 1)
 
-class StudyDisplay:
-    """A study's progress: a line a finished lane, and on a terminal a bar below them. A context manager."""
+
+class StudyDisplay(_Display):
+    """A study's progress: a line a finished lane, and on a terminal a bar below them."""
 
     def __init__(self) -> None:
-        self._bar: tqdm | None = None
+        super().__init__()
         self._num_lanes = self._finished = 0
-        self._started = time.monotonic()
-
-    def __enter__(self) -> "StudyDisplay":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._bar is not None:
-            self._bar.close()
 
     def start(self, num_lanes: int) -> None:
         """Called before the first of `num_lanes`."""
@@ -84,7 +91,7 @@ class StudyDisplay:
         """Moves the bar; `progress` is that of the lanes that run."""
         if self._bar is not None:
             running = min(len(progress.loss), self._num_lanes - self._finished)
-            self._bar.update(self._finished + running * progress.step / progress.num_steps - self._bar.n)
+            self._bar.update(self._finished + running * progress.done - self._bar.n)
 
     def finish(self, name: str, lane: FinishedLane) -> None:
         """Called when a lane is written."""

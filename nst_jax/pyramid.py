@@ -23,6 +23,7 @@ from nst_jax.config import TransferConfig
 from nst_jax.history import Progress, TransferResult
 from nst_jax.lanes import Callback, LaneProgram, Lanes, stack_targets
 from nst_jax.objective import Targets, make_targets
+from nst_jax.placement import DEFAULT_DEVICE, Placement
 from nst_jax.vgg import Params
 
 _LEAST_FINEST, _COARSEST = 384, 96  # pixels of the longest side, at least
@@ -69,8 +70,7 @@ class Pyramid:
         contents: Content images, all (height, width, 3).
         styles: Style images of any sizes; each scale shrinks them as it does the contents.
         config: The settings of the descent; `init` has no effect.
-        devices: As in `LaneProgram`.
-        share_rows: As in `LaneProgram`; a scale whose rows do not go round takes fewer devices.
+        placement: As in `LaneProgram`; a scale whose rows do not go round takes fewer devices.
     """
 
     def __init__(
@@ -79,20 +79,21 @@ class Pyramid:
         contents: Sequence[Array],
         styles: Sequence[Array],
         config: TransferConfig,
-        devices: Sequence[jax.Device] | None = None,
-        share_rows: bool = False,
+        placement: Placement = DEFAULT_DEVICE,
     ) -> None:
         self._params, self._contents, self._styles, self._config = params, contents, styles, config
         self._shape = contents[0].shape[0], contents[0].shape[1]
         self._scales = make_schedule(self._shape, config)
-        self._programs = [
-            LaneProgram(self._config_of(scale), _sharers(devices, scale) if share_rows else devices, share_rows) for scale in self._scales
-        ]
+        self._programs = [LaneProgram(config, placement.for_rows(scale.shape[0])) for scale in self._scales]
         self._targets: dict[Scale, Targets] = {}
 
     def compile(self, lanes: Lanes) -> tuple[int, int]:
-        """Compiles the finest scale's program ahead, as `LaneProgram.compile` does."""
-        return self._programs[-1].compile(self._params, self._targets_of(self._scales[-1]), lanes)
+        """Compiles all scales' programs ahead, as `LaneProgram.compile` does, and returns what that returns of the finest, the largest."""
+        needed = 0, 0
+        for scale, program in zip(self._scales, self._programs, strict=True):
+            images = jax.ShapeDtypeStruct((lanes.images.shape[0], *scale.shape, 3), jnp.float32)
+            needed = program.compile(self._params, self._targets_of(scale), dataclasses.replace(lanes, images=images))
+        return needed
 
     def run(self, lanes: Lanes, keeps_detail: Sequence[bool], callback: Callback | None = None, callback_every: int = 0) -> TransferResult:
         """Runs every lane through all scales.
@@ -112,19 +113,19 @@ class Pyramid:
         )
         active, found = np.asarray(lanes.active), None
         for index, (scale, program) in enumerate(zip(self._scales, self._programs, strict=True)):
-            made = 0 if found is None else int(found.num_steps.max())
+            made = np.zeros(active.shape, int) if found is None else found.num_steps
             if found is not None:
                 images = self._enlarge(found.image, details, scale.shape)
                 found, active = found._replace(image=images), active & (found.failure == "")
             if found is None or active.any():
-                total = made + sum(later.num_steps for later in self._scales[index:])
+                report = callback and partial(self._report, callback, details, index)
                 result = program.run(
                     self._params,
                     self._targets_of(scale),
                     dataclasses.replace(lanes, images=images, active=jnp.asarray(active)),
                     scale.num_steps,
                     self._config.tolerance,
-                    callback and partial(self._report, callback, details, total),
+                    report,
                     callback_every,
                     steps_before=made,
                 )
@@ -132,18 +133,13 @@ class Pyramid:
         assert found is not None
         return found
 
-    def _config_of(self, scale: Scale) -> TransferConfig:
-        # A tile as large as the image would only evaluate it twice.
-        return self._config if max(scale.shape) > self._config.tile else dataclasses.replace(self._config, tile=0)
-
     def _targets_of(self, scale: Scale) -> Targets:
         if scale not in self._targets:
-            deal = self._programs[self._scales.index(scale)].deal_image
+            deal = self._programs[self._scales.index(scale)].placement.deal_image
             contents, styles = ([deal(self._shrink(image, scale)) for image in images] for images in (self._contents, self._styles))
-            config = self._config_of(scale)
             self._targets[scale] = stack_targets(
-                [make_targets(self._params, content, styles[0], config) for content in contents],
-                [make_targets(self._params, contents[0], style, config) for style in styles],
+                [make_targets(self._params, content, styles[0], self._config) for content in contents],
+                [make_targets(self._params, contents[0], style, self._config) for style in styles],
             )
         return self._targets[scale]
 
@@ -160,15 +156,13 @@ class Pyramid:
         # One at a time: a batch would be rounded otherwise than a run of its own.
         return jnp.stack([carry_up(image, detail, shape) for image, detail in zip(np.asarray(images), details, strict=True)])
 
-    def _report(self, callback: Callback, details: Sequence[Array | None], total: int, progress: Progress) -> None:
-        images = progress.image if progress.image.shape[1:3] == self._shape else self._enlarge(progress.image, details, self._shape)
-        callback(progress._replace(num_steps=total, image=images))
-
-
-def _sharers(devices: Sequence[jax.Device] | None, scale: Scale) -> Sequence[jax.Device]:
-    """As many of the devices as the rows of a scale go round."""
-    devices = devices or ()
-    return devices[: max((count for count in range(1, len(devices) + 1) if scale.shape[0] % count == 0), default=0)]
+    def _report(self, callback: Callback, details: Sequence[Array | None], index: int, progress: Progress) -> None:
+        """Passes on what is seen at a scale as seen from the whole run."""
+        images = progress.image if index == len(self._scales) - 1 else self._enlarge(progress.image, details, self._shape)
+        num_steps = progress.num_steps + sum(scale.num_steps for scale in self._scales[index + 1 :])
+        work = [scale.num_steps * scale.shape[0] * scale.shape[1] for scale in self._scales]
+        done = (sum(work[:index]) + work[index] * progress.done) / sum(work)
+        callback(progress._replace(num_steps=num_steps, done=done, image=images))
 
 
 @partial(jax.jit, static_argnames="shape")

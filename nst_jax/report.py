@@ -33,7 +33,7 @@ def write_report(folder: Path) -> None:
     _write_table(folder / "lanes.csv", lanes)
     _write_contact_sheet(folder, study["title"], lanes, grid)
     _write_loss_plot(folder / "losses.png", study, lanes)
-    page = make_page(folder, study, lanes, grid)
+    page = make_page(folder, study, lanes, grid, _size_changes(lanes))
     with whole_file(folder / "index.html") as partial:
         partial.write_text(page, encoding="utf-8")
 
@@ -124,5 +124,12 @@ def _write_loss_plot(path: Path, study: dict[str, Any], lanes: Sequence[dict[str
         [lane["coordinates"].get(first_axis, "") for lane in lanes],
         first_axis,
         study["title"],
+        _size_changes(lanes),
     )
     write_image(path, plot)
+
+
+def _size_changes(lanes: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
+    """The steps, from 2, that begin a larger size, with its longest side in pixels: there all curves jump. As the longest lane has them."""
+    sizes = max((lane["history"].get("size", []) for lane in lanes), key=len, default=[])
+    return [(step, size) for step, (before, size) in enumerate(itertools.pairwise(sizes), start=2) if size != before]

@@ -15,11 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.fit import fitting_config
 from nst_jax.grid import Grid, Lane, make_grid, weights_of
 from nst_jax.history import Progress, TransferResult
 from nst_jax.lanes import Callback, Lanes, lanes_run_in_turn
 from nst_jax.memory import free_bytes, lanes_that_fit
 from nst_jax.objective import LossWeights, make_targets
+from nst_jax.placement import Placement
 from nst_jax.pyramid import Pyramid
 from nst_jax.study_result import FinishedLane, StudyResult, collect
 from nst_jax.transfer import checked_image, initial_image
@@ -144,14 +146,19 @@ def _run_group(
     callback: Callback | None,
     say: Callable[[str], None],
 ) -> Iterator[FinishedLane]:
-    params = prepare_params(params, config.content_layers + config.style_layers)
     # Only the images that the group has.
     contents, styles = (
         {name: images[name] for name in dict.fromkeys(getattr(grid.lanes[index], kind) for index in indices)}
         for kind, images in (("content", contents), ("style", styles))
     )
     devices = jax.local_devices()[: len(indices)]
-    pyramid = Pyramid(params, list(contents.values()), list(styles.values()), config, devices)
+    largest_style = max(styles.values(), key=lambda image: image.size)
+    # In tiles the result is the same, with fewer pairs it would depend on what else the machine does.
+    config, memory = fitting_config(params, next(iter(contents.values())), largest_style, config, fewer_pairs=False)
+    if memory:
+        say(memory)
+    params = prepare_params(params, config.content_layers + config.style_layers)
+    pyramid = Pyramid(params, list(contents.values()), list(styles.values()), config, Placement(tuple(devices)))
 
     def lanes_of(chunk: list[int], size: int) -> Lanes:
         """The lanes of a chunk, filled up with lanes that do not run."""

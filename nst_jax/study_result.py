@@ -37,6 +37,7 @@ class StudyResult(NamedTuple):
         num_steps: Evaluations made.
         losses: The loss at each evaluation, (lanes, steps); NaN beyond a lane's own end.
         terms: The unweighted terms likewise; NaN at layers that a lane does not have.
+        sizes: Longest side of the image at each evaluation in pixels, likewise; 0 beyond a lane's own end.
         converged: Whether the tolerance ended the lane.
         failure: What stopped being finite and when, or an empty text.
         seconds: As in `FinishedLane`.
@@ -49,6 +50,7 @@ class StudyResult(NamedTuple):
     num_steps: np.ndarray
     losses: np.ndarray
     terms: LossTerms
+    sizes: np.ndarray
     converged: np.ndarray
     failure: np.ndarray
     seconds: np.ndarray
@@ -98,6 +100,7 @@ def collect(settings: Sequence[Lane], lanes: Sequence[FinishedLane]) -> StudyRes
         num_steps=np.asarray([result.num_steps for result in results]),
         losses=rows(lambda result: result.losses),
         terms=LossTerms(layers("content"), layers("style"), rows(lambda result: result.terms.total_variation)),
+        sizes=np.nan_to_num(rows(lambda result: result.sizes)).astype(int),
         converged=np.asarray([result.converged for result in results]),
         failure=np.asarray([result.failure for result in results]),
         seconds=np.asarray([lane.seconds for lane in lanes]),

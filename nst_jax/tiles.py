@@ -45,6 +45,11 @@ class Tiles:
         # (tiles, 2, 3): along rows and along columns, the pixels where each tile begins, where it ends, and where its patch begins.
         self.places = jnp.asarray([[row, column] for row in rows for column in columns], jnp.int32)
 
+    @property
+    def is_one(self) -> bool:
+        """Whether there is but one, whose patch is the image: evaluating it in tiles would only evaluate it twice."""
+        return len(self.places) == 1
+
     def patch(self, image: Array, place: Array) -> Array:
         """The pixels that a tile needs."""
         return lax.dynamic_slice(image, (*place[:, 2], 0), (*self._patch_shape, image.shape[2]))
@@ -84,17 +89,20 @@ def configured_features(params: Params, image: Array, layers: Sequence[str], con
     return features(params, image, layers, config.pooling, config.precision)
 
 
-def tiled_features(
+def features_and_grams(
     params: Params,
     image: Float[Array | np.ndarray, "height width 3"],
     content_layers: Sequence[str],
     style_layers: Sequence[str],
     config: TransferConfig,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """What `features` finds at the content layers, and the Gram matrices at the style layers, tile by tile."""
+    """What `features` finds at the content layers, and the Gram matrices at the style layers; in tiles if `config` names their size."""
     image = jnp.asarray(image)
     layers = (*content_layers, *style_layers)
-    tiles = Tiles(image.shape, config.tile, params, layers)
+    tiles = Tiles(image.shape, config.tile, params, layers) if config.tile and layers else None
+    if tiles is None or tiles.is_one:
+        found = configured_features(params, image, layers, config)
+        return {layer: found[layer] for layer in content_layers}, {layer: gram_matrix(found[layer]) for layer in style_layers}
     channels = {layer: params[layer]["bias"].shape[0] for layer in layers}
 
     def add(carry: Any, place: Array) -> tuple[Any, None]:

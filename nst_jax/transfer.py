@@ -14,6 +14,7 @@ from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.history import TransferResult
 from nst_jax.lanes import Callback, Lanes
 from nst_jax.objective import LossWeights, layer_weights
+from nst_jax.placement import Placement
 from nst_jax.pyramid import Pyramid
 from nst_jax.vgg import Params, prepare_params
 
@@ -121,13 +122,8 @@ def stylize_batch(
         if initial.shape != content.shape:
             raise ConfigError(f"the initial image has shape {initial.shape}, the content image {content.shape}; they must be the same")
         images = jnp.broadcast_to(initial, (num_lanes, *initial.shape))
-    devices = devices or ()
-    if devices and content.shape[0] % len(devices):
-        raise ConfigError(
-            f"{len(devices)} devices cannot share the image's {content.shape[0]} rows evenly; take another number, or another size"
-        )
-    if len(devices) > 1 and config.tile:
-        raise ConfigError(f"tile is {config.tile}, but an image that devices share is evaluated whole; leave one of the two out")
+    check_sharing(content.shape[0], config, devices or ())
+    devices = tuple(devices or ())
     if len(devices) < 2:  # Winograd's algorithm takes rows in strips of its own, which the compiler does not deal out
         params = prepare_params(params, config.content_layers + config.style_layers)
     first = jnp.zeros(num_lanes, jnp.int32)
@@ -139,7 +135,7 @@ def stylize_batch(
         active=jnp.ones(num_lanes, bool),
     )
     keeps_detail = [initial is not None or config.init != "noise"] * num_lanes
-    return Pyramid(params, [content], [style], config, devices, share_rows=True).run(lanes, keeps_detail, callback, callback_every)
+    return Pyramid(params, [content], [style], config, Placement(devices, by_rows=True)).run(lanes, keeps_detail, callback, callback_every)
 
 
 @partial(jax.jit, static_argnums=3)
@@ -162,6 +158,18 @@ def checked_image(name: str, image: Any) -> Array:
     if not jnp.issubdtype(image.dtype, jnp.floating) or not bool(jnp.all((image >= 0) & (image <= 1))):
         raise ConfigError(f"the {name} image must hold floating-point sRGB in [0, 1]; divide 0–255 pixels by 255")
     return image.astype(jnp.float32)
+
+
+def check_sharing(num_rows: int, config: TransferConfig, devices: Sequence[jax.Device]) -> None:
+    """Makes sure that the devices can share an image of so many rows.
+
+    Raises:
+        ConfigError: They cannot.
+    """
+    if devices and num_rows % len(devices):
+        raise ConfigError(f"{len(devices)} devices cannot share the image's {num_rows} rows evenly; take another number, or another size")
+    if len(devices) > 1 and config.tile:
+        raise ConfigError(f"tile is {config.tile}, but an image that devices share is evaluated whole; leave one of the two out")
 
 
 def _as_arrays(weights: LossWeights, config: TransferConfig) -> LossWeights:

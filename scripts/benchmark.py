@@ -138,7 +138,7 @@ def run_memory(args):
         for name, memory_format in PEERS.items():
             if size <= args.whole_up_to:
                 raw.setdefault(name, {})[size] = measure("torch", {"size": size, "repeats": 1, "memory_format": memory_format})
-    whole = raw["nst_jax"]
+    whole = raw.get("nst_jax", {})
     for name, by_size in raw.items():
         for size, found in by_size.items():
             times = f"{found['seconds'] / whole[size]['seconds']:.2f} ×" if size in whole else ""
@@ -155,7 +155,11 @@ def run_scale(args):
     by_lanes = take_turns({lanes: ("study", base | {"lanes": lanes}) for lanes in args.lanes}, args.rounds)
     by_devices = take_turns(
         {
-            devices: ("study", base | {"lanes": max(args.devices)}, {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"})
+            devices: (
+                "study",
+                base | {"lanes": max(args.devices)},
+                {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"},
+            )
             for devices in args.devices
         },
         args.rounds,
@@ -193,10 +197,14 @@ def run_time_to_loss(args):
         ratios, evaluations = [], []
         for own, other in zip(raw[name]["nst_jax"], raw[name]["reference"], strict=True):
             wanted = min(loss for loss in other["losses"] if loss == loss)
-            reached = [place for place, (loss, at) in enumerate(zip(own["losses"], own["sizes"], strict=True)) if at == size and loss <= wanted]
+            reached = [
+                place
+                for place, (loss, at) in enumerate(zip(own["losses"], own["sizes"], strict=True))
+                if at == max(own["sizes"]) and loss <= wanted
+            ]
             evaluations.append(reached[0] + 1 if reached else None)
             ratios.append(own["seconds"][reached[0]] / other["seconds"][-1] if reached else None)
-            own["final_ratio"] = min(loss for loss, at in zip(own["losses"], own["sizes"], strict=True) if at == size) / wanted
+            own["final_ratio"] = min(loss for loss, at in zip(own["losses"], own["sizes"], strict=True) if at == max(own["sizes"])) / wanted
         own, other = raw[name]["nst_jax"], raw[name]["reference"]
         given = [value for value in ratios if value is not None]
         rows.append(

@@ -218,7 +218,7 @@ def test_the_module_runs_as_a_program(tmp_path):
 
 
 def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(monkeypatch, capsys):
-    progress = nst.Progress(5, 10, np.float32(2), None, np.float32(1.5), None)
+    progress = nst.Progress(5, 10, 0.5, np.float32(2), None, np.float32(1.5), None)
     with ProgressDisplay() as display:
         display(progress)
         assert capsys.readouterr().err == ""  # too soon for a line

@@ -97,6 +97,16 @@ def test_what_was_there_stays_when_the_page_cannot_be_made(study, monkeypatch):
     assert not list(study.glob(".*"))
 
 
+def test_steps_that_begin_a_larger_size_are_marked(study):
+    for path in (study / "lanes").glob("*.json"):
+        record = json.loads(path.read_text())
+        steps = len(record["history"]["loss"])
+        record["history"]["size"] = [16] * 2 + [32] + [64] * (steps - 3)
+        path.write_text(json.dumps(record))
+    write_report(study)
+    assert page_data(study)[1]["sizes"] == [[3, 32], [4, 64]]
+
+
 def read_table(folder):
     with (folder / "lanes.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax.tiles import tiled_features
+from nst_jax.tiles import features_and_grams
 
 TOLERANCE = 1e-5  # relative for the loss; of the largest component for the gradient
 
@@ -51,7 +51,7 @@ def test_a_tiled_descent_begins_as_the_whole_one(vgg16_params, pair):
 
 
 def test_tiled_features_are_those_of_the_whole_image(vgg16_params, pair):
-    contents, grams = jax.jit(tiled_features, static_argnums=(2, 3, 4))(
+    contents, grams = jax.jit(features_and_grams, static_argnums=(2, 3, 4))(
         vgg16_params, pair[0], ("conv4_2",), ("conv1_1", "conv5_1"), nst.TransferConfig(tile=64)
     )
     found = nst.features(vgg16_params, pair[0], ("conv1_1", "conv4_2", "conv5_1"))
@@ -59,6 +59,21 @@ def test_tiled_features_are_those_of_the_whole_image(vgg16_params, pair):
     for layer, gram in grams.items():
         expected = nst.gram_matrix(found[layer])
         np.testing.assert_allclose(gram, expected, atol=TOLERANCE * expected.max())
+
+
+def test_an_image_that_one_tile_sees_whole_is_evaluated_once(vgg16_params, pair):
+    whole, tiled = nst.TransferConfig(), nst.TransferConfig(tile=512)
+    targets = nst.make_targets(vgg16_params, *pair, whole)
+    programs = {
+        str(jax.make_jaxpr(nst.loss_and_gradient, static_argnums=4)(vgg16_params, pair[0], targets, nst.LossWeights(), config))
+        for config in (whole, tiled)
+    }
+    assert len(programs) == 1
+
+
+@pytest.mark.parametrize("layers", [{"content_layers": ()}, {"style_layers": ()}])
+def test_one_term_alone_can_be_tiled(vgg16_params, pair, rng, layers):
+    compare(vgg16_params, *pair, nst.TransferConfig(tile=64, **layers), nst.LossWeights(), jnp.asarray(rng.random(pair[0].shape), jnp.float32))
 
 
 def test_tiles_off_the_grid_are_refused():

@@ -156,6 +156,10 @@ function drawPlot() {
   for (const tick of linearTicks(1, last, Math.max(2, Math.floor(width / 80))).filter(Number.isInteger)) {
     plot.append(makeSvg("text", { x: toX(tick), y: box.bottom + 18, "text-anchor": "middle" }, String(tick)));
   }
+  for (const [step, size] of study.sizes) {
+    plot.append(makeSvg("line", { class: "size", x1: toX(step - 0.5), x2: toX(step - 0.5), y1: box.top, y2: box.bottom }),
+      makeSvg("text", { x: toX(step - 0.5) + 4, y: box.top + 10 }, `${size} px`));
+  }
   plot.append(makeSvg("text", { x: (box.left + box.right) / 2, y: height - 4, "text-anchor": "middle" }, "step"));
   places = points.map(lane => lane.map(([step, loss]) => [toX(step), toY(loss), step, loss]));
   places.forEach((lane, index) => {
