@@ -153,8 +153,8 @@ def _shorten(state: LBFGSState, value: Array, finite: Array) -> Array:
 def _inverse_hessian_product(state: LBFGSState, vector: Array, precondition: Callable[[Array], Array]) -> Array:
     """H v; with no pair stored, P v.
 
-    The two-loop recursion is the solution of two triangular systems in the products sᵢᵀyⱼ. Solved as such, it reads every pair twice and
-    writes nothing of a pair's size in between, and so takes half the time of the loops.
+    The two-loop recursion is the solution of two triangular systems in the products sᵢᵀyⱼ. Solved as such, it reads the pairs as often as the
+    loops do, but in few large operations, and writes nothing of a pair's size in between.
     """
     memory = len(state.products)
     oldest_first = (state.num_pairs + jnp.arange(memory)) % memory
