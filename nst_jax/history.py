@@ -63,6 +63,28 @@ class TransferResult(NamedTuple):
     failure: np.ndarray
 
 
+class HistoryState(NamedTuple):
+    """All that a `History` has collected: arrays, all but the first with an axis of lanes alone.
+
+    Args:
+        info: What each evaluation saw, (steps, lanes); None before the first.
+        active: Whether a lane has not ended.
+        num_steps: Evaluations made.
+        bad_steps: Evaluations in a row, up to the last, that were not finite.
+        best_before: Lowest loss at the last multiple of the tolerance's window.
+        converged: Whether the tolerance ended the lane.
+        failure: What stopped being finite, or an empty text.
+    """
+
+    info: StepInfo | None
+    active: np.ndarray
+    num_steps: np.ndarray
+    bad_steps: np.ndarray
+    best_before: np.ndarray
+    converged: np.ndarray
+    failure: np.ndarray
+
+
 class History:
     """Collects what a batch's pieces report.
 
@@ -71,21 +93,37 @@ class History:
         num_steps: Evaluations of each.
         tolerance: A lane ends once its best loss falls by less than this fraction over ten steps; 0 never ends one.
         steps_before: Evaluations that each lane has made at other sizes, (lanes,); callbacks count on from the most.
+        state: What a history of the same batch had collected when it was cut off, to go on from.
     """
 
-    def __init__(self, active: Any, num_steps: int, tolerance: float, steps_before: Any = 0) -> None:
-        self.active = np.array(active, bool)
-        self._own_before = np.broadcast_to(steps_before, self.active.shape)
+    def __init__(self, active: Any, num_steps: int, tolerance: float, steps_before: Any = 0, state: HistoryState | None = None) -> None:
+        lanes = np.shape(active)
+        self._own_before = np.broadcast_to(steps_before, lanes)
         self._before = int(self._own_before.max())
         self._max_steps, self._tolerance = num_steps, tolerance
-        self._infos: list[StepInfo] = []
-        self._step = 0
-        lanes = self.active.shape
-        self._num_steps = np.zeros(lanes, np.int64)
-        self._bad_steps = np.zeros(lanes, np.int64)  # in a row, up to the last
-        self._best_before = np.full(lanes, np.inf)  # lowest loss at the last multiple of the window
-        self._converged = np.zeros(lanes, bool)
-        self._failure = np.full(lanes, "", object)
+        self._found = jax.tree.map(np.array, state) or HistoryState(
+            info=None,
+            active=np.array(active, bool),
+            num_steps=np.zeros(lanes, np.int64),
+            bad_steps=np.zeros(lanes, np.int64),
+            best_before=np.full(lanes, np.inf),
+            converged=np.zeros(lanes, bool),
+            failure=np.full(lanes, "", "U200"),
+        )
+
+    @property
+    def active(self) -> np.ndarray:
+        """Which lanes have not ended."""
+        return self._found.active
+
+    @property
+    def state(self) -> HistoryState:
+        """What another history needs to go on from here."""
+        return jax.tree.map(np.copy, self._found)
+
+    @property
+    def _step(self) -> int:
+        return 0 if self._found.info is None else len(self._found.info.loss)
 
     @property
     def done(self) -> bool:
@@ -105,31 +143,33 @@ class History:
     def add(self, info: StepInfo, num_steps: int, states: TransferState) -> None:
         """Takes what a piece of `num_steps` saw, (at least num_steps, lanes), and ends the lanes that failed or no longer gain."""
         info = jax.tree.map(lambda rows: np.asarray(rows)[:num_steps], info)
-        self._infos.append(info)
+        found, made = self._found, self._step
         for lane in np.flatnonzero(self.active):
-            self._count_bad_steps(info, int(lane))
-        self._num_steps[self.active] += num_steps
-        self._step += num_steps
-        self.active &= self._failure == ""
+            self._count_bad_steps(info, made, int(lane))
+        found.num_steps[self.active] += num_steps
+        longer = info if found.info is None else jax.tree.map(lambda *rows: np.concatenate(rows), found.info, info)
+        self._found = found = found._replace(info=longer)
+        found.active[:] &= found.failure == ""
         if self._tolerance and self._step % _TOLERANCE_WINDOW == 0:
-            best, before = np.asarray(states.best_loss), self._best_before
+            best, before = np.asarray(states.best_loss), found.best_before
             seen = np.isfinite(before)
             gained = np.where(seen, before, 0) - np.where(seen, best, 0) > self._tolerance * np.where(seen, before, 0)
-            self._converged |= self.active & seen & ~gained
-            self.active &= ~self._converged
-            self._best_before = best
+            found.converged[:] |= self.active & seen & ~gained
+            found.active[:] &= ~found.converged
+            found.best_before[:] = best
 
-    def _count_bad_steps(self, info: StepInfo, lane: int) -> None:
+    def _count_bad_steps(self, info: StepInfo, made: int, lane: int) -> None:
+        bad_steps, failure = self._found.bad_steps, self._found.failure
         for row, finite in enumerate(info.finite[:, lane]):
-            self._bad_steps[lane] = 0 if finite else self._bad_steps[lane] + 1
-            step = self._step + row + 1
-            if self._bad_steps[lane] >= (1 if step == 1 else _MOST_BAD_STEPS) and not self._failure[lane]:
-                first = int(self._own_before[lane]) + step - int(self._bad_steps[lane]) + 1
-                self._failure[lane] = f"{_first_bad(info, row, lane)} at step {first} is not finite; make the weights smaller"
+            bad_steps[lane] = 0 if finite else bad_steps[lane] + 1
+            step = made + row + 1
+            if bad_steps[lane] >= (1 if step == 1 else _MOST_BAD_STEPS) and not failure[lane]:
+                first = int(self._own_before[lane]) + step - int(bad_steps[lane]) + 1
+                failure[lane] = f"{_first_bad(info, row, lane)} at step {first} is not finite; make the weights smaller"
 
     def progress(self, states: TransferState) -> Progress:
-        """What callbacks see now; of an ended lane, NaN for its loss and terms."""
-        loss, terms = jax.tree.map(lambda rows: rows[-1], self._infos[-1][:2])
+        """What callbacks see after a piece; of an ended lane, NaN for its loss and terms."""
+        loss, terms = jax.tree.map(lambda rows: rows[-1], self._last_info[:2])
         return Progress(
             step=self._before + self._step,
             num_steps=self._before + self._max_steps,
@@ -142,19 +182,25 @@ class History:
 
     def result(self, states: TransferState) -> TransferResult:
         """What the batch returns; ended lanes as they were then."""
-        longest = self._num_steps.max(initial=0)
-        losses, terms = jax.tree.map(lambda *rows: np.concatenate(rows).T[:, :longest], *(info[:2] for info in self._infos))
+        found = self._found
+        longest = found.num_steps.max(initial=0)
+        losses, terms = jax.tree.map(lambda rows: rows.T[:, :longest], self._last_info[:2])
         return TransferResult(
             image=jnp.clip(states.best_image, 0, 1),
             loss=np.asarray(states.best_loss),
             best_step=np.asarray(states.best_step),
-            num_steps=self._num_steps,
+            num_steps=found.num_steps,
             losses=losses,
             terms=terms,
-            sizes=np.where(np.arange(longest) < self._num_steps[:, None], max(states.best_image.shape[1:3]), 0),
-            converged=self._converged,
-            failure=self._failure,
+            sizes=np.where(np.arange(longest) < found.num_steps[:, None], max(states.best_image.shape[1:3]), 0),
+            converged=found.converged,
+            failure=found.failure,
         )
+
+    @property
+    def _last_info(self) -> StepInfo:
+        assert self._found.info is not None, "no piece was added"
+        return self._found.info
 
 
 def _first_bad(info: StepInfo, row: int, lane: int) -> str:

@@ -23,7 +23,9 @@ INPUT_ENDINGS = frozenset({*OUTPUT_FORMATS, ".gif", ".bmp"})
 """The endings by which images are known in a folder; of a file that is named, its content decides."""
 
 _FILTERS = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
-_MAX_PIXELS = 178_000_000
+MAX_PIXELS = 178_000_000
+"""The most pixels that an image is decoded with or brought to, unless told otherwise."""
+
 _LEAST_SIDE = 16  # conv5_1 lies behind four halvings
 _SRGB = ImageCms.createProfile("sRGB")
 
@@ -39,11 +41,13 @@ def read_image(
     shape: tuple[int, int] | None = None,
     rows: int | None = None,
     resample: Literal["lanczos", "nearest"] = "lanczos",
+    max_pixels: int = MAX_PIXELS,
 ) -> PixelArray:
     """Reads an image file, upright, in sRGB, resized as asked.
 
-    Orientation marks are applied, embedded colour profiles converted to sRGB, and transparency is laid over white (which draws a warning).
-    Palette, greyscale, CMYK and 16-bit images are taken. The aspect ratio is kept unless `shape` says otherwise.
+    Orientation marks are applied and embedded colour profiles converted to sRGB. Transparency is laid over white, and of several frames the
+    first is taken; both draw a warning. Palette, greyscale, CMYK and 16-bit images are taken. The aspect ratio is kept unless `shape` says
+    otherwise.
 
     Args:
         path: The file; its content decides its format.
@@ -51,6 +55,7 @@ def read_image(
         shape: Height and width of the result.
         rows: Height of the result in pixels, its width cut to whole pixels.
         resample: `"lanczos"`, or `"nearest"` for the pixels as they are.
+        max_pixels: An image of more is not decoded, nor made.
 
     Returns:
         (height, width, 3) float32 in [0, 1].
@@ -67,16 +72,17 @@ def read_image(
             # Pillow warns from half the size at which it refuses; the bound below is the one that holds.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(path)
-            if image.width * image.height > _MAX_PIXELS:
+            if image.width * image.height > max_pixels:
                 raise Image.DecompressionBombError
             if min(image.size) < _LEAST_SIDE:
                 raise ImageError(f"{path}: {image.width} × {image.height} pixels is too small; each side must be at least {_LEAST_SIDE}")
+            has_frames = image.format != "MPO" and getattr(image, "is_animated", False)  # a camera's MPO has previews
             image.load()
             image = _to_srgb(ImageOps.exif_transpose(image), str(path))
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: has more than {_MAX_PIXELS:,} pixels; make it smaller first") from error
+        raise ImageError(f"{path}: has more than {max_pixels:,} pixels; make it smaller first, or allow more (--max-pixels)") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: not an image in a known format; use PNG, JPEG, WebP or TIFF") from error
     except OSError as error:
@@ -84,13 +90,15 @@ def read_image(
         raise ImageError(f"{path}: cannot be read ({reason}); check the path, or save the image again if it is damaged") from error
     except Exception as error:  # whatever a decoder throws at damaged input
         raise ImageError(f"{path}: damaged image ({' '.join(str(error).split())}); save it again") from error
+    if has_frames:
+        warnings.warn(f"{path}: of its several frames, the first was taken", stacklevel=2)
     if size:
         factor = size / max(image.size)
         shape = max(round(image.height * factor), 1), max(round(image.width * factor), 1)
     elif rows:
         shape = rows, int(image.width * rows / image.height)
-    if shape and shape[0] * shape[1] > _MAX_PIXELS:
-        raise ImageError(f"{path}: would be {shape[1]} × {shape[0]}, more than {_MAX_PIXELS:,} pixels; take a smaller --size")
+    if shape and shape[0] * shape[1] > max_pixels:
+        raise ImageError(f"{path}: would be {shape[1]} × {shape[0]}, more than {max_pixels:,} pixels; take a smaller --size")
     if shape and min(shape) < _LEAST_SIDE:
         raise ImageError(f"{path}: would be {shape[1]} × {shape[0]} pixels; each side must be at least {_LEAST_SIDE}, so take a larger --size")
     if shape and shape != (image.height, image.width):

@@ -1,23 +1,29 @@
 """One style transfer from files to files, with everything beside the result that it takes to make it again."""
 
 import dataclasses
+import glob
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import field
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 import jax
 import numpy as np
 
-from nst_jax.config import ConfigError, Init, Preset
+from nst_jax.checkpoint import Checkpoint, Keeper, Saved, check_checkpoint_every
+from nst_jax.config import ConfigError, Init, Preset, TransferConfig
 from nst_jax.fit import fitting_config
 from nst_jax.history import Progress, TransferResult
-from nst_jax.images import ImageError, check_output, read_image, write_image
+from nst_jax.images import MAX_PIXELS, ImageError, check_output, read_image, write_image
 from nst_jax.lanes import Callback
 from nst_jax.objective import LossWeights
-from nst_jax.record import describe_inputs, describe_machine, describe_network, describe_result, image_metadata, write_record
+from nst_jax.record import check_same, describe_inputs, describe_machine, describe_network, describe_result, image_metadata, write_record
+from nst_jax.stopping import Stopped, StopSignals
 from nst_jax.transfer import check_sharing, stylize
-from nst_jax.weights import LoadedWeights, load_weights
+from nst_jax.weights import load_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +38,11 @@ class Job:
         initial: Image file to start from.
         seed: Of the noise of `init="noise"`.
         num_devices: Local devices that share the image, by rows.
+        resume: Go on from the checkpoint that a run of the same settings left, if it did.
+        overwrite: Whether what is there already may be lost.
+        checkpoint_every: Seconds between two checkpoints; 0 writes one only when asked to stop.
+        max_pixels: An image of more is refused.
+        hashes: SHA-256 that `content`, `style`, `initial` or `network` must have, by those names.
     """
 
     content: Path
@@ -41,6 +52,11 @@ class Job:
     initial: Path | None = None
     seed: int = 0
     num_devices: int = 1
+    resume: bool = False
+    overwrite: bool = False
+    checkpoint_every: float = 60.0
+    max_pixels: int = MAX_PIXELS
+    hashes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, weight in self._weights().items():
@@ -50,6 +66,7 @@ class Job:
             raise ConfigError(f"--save-every is {self.preset.save_every}; it must be at least 0, which saves the result alone")
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"--seed is {self.seed}; it must be between 0 and {2**32 - 1}")
+        check_checkpoint_every(self.checkpoint_every)
 
     def _weights(self) -> dict[str, float]:
         return {"content": self.preset.content_weight, "style": self.preset.style_weight, "tv": self.preset.tv_weight}
@@ -59,8 +76,17 @@ class Job:
         """The JSON file beside the result."""
         return self.output.with_suffix(".json")
 
+    def at_iteration(self, step: int) -> Path:
+        """The image saved at a step on the way."""
+        return self.output.with_name(f"{self.output.stem}_at_iteration_{step}.png")
 
-def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> TransferResult:
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What a run that was cut off goes on from; it is removed when the run is finished."""
+        return Checkpoint(self.output.with_name(f"{self.output.name}.checkpoint"))
+
+
+def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> TransferResult | None:
     """Reads the images and the weights, runs the descent, and writes result and record.
 
     Args:
@@ -69,79 +95,147 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
         callback: Called with the progress, as in `stylize`.
 
     Returns:
-        What `stylize` returned.
+        What `stylize` returned; None where the job goes on with a run that was finished already.
 
     Raises:
         ConfigError, ImageError, WeightsError: The user's input is wrong; neither result nor record has been written then.
+        Stopped: Ctrl-C or SIGTERM came; the best image until then is written.
     """
     preset, devices = job.preset, jax.local_devices()[: job.num_devices]
     if not 1 <= job.num_devices == len(devices):
         raise ConfigError(f"--devices is {job.num_devices}; it must be between 1 and {len(jax.local_devices())}, which this machine has")
     inputs = {"content": job.content, "style": job.style} | ({"initial": job.initial} if job.initial else {})
-    check_output(job.output)
-    if job.record.is_dir():
-        raise ImageError(f"{job.record}: is a folder, where the record of the run would go; choose another --output")
-    how: dict[str, Any] = {"size": preset.size, "rows": preset.rows, "resample": preset.resample}
-    content = read_image(job.content, **how)
-    squash: dict[str, Any] = {"shape": content.shape[:2], "resample": preset.resample}
-    style = read_image(job.style, **(squash if preset.squash_style else how))
-    initial = read_image(job.initial, **squash) if job.initial else None
-    for name, path in inputs.items():
-        if job.output.exists() and os.path.samefile(path, job.output):
-            raise ImageError(f"{job.output}: is the {name} image, which would be lost; choose another --output")
+    _check_outputs(job, inputs)
+    read = partial(read_image, resample=preset.resample, max_pixels=job.max_pixels)
+    content = read(job.content, size=preset.size, rows=preset.rows)
+    squashed = content.shape[:2]
+    style = read(job.style, shape=squashed) if preset.squash_style else read(job.style, size=preset.size, rows=preset.rows)
+    initial = read(job.initial, shape=squashed) if job.initial else None
     loaded = load_weights(preset.network, say)
     say(f"network: {loaded.why}")
     if preset.config.scaling == "mean" and not loaded.normalised:
         say("note: the paper's network was activation-normalised, this one is not; make one with 'nst-jax weights normalise'")
+    described = {"inputs": describe_inputs(inputs), "network": describe_network(loaded), "height": content.shape[0], "width": content.shape[1]}
+    _check_hashes(job, described)
 
     check_sharing(content.shape[0], preset.config, devices)
-    config, memory = fitting_config(loaded.params, content, style, preset.config, devices)
+    saved = job.checkpoint.read(say) if job.resume else None
+    if saved:
+        config, memory = _config_of(saved, preset.config), ""
+    elif job.resume and _is_finished(job, _describe(job, preset.config, described)):
+        return None
+    else:
+        config, memory = fitting_config(loaded.params, content, style, preset.config, devices)
+        if job.resume:
+            say("nothing was saved; the run begins anew")
     if memory:
         say(memory)
-    job = dataclasses.replace(job, preset=dataclasses.replace(preset, config=config))
-    settings = _describe(job, loaded, inputs, content.shape)
+    settings = _describe(job, config, described)
+    if saved:
+        check_same(settings, saved.settings, job.checkpoint.path)
+    else:
+        job.checkpoint.remove()
 
     def save_and_report(progress: Progress) -> None:
         if preset.save_every and progress.step % preset.save_every == 0:
-            name = f"{job.output.stem}_at_iteration_{progress.step}.png"
-            write_image(job.output.with_name(name), np.asarray(progress.image), image_metadata(settings | {"iteration": progress.step}))
+            write_image(job.at_iteration(progress.step), np.asarray(progress.image), image_metadata(settings | {"iteration": progress.step}))
         callback(progress)
 
-    result = stylize(
-        loaded.params,
-        content,
-        style,
-        config,
-        LossWeights(content=preset.content_weight, style=preset.style_weight, total_variation=preset.tv_weight),
-        key=jax.random.key(job.seed),
-        initial=initial,
-        callback=save_and_report,
-        callback_every=preset.save_every,
-        devices=devices,
-    )
+    with StopSignals(say) as signals:
+        keeper = Keeper(job.checkpoint, settings, job.checkpoint_every, lambda: signals.received is not None, say)
+        result = stylize(
+            loaded.params,
+            content,
+            style,
+            config,
+            LossWeights(content=preset.content_weight, style=preset.style_weight, total_variation=preset.tv_weight),
+            key=jax.random.key(job.seed),
+            initial=initial,
+            callback=save_and_report,
+            callback_every=preset.save_every,
+            devices=devices,
+            start=saved and saved.arrays,
+            keep=keeper,
+        )
     if result.failure and result.best_step <= 1:
         raise ConfigError(f"{result.failure} (--style-weight, --content-weight, --tv-weight)")
     if result.failure:
         say(f"note: {result.failure}; the best image is that of step {result.best_step}")
     write_image(job.output, np.asarray(result.image), image_metadata(settings))
-    write_record(job.record, {"settings": settings, **describe_result(result)})
+    write_record(job.record, {"settings": settings, "output": job.output.name, "finished": not keeper.stopped, **describe_result(result)})
+    if keeper.stopped and signals.received:
+        how = "the same command with --resume goes on" if job.checkpoint.exists else "nothing could be saved to go on from"
+        raise Stopped(f"stopped at step {int(result.num_steps)} of {config.num_steps}, wrote {job.output}; {how}", signals.received)
+    job.checkpoint.remove()
     return result
 
 
-def _describe(job: Job, loaded: LoadedWeights, inputs: dict[str, Path], shape: tuple[int, ...]) -> dict[str, Any]:
+def _check_outputs(job: Job, inputs: Mapping[str, Path]) -> None:
+    check_output(job.output)
+    if job.record.is_dir():
+        raise ImageError(f"{job.record}: is a folder, where the record of the run would go; choose another --output")
+    for name, path in inputs.items():
+        for output in (job.output, job.record):
+            if output.exists() and path.exists() and os.path.samefile(path, output):
+                raise ImageError(f"{output}: is the {name} image, which would be lost; choose another --output")
+    if job.overwrite or job.resume:
+        return
+    if job.checkpoint.exists:
+        raise ConfigError(f"{job.checkpoint.path}: a run was cut off; pass --resume to go on with it, or --overwrite to begin anew")
+    intermediate = job.output.parent.glob(glob.escape(job.output.stem) + "_at_iteration_*.png") if job.preset.save_every else ()
+    for output in (job.output, job.record, *intermediate):
+        if output.exists():
+            raise ConfigError(f"{output}: is there already; pass --overwrite, or choose another --output")
+
+
+def _check_hashes(job: Job, described: Mapping[str, Any]) -> None:
+    found = {**described["inputs"], "network": described["network"]}
+    for name, wanted in job.hashes.items():
+        if found[name]["sha256"] != wanted:
+            where = found[name].get("path") or found[name]["file"]
+            raise ConfigError(f"{where}: is not the {name} that the record is of, whose SHA-256 is {wanted}; put that file there")
+
+
+def _config_of(saved: Saved, config: TransferConfig) -> TransferConfig:
+    """The settings of the run to go on with; what was chosen for it by the memory that was free then stays."""
+    chosen = {name: saved.settings[name] for name in ("tile", "memory") if name in saved.settings}
+    if config.tile:
+        del chosen["tile"]
+    return dataclasses.replace(config, **chosen)
+
+
+def _is_finished(job: Job, settings: Mapping[str, Any]) -> bool:
+    """Whether the result is there already, whole.
+
+    Raises:
+        ConfigError: Another one is there.
+    """
+    if not job.output.exists() and not job.record.exists():
+        return False
+    try:
+        record = json.loads(job.record.read_text())
+        found, is_finished = dict(record["settings"]), bool(record["finished"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ConfigError(f"{job.output}: is there already, of no run that can go on; pass --overwrite, or choose another --output") from error
+    check_same({**settings, "tile": None, "memory": None}, {**found, "tile": None, "memory": None}, job.record)
+    return is_finished and job.output.exists()
+
+
+def _describe(job: Job, config: TransferConfig, described: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that decides the result, as plain values for JSON."""
     preset = dataclasses.asdict(job.preset)
-    return {
-        "inputs": describe_inputs(inputs),
-        "network": describe_network(loaded),
-        "height": shape[0],
-        "width": shape[1],
-        "seed": job.seed,
-        "num_devices": job.num_devices,
-        **{name: value for name, value in preset.items() if name not in ("config", "network")},
-        **preset["config"],
-        **describe_machine(),
-    }
+    return json.loads(
+        json.dumps(
+            {
+                **described,
+                "seed": job.seed,
+                "num_devices": job.num_devices,
+                **{name: value for name, value in preset.items() if name not in ("config", "network")},
+                **dataclasses.asdict(config),
+                **describe_machine(),
+            }
+        )
+    )
 
 
 def parse_init(text: str) -> tuple[Init | None, Path | None]:

@@ -18,12 +18,13 @@ from jax import Array, lax
 from nst_jax.config import TransferConfig
 from nst_jax.descent import StepInfo, TransferState, init, make_optimizer, step
 from nst_jax.gradient import loss_and_gradient
-from nst_jax.history import History, Progress, TransferResult
+from nst_jax.history import History, HistoryState, Progress, TransferResult
 from nst_jax.objective import LossTerms, LossWeights, Targets
 from nst_jax.placement import DEFAULT_DEVICE, Placement
 from nst_jax.vgg import Params
 
 Callback = Callable[[Progress], None]
+KeepStates = Callable[[TransferState, HistoryState], bool]
 
 _LONGEST_PIECE = 64
 _SECONDS_BETWEEN_CALLBACKS = 2.0  # each piece begins with fresh memory, which costs about a tenth of a step
@@ -78,6 +79,10 @@ class LaneProgram:
         self.placement = placement
         self._compiled: Callable[..., Any] = partial(_run_piece, program=self._config, placement=placement)
 
+    def describe_states(self, images: Any) -> TransferState:
+        """Shapes and types of the states of lanes with such images, or shapes in their place."""
+        return jax.eval_shape(partial(_init_lanes, program=self._config), images)
+
     def compile(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[int, int]:
         """Compiles the program ahead, for lanes of this number and shape alone; shapes will do for the arrays.
 
@@ -85,7 +90,7 @@ class LaneProgram:
             The bytes that each device needs to run it: for what the lanes share, and for the lanes. Zeros where the backend cannot tell.
         """
         arguments = self._place(params, targets, lanes)
-        states = self.placement.deal(jax.eval_shape(partial(_init_lanes, program=self._config), lanes.images))
+        states = self.placement.deal(self.describe_states(lanes.images))
         active = self.placement.deal(lanes.active)
         lowered = _run_piece.lower(*arguments, states, active, 1, program=self._config, placement=self.placement)
         self._compiled = compiled = lowered.compile()
@@ -105,6 +110,8 @@ class LaneProgram:
         callback: Callback | None = None,
         callback_every: int = 0,
         steps_before: Any = 0,
+        start: tuple[TransferState, HistoryState] | None = None,
+        keep: KeepStates | None = None,
     ) -> TransferResult:
         """Runs every lane to its end.
 
@@ -117,10 +124,13 @@ class LaneProgram:
             callback: Called with a `Progress` about every two seconds, and after the last step.
             callback_every: Also called after every multiple of this many steps; 0 asks for none.
             steps_before: Steps that each lane has made already, (lanes,), at other sizes.
+            start: What `keep` was called with, to go on from; the images of `lanes` then have no effect.
+            keep: Called between pieces, about every two seconds, with all that it takes to go on; the run ends where it returns False.
         """
-        states, active = self._start(lanes.images, lanes.active)
+        history = History(lanes.active, num_steps, tolerance, steps_before, start and start[1])
+        states = self._start(lanes.images) if start is None else self.placement.deal(jax.tree.map(jnp.asarray, start[0]))
+        active = self.placement.deal(jnp.asarray(history.active))
         arguments = self._place(params, targets, lanes)
-        history = History(lanes.active, num_steps, tolerance, steps_before)
         piece = 1
         while not history.done:
             piece = history.until_next_stop(piece, callback_every)
@@ -131,8 +141,10 @@ class LaneProgram:
             if callback:
                 callback(history.progress(states))
             seconds = max(time.perf_counter() - started, 1e-6)
-            wanted = _LONGEST_PIECE if not callback else int(piece * _SECONDS_BETWEEN_CALLBACKS / seconds)
+            wanted = _LONGEST_PIECE if not callback and not keep else int(piece * _SECONDS_BETWEEN_CALLBACKS / seconds)
             piece = min(max(wanted, 1), 2 * piece, _LONGEST_PIECE)
+            if keep and not keep(states, history.state):
+                break
         return history.result(states)
 
     def _place(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[Any, ...]:
@@ -140,10 +152,9 @@ class LaneProgram:
         own = lanes.content, lanes.style, lanes.weights
         return self.placement.put_everywhere(params), self.placement.deal_targets(targets), self.placement.deal(own)
 
-    def _start(self, images: Array, active: Array) -> tuple[TransferState, Array]:
+    def _start(self, images: Array) -> TransferState:
         # Dealt out first, so that no device holds the states of all.
-        states = _init_lanes(self.placement.deal(images), program=self._config, placement=self.placement)
-        return self.placement.deal((states, active))
+        return self.placement.deal(_init_lanes(self.placement.deal(images), program=self._config, placement=self.placement))
 
 
 @partial(jax.jit, static_argnames=("program", "placement"))

@@ -9,7 +9,7 @@ References:
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -20,11 +20,15 @@ from jax import Array
 from jaxtyping import Float
 
 from nst_jax.config import TransferConfig
-from nst_jax.history import Progress, TransferResult
-from nst_jax.lanes import Callback, LaneProgram, Lanes, stack_targets
+from nst_jax.descent import TransferState
+from nst_jax.history import HistoryState, Progress, TransferResult
+from nst_jax.lanes import Callback, KeepStates, LaneProgram, Lanes, stack_targets
 from nst_jax.objective import Targets, make_targets
 from nst_jax.placement import DEFAULT_DEVICE, Placement
+from nst_jax.snapshot import Arrays, Snapshot, from_arrays, to_arrays
 from nst_jax.vgg import Params
+
+Keep = Callable[[Arrays], bool]
 
 _LEAST_FINEST, _COARSEST = 384, 96  # pixels of the longest side, at least
 _LEAST_SIDE = 16  # four poolings
@@ -95,7 +99,15 @@ class Pyramid:
             needed = program.compile(self._params, self._targets_of(scale), dataclasses.replace(lanes, images=images))
         return needed
 
-    def run(self, lanes: Lanes, keeps_detail: Sequence[bool], callback: Callback | None = None, callback_every: int = 0) -> TransferResult:
+    def run(
+        self,
+        lanes: Lanes,
+        keeps_detail: Sequence[bool],
+        callback: Callback | None = None,
+        callback_every: int = 0,
+        start: Arrays | None = None,
+        keep: Keep | None = None,
+    ) -> TransferResult:
         """Runs every lane through all scales.
 
         Args:
@@ -103,7 +115,13 @@ class Pyramid:
             keeps_detail: Whether a lane's own image at the finest scale has detail to keep, (lanes,); noise has none.
             callback: As in `LaneProgram.run`; sees images of the finest scale, and steps counted from the coarsest.
             callback_every: As in `LaneProgram.run`.
+            start: A snapshot of the same run, to go on from.
+            keep: Called with a snapshot between pieces, about every two seconds; the run ends where it returns False.
+
+        Raises:
+            ConfigError: `start` is not of such a run.
         """
+        saved = None if start is None else from_arrays(start, self._config, self._describe_states)
         details = [image if keeps else None for image, keeps in zip(lanes.images, keeps_detail, strict=True)]
         coarsest = self._scales[0]
         images = (
@@ -111,27 +129,39 @@ class Pyramid:
             if coarsest.shape == self._shape
             else jnp.stack([_start(image, coarsest.shape, keeps) for image, keeps in zip(lanes.images, keeps_detail, strict=True)])
         )
-        active, found = np.asarray(lanes.active), None
+        active, found, keeping = np.asarray(lanes.active), None, _Keeping(keep)
         for index, (scale, program) in enumerate(zip(self._scales, self._programs, strict=True)):
-            made = np.zeros(active.shape, int) if found is None else found.num_steps
-            if found is not None:
+            if keeping.ended or (saved is not None and index < saved.scale):
+                continue
+            going_on = saved if saved is not None and saved.scale == index else None
+            if going_on is not None:
+                found = going_on.found
+                active = active if found is None else active & (found.failure == "")
+            elif found is not None:
                 images = self._enlarge(found.image, details, scale.shape)
                 found, active = found._replace(image=images), active & (found.failure == "")
             if found is None or active.any():
-                report = callback and partial(self._report, callback, details, index)
                 result = program.run(
                     self._params,
                     self._targets_of(scale),
                     dataclasses.replace(lanes, images=images, active=jnp.asarray(active)),
                     scale.num_steps,
                     self._config.tolerance,
-                    report,
+                    callback and partial(self._report, callback, details, index),
                     callback_every,
-                    steps_before=made,
+                    steps_before=0 if found is None else found.num_steps,
+                    start=going_on and (going_on.states, going_on.history),
+                    keep=keeping.at(index, found),
                 )
                 found = result if found is None else _join(found, result)
         assert found is not None
+        if found.image.shape[1:3] != self._shape:
+            found = found._replace(image=self._enlarge(found.image, details, self._shape))
         return found
+
+    def _describe_states(self, scale: int, num_lanes: int) -> TransferState:
+        images = jax.ShapeDtypeStruct((num_lanes, *self._scales[scale].shape, 3), jnp.float32)
+        return self._programs[scale].describe_states(images)
 
     def _targets_of(self, scale: Scale) -> Targets:
         if scale not in self._targets:
@@ -163,6 +193,25 @@ class Pyramid:
         work = [scale.num_steps * scale.shape[0] * scale.shape[1] for scale in self._scales]
         done = (sum(work[:index]) + work[index] * progress.done) / sum(work)
         callback(progress._replace(num_steps=num_steps, done=done, image=images))
+
+
+class _Keeping:
+    """A `keep` as each scale's program calls it, and whether it has ended the run."""
+
+    def __init__(self, keep: Keep | None) -> None:
+        self._keep, self.ended = keep, False
+
+    def at(self, scale: int, found: TransferResult | None) -> KeepStates | None:
+        """For the program of a scale, after what the coarser ones found."""
+        keep = self._keep
+        if keep is None:
+            return None
+
+        def keep_states(states: TransferState, history: HistoryState) -> bool:
+            self.ended = not keep(to_arrays(Snapshot(scale, states, history, found)))
+            return not self.ended
+
+        return keep_states
 
 
 @partial(jax.jit, static_argnames="shape")

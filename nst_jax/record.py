@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from nst_jax.config import ConfigError
 from nst_jax.files import whole_file
 from nst_jax.history import TransferResult
 from nst_jax.images import ImageError
@@ -24,7 +25,13 @@ def describe_inputs(inputs: Mapping[str, Path]) -> dict[str, Any]:
 
 def describe_network(loaded: LoadedWeights) -> dict[str, Any]:
     """Where the parameters came from."""
-    return {"name": loaded.network, "file": loaded.path.name, "sha256": loaded.sha256, "normalised": loaded.normalised}
+    return {
+        "name": loaded.network,
+        "file": loaded.path.name,
+        "path": str(loaded.path),
+        "sha256": loaded.sha256,
+        "normalised": loaded.normalised,
+    }
 
 
 def describe_machine() -> dict[str, Any]:
@@ -52,6 +59,34 @@ def describe_result(result: TransferResult) -> dict[str, Any]:
             "total_variation": terms.total_variation,
         },
     }
+
+
+def check_same(settings: Mapping[str, Any], found: Mapping[str, Any], where: Path) -> None:
+    """Makes sure that a run found at `where` is of the settings that are wanted.
+
+    Files are compared by what they hold, wherever they lie; versions, the device and what is saved on the way make no other run.
+
+    Raises:
+        ConfigError: It is of others; the message names the first.
+    """
+    for name in settings:
+        if name not in _NO_MATTER and deciding(settings[name]) != deciding(found.get(name)):
+            values = "" if isinstance(settings[name], dict) else f", {found.get(name)} there and {settings[name]} here"
+            raise ConfigError(f"{where}: is of a run of other settings ({name} differs{values}); give the same, or choose another --output")
+
+
+def deciding(value: Any) -> Any:
+    """What of a setting decides the result: of a file what it holds, not the place where it lies."""
+    if isinstance(value, dict) and "sha256" in value:
+        return value["sha256"]
+    if isinstance(value, dict):
+        return {name: deciding(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [deciding(inner) for inner in value]
+    return value
+
+
+_NO_MATTER = ("versions", "device", "save_every")
 
 
 def image_metadata(settings: Mapping[str, Any]) -> dict[str, str]:

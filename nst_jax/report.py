@@ -72,7 +72,7 @@ def _batched(items: Sequence[Any], length: int) -> list[Sequence[Any]]:
 
 
 def _write_table(path: Path, lanes: Sequence[dict[str, Any]]) -> None:
-    """One row a lane; of the terms of the loss, the values at the lane's best step."""
+    """One row a lane; of the terms of the loss, the values at the lane's best step. Nothing that another run of the same would not repeat."""
     rows, columns = [], {"head": {}, "content": {}, "style": {}, "tail": {}}
     for lane in lanes:
         settings = {name: " ".join(value) if isinstance(value, list) else value for name, value in lane["lane"].items()}
@@ -82,7 +82,7 @@ def _write_table(path: Path, lanes: Sequence[dict[str, Any]]) -> None:
             | {"steps": lane["num_steps"], "best_step": lane["best_step"], "loss": lane["best_loss"]},
             "content": {f"content_{layer}": _at(values, best) for layer, values in history["content"].items()},
             "style": {f"style_{layer}": _at(values, best) for layer, values in history["style"].items()},
-            "tail": {"total_variation": _at(history["total_variation"], best), "seconds": lane["seconds"], "lpips": lane["lpips"]},
+            "tail": {"total_variation": _at(history["total_variation"], best), "lpips": lane["lpips"]},
         }
         for part, values in parts.items():
             columns[part] |= values

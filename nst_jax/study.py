@@ -8,7 +8,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -23,12 +23,30 @@ from nst_jax.memory import free_bytes, lanes_that_fit
 from nst_jax.objective import LossWeights, make_targets
 from nst_jax.placement import Placement
 from nst_jax.pyramid import Pyramid
+from nst_jax.snapshot import Arrays
 from nst_jax.study_result import FinishedLane, StudyResult, collect
 from nst_jax.transfer import checked_image, initial_image
 from nst_jax.vgg import Params, prepare_params
 
 Images = Mapping[str, Any]
 """Images by name, each (height, width, 3), sRGB in [0, 1]."""
+
+
+class Saving(Protocol):
+    """Keeps what it takes to go on within a chunk of lanes."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the study is to end; the chunk that runs is not yielded then."""
+        ...
+
+    def start(self, chunk: Sequence[int], size: int) -> Arrays | None:
+        """Called before a chunk, lanes of the grid that run as `size` with padding; what was kept of it, or None."""
+        ...
+
+    def keep(self, arrays: Arrays) -> bool:
+        """As in `stylize`."""
+        ...
 
 
 def run_study(
@@ -83,6 +101,7 @@ def finished_lanes(
     lanes_at_once: int | None = None,
     callback: Callback | None = None,
     say: Callable[[str], None] = lambda line: None,
+    saving: Saving | None = None,
 ) -> Iterator[FinishedLane]:
     """Runs the wanted lanes of a grid and yields each when it has ended.
 
@@ -96,6 +115,7 @@ def finished_lanes(
         lanes_at_once: As in `run_study`.
         callback: As in `run_study`.
         say: Called with a line about each group.
+        saving: Keeps what it takes to go on within a chunk.
 
     Raises:
         ConfigError: As in `run_study`.
@@ -107,7 +127,9 @@ def finished_lanes(
     for index in wanted:
         groups.setdefault(_program_of(grid.lanes[index], config), []).append(index)
     for program, indices in groups.items():
-        yield from _run_group(params, contents, styles, grid, program, indices, lanes_at_once, callback, say)
+        yield from _run_group(params, contents, styles, grid, program, indices, lanes_at_once, callback, say, saving)
+        if saving and saving.stopped:
+            return
 
 
 def check_study(params: Params, contents: Images, styles: Images, grid: Grid, config: TransferConfig, lanes_at_once: int | None = None) -> None:
@@ -145,6 +167,7 @@ def _run_group(
     lanes_at_once: int | None,
     callback: Callback | None,
     say: Callable[[str], None],
+    saving: Saving | None,
 ) -> Iterator[FinishedLane]:
     # Only the images that the group has.
     contents, styles = (
@@ -203,7 +226,10 @@ def _run_group(
         started = time.perf_counter()
         without_padding = callback and partial(_call_for_first, callback, len(chunk))
         keeps_detail = [grid.lanes[index].init != "noise" for index in chunk] + [False] * (size - len(chunk))
-        result = pyramid.run(lanes_of(chunk, size), keeps_detail, without_padding)
+        saved, keep = (saving.start(chunk, size), saving.keep) if saving else (None, None)
+        result = pyramid.run(lanes_of(chunk, size), keeps_detail, without_padding, start=saved, keep=keep)
+        if saving and saving.stopped:
+            return
         result = result._replace(image=np.asarray(result.image))
         seconds = (time.perf_counter() - started) / len(chunk)
         for place, index in enumerate(chunk):

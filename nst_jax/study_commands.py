@@ -10,7 +10,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from nst_jax.compilation_cache import keep_programs
 from nst_jax.config import PRESETS, STYLE_LAYERS, ConfigError, Init, Optimizer, Pooling, Precision, Preset, Scaling
 from nst_jax.grid_file import read_grid_file
-from nst_jax.images import INPUT_ENDINGS, ImageError
+from nst_jax.images import INPUT_ENDINGS, MAX_PIXELS, ImageError
 from nst_jax.processes import Processes, join_processes
 from nst_jax.progress import StudyDisplay
 from nst_jax.study_job import StudyJob, run_study_job
@@ -77,6 +77,10 @@ class Study:
     """Lanes that run at once, rounded up to a multiple of the devices."""
     coarse_to_fine: bool = True
     """Descend at smaller sizes first, from 384 pixels up, unless the preset does not."""
+    max_pixels: Annotated[int, arg(metavar="NUMBER")] = MAX_PIXELS
+    """Refuse images of more, which may be made to fill the memory."""
+    checkpoint_every: Annotated[float, arg(metavar="SECONDS")] = 60.0
+    """Save the lanes that run so often, to go on within them; 0: only at Ctrl-C or SIGTERM."""
     compilation_cache: bool = True
     """Keep compiled programs in the user's cache folder for the next run."""
     distributed: bool = False
@@ -119,7 +123,8 @@ class Study:
         changes = {name: value for name, value in changes.items() if value is not None}
         preset = PRESETS[self.preset].replace(**changes, **({"rows": None} if self.size else {}))
         preset = preset.replace(coarse_to_fine=preset.config.coarse_to_fine and self.coarse_to_fine)
-        return StudyJob(contents, styles, self.output_dir, preset, axes, zipped, self.lanes)
+        how: dict[str, Any] = {"max_pixels": self.max_pixels, "checkpoint_every": self.checkpoint_every}
+        return StudyJob(contents, styles, self.output_dir, preset, axes, zipped, self.lanes, **how)
 
 
 @dataclass

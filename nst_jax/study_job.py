@@ -4,21 +4,26 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nst_jax.checkpoint import Checkpoint, Keeper, check_checkpoint_every
 from nst_jax.config import ConfigError, Preset
-from nst_jax.grid import Grid, file_name, make_grid
-from nst_jax.images import ImageError, check_output, read_image, write_image
+from nst_jax.grid import file_name, make_grid
+from nst_jax.images import MAX_PIXELS, ImageError, check_output, read_image, write_image
 from nst_jax.lanes import Callback
 from nst_jax.objective import LossWeights
 from nst_jax.perceptual import lpips_distance
 from nst_jax.processes import Processes
-from nst_jax.record import describe_inputs, describe_machine, describe_network, describe_result, image_metadata, write_record
+from nst_jax.record import deciding, describe_inputs, describe_machine, describe_network, describe_result, image_metadata, write_record
 from nst_jax.report import write_report
-from nst_jax.study import Images, check_study, finished_lanes
+from nst_jax.snapshot import Arrays
+from nst_jax.stopping import Stopped, StopSignals
+from nst_jax.study import Images, Saving, check_study, finished_lanes
+from nst_jax.study_folder import is_finished, lane_settings, write_study_record
 from nst_jax.study_result import FinishedLane
 from nst_jax.weights import load_weights
 
@@ -36,6 +41,8 @@ class StudyJob:
         zipped: As in `run_study`.
         lanes_at_once: As in `run_study`.
         title: The report's heading.
+        max_pixels: An image of more is refused.
+        checkpoint_every: Seconds between two checkpoints of the lanes that run; 0 writes one only when asked to stop.
     """
 
     contents: tuple[Path, ...]
@@ -46,6 +53,11 @@ class StudyJob:
     zipped: bool = False
     lanes_at_once: int | None = None
     title: str = ""
+    max_pixels: int = MAX_PIXELS
+    checkpoint_every: float = 60.0
+
+    def __post_init__(self) -> None:
+        check_checkpoint_every(self.checkpoint_every)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,23 +95,51 @@ def run_study_job(
 
     Raises:
         ConfigError, ImageError, WeightsError: The user's input is wrong, or the folder holds another study.
+        Stopped: Ctrl-C or SIGTERM came; the lanes that ran are saved as far as they were.
     """
     with processes.together():
         study = _Study(job, say)
-    processes.check_same(json.dumps([{name: _plain(value) for name, value in lane.items()} for lane in study.settings]), "the lanes")
+    processes.check_same(json.dumps([{name: deciding(value) for name, value in lane.items()} for lane in study.settings]), "the lanes")
     missing = processes.as_first_has([not flag for flag in study.finished])
     kept = missing.count(False)
     if kept:
         say(f"{kept} of {len(missing)} lanes are there already")
     own = processes.share([index for index, is_missing in enumerate(missing) if is_missing])
     on_start(len(own))
-    with processes.together():
-        for lane in study.run(own, callback, say) if own else ():
+    with processes.together(), StopSignals(say) as signals:
+        saving = _ChunkSaving(study, Checkpoint(job.output_dir / f".process_{processes.index}.checkpoint"), signals, say)
+        for lane in study.run(own, callback, say, saving) if own else ():
             study.write_lane(lane)
             on_lane(study.grid.names[lane.index], lane)
+        if saving.stopped and signals.received:
+            raise Stopped("stopped; the same command goes on", signals.received)
+        saving.checkpoint.remove()
     with processes.together():
         failed = study.write_report() if processes.index == 0 else {}
     return StudySummary(len(own), kept, failed)
+
+
+class _ChunkSaving:
+    """A checkpoint of the lanes that run, with the settings of each."""
+
+    def __init__(self, study: "_Study", checkpoint: Checkpoint, signals: StopSignals, say: Callable[[str], None]) -> None:
+        self.checkpoint, self._study, self._signals, self._say = checkpoint, study, signals, say
+        self._keeper: Keeper | None = None
+
+    @property
+    def stopped(self) -> bool:
+        return self._keeper is not None and self._keeper.stopped
+
+    def start(self, chunk: Sequence[int], size: int) -> Arrays | None:
+        settings = {"lanes": [self._study.settings[index] for index in chunk], "size": size}
+        every = self._study.checkpoint_every
+        self._keeper = Keeper(self.checkpoint, settings, every, lambda: self._signals.received is not None, self._say)
+        saved = self.checkpoint.read(self._say)
+        return saved.arrays if saved and deciding(saved.settings) == deciding(settings) else None
+
+    def keep(self, arrays: Arrays) -> bool:
+        assert self._keeper is not None, "no chunk was started"
+        return self._keeper(arrays)
 
 
 class _Study:
@@ -116,7 +156,7 @@ class _Study:
         self.grid = make_grid(job.axes, list(contents), list(styles), preset.config, weights, job.zipped)
         self._lanes_dir = job.output_dir / "lanes"
         check_output(self._lanes_dir / f"{self.grid.names[0]}.png")
-        self._contents, self._styles = _read_images(contents, styles, preset)
+        self._contents, self._styles = _read_images(contents, styles, preset, job.max_pixels)
         loaded = load_weights(preset.network, say)
         say(f"network: {loaded.why}")
         self._params = loaded.params
@@ -131,14 +171,19 @@ class _Study:
         }
         self._inputs = {kind: describe_inputs(paths) for kind, paths in (("content", contents), ("style", styles))}
         self._machine = describe_machine()
-        self.settings = [_lane_settings(self.grid, index, self._common, self._inputs) for index in range(len(self.grid.lanes))]
+        self.settings = [lane_settings(self.grid, index, self._common, self._inputs) for index in range(len(self.grid.lanes))]
         named = zip(self.grid.names, self.settings, strict=True)
-        self.finished = [_is_finished(self._lanes_dir / name, settings) for name, settings in named]
+        self.finished = [is_finished(self._lanes_dir / name, settings) for name, settings in named]
 
-    def run(self, wanted: Sequence[int], callback: Callback, say: Callable[[str], None]) -> Iterator[FinishedLane]:
+    @property
+    def checkpoint_every(self) -> float:
+        """Seconds between two checkpoints."""
+        return self._job.checkpoint_every
+
+    def run(self, wanted: Sequence[int], callback: Callback, say: Callable[[str], None], saving: Saving) -> Iterator[FinishedLane]:
         """The wanted lanes, each when it has ended."""
         config, lanes_at_once = self._job.preset.config, self._job.lanes_at_once
-        return finished_lanes(self._params, self._contents, self._styles, self.grid, config, wanted, lanes_at_once, callback, say)
+        return finished_lanes(self._params, self._contents, self._styles, self.grid, config, wanted, lanes_at_once, callback, say, saving)
 
     def write_lane(self, lane: FinishedLane) -> None:
         """Writes a lane's image, then its record, which says that it is finished."""
@@ -171,7 +216,7 @@ class _Study:
             leftover.unlink(missing_ok=True)
         records = {name: json.loads((self._lanes_dir / f"{name}.json").read_text()) for name in names}
         settings = self._common | {"inputs": self._inputs, **self._machine}
-        _write_study(self._job, self.grid, self._contents, self._styles, settings)
+        write_study_record(folder, self._job.title, self.grid, self._contents, self._styles, settings)
         try:
             write_report(folder)
         except OSError as error:
@@ -195,68 +240,10 @@ def _named(kind: str, paths: Sequence[Path]) -> dict[str, Path]:
     return named
 
 
-def _read_images(contents: Mapping[str, Path], styles: Mapping[str, Path], preset: Preset) -> tuple[Images, Images]:
-    how: dict[str, Any] = {"size": preset.size, "rows": preset.rows, "resample": preset.resample}
-    content_images = {name: read_image(path, **how) for name, path in contents.items()}
+def _read_images(contents: Mapping[str, Path], styles: Mapping[str, Path], preset: Preset, max_pixels: int) -> tuple[Images, Images]:
+    read = partial(read_image, resample=preset.resample, max_pixels=max_pixels)
+    content_images = {name: read(path, size=preset.size, rows=preset.rows) for name, path in contents.items()}
     if preset.squash_style:
-        how = {"shape": next(iter(content_images.values())).shape[:2], "resample": preset.resample}
-    return content_images, {name: read_image(path, **how) for name, path in styles.items()}
-
-
-def _lane_settings(grid: Grid, index: int, common: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that decides a lane's result, as plain values for JSON."""
-    lane = grid.lanes[index]
-    sets = {} if lane.layer_weights is None else {"weights_by_layer": dict(grid.layer_weights[lane.layer_weights])}
-    own = dataclasses.asdict(lane) | {"inputs": {"content": inputs["content"][lane.content], "style": inputs["style"][lane.style]}} | sets
-    return json.loads(json.dumps({**common, **own}))
-
-
-def _is_finished(stem: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether the lane is there, whole.
-
-    Raises:
-        ConfigError: Another lane is there under its name.
-    """
-    record_path, image_path = stem.parent / f"{stem.name}.json", stem.parent / f"{stem.name}.png"
-    try:
-        record = json.loads(record_path.read_text())
-        found, has_image = dict(record["settings"]), record["best_loss"] is not None
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{record_path}: is not the record of a lane ({error}); remove it, or choose another --output-dir") from error
-    for name in settings:
-        if _plain(found.get(name)) != _plain(settings[name]):
-            raise ConfigError(
-                f"{stem.parent.parent}: holds a study of other settings ({name} differs at {stem.name}); choose another --output-dir"
-            )
-    if has_image:
-        try:
-            read_image(image_path)
-        except ImageError:  # missing or damaged; it is painted again
-            return False
-    return True
-
-
-def _plain(value: Any) -> Any:
-    """What of a setting decides the result: an input's content, not the place where it lay."""
-    if isinstance(value, dict) and set(value) == {"content", "style"}:
-        return {kind: file.get("sha256") for kind, file in value.items()}
-    return value
-
-
-def _write_study(job: StudyJob, grid: Grid, contents: Images, styles: Images, settings: Mapping[str, Any]) -> None:
-    files: dict[str, dict[str, str]] = {"contents": {}, "styles": {}}
-    for kind, images in (("contents", contents), ("styles", styles)):
-        for name, image in images.items():
-            files[kind][name] = f"{file_name(f'{kind[:-1]}_{name}')}.png"
-            write_image(job.output_dir / files[kind][name], np.asarray(image))
-    record = {
-        "title": job.title or f"{', '.join(contents)} × {', '.join(styles)}",
-        "axes": {name: list(labels) for name, labels in grid.axes.items()},
-        "zipped": grid.zipped,
-        "lanes": list(grid.names),
-        **files,
-        "settings": settings,
-    }
-    write_record(job.output_dir / "study.json", record)
+        squashed = next(iter(content_images.values())).shape[:2]
+        return content_images, {name: read(path, shape=squashed) for name, path in styles.items()}
+    return content_images, {name: read(path, size=preset.size, rows=preset.rows) for name, path in styles.items()}

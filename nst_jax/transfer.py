@@ -15,7 +15,8 @@ from nst_jax.history import TransferResult
 from nst_jax.lanes import Callback, Lanes
 from nst_jax.objective import LossWeights, layer_weights
 from nst_jax.placement import Placement
-from nst_jax.pyramid import Pyramid
+from nst_jax.pyramid import Keep, Pyramid
+from nst_jax.snapshot import Arrays
 from nst_jax.vgg import Params, prepare_params
 
 
@@ -31,6 +32,8 @@ def stylize(
     callback: Callback | None = None,
     callback_every: int = 0,
     devices: Sequence[jax.Device] | None = None,
+    start: Arrays | None = None,
+    keep: Keep | None = None,
 ) -> TransferResult:
     """Paints `content` in the style of `style`.
 
@@ -46,12 +49,15 @@ def stylize(
         callback: Called with a `Progress` about every two seconds, and after the last step.
         callback_every: Also called after every multiple of this many steps; 0 asks for none.
         devices: Devices that share the image, each some of its rows, where it is beyond the memory of one; one device if left out.
+        start: A snapshot of the same run, to go on from; the rest is then bit for bit what it would have been.
+        keep: Called about every two seconds with a snapshot, arrays by name, which are valid until it returns. Where it returns False, the run
+            ends, with what it has found until then.
 
     Returns:
         The best image seen and the history of the loss.
 
     Raises:
-        ConfigError: An image, a weight or a layer is not what it should be.
+        ConfigError: An image, a weight or a layer is not what it should be, or `start` not of such a run.
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016).
@@ -67,6 +73,8 @@ def stylize(
         callback=callback and (lambda progress: callback(_lane(progress))),
         callback_every=callback_every,
         devices=devices,
+        start=start,
+        keep=keep,
     )
     return _lane(batch)
 
@@ -88,6 +96,8 @@ def stylize_batch(
     callback: Callback | None = None,
     callback_every: int = 0,
     devices: Sequence[jax.Device] | None = None,
+    start: Arrays | None = None,
+    keep: Keep | None = None,
 ) -> TransferResult:
     """Runs `stylize` for several weightings, seeds or both at once, in one compiled program.
 
@@ -102,6 +112,8 @@ def stylize_batch(
         callback: As in `stylize`; sees all lanes.
         callback_every: As in `stylize`.
         devices: As in `stylize`.
+        start: As in `stylize`.
+        keep: As in `stylize`.
 
     Returns:
         One `TransferResult` with a leading axis of lanes in every field. A lane that `tolerance` stops keeps what it had then.
@@ -135,7 +147,8 @@ def stylize_batch(
         active=jnp.ones(num_lanes, bool),
     )
     keeps_detail = [initial is not None or config.init != "noise"] * num_lanes
-    return Pyramid(params, [content], [style], config, Placement(devices, by_rows=True)).run(lanes, keeps_detail, callback, callback_every)
+    pyramid = Pyramid(params, [content], [style], config, Placement(devices, by_rows=True))
+    return pyramid.run(lanes, keeps_detail, callback, callback_every, start, keep)
 
 
 @partial(jax.jit, static_argnums=3)

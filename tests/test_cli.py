@@ -196,6 +196,30 @@ def test_weights_convert_list_and_normalise(photos, capfd):
         assert len(capfd.readouterr().err.splitlines()) == 1
 
 
+WRONG_WORDS = {
+    "": "Expected one of",
+    "paint": "Unrecognized options: paint",
+    "stylize": "Missing from nst-jax stylize: CONTENT",
+    "stylize a": "Missing from nst-jax stylize: STYLE",
+    "stylize a b --size": "Missing value for argument '--size'",
+    "stylize a b --size big": "Error parsing --size",
+    "stylize a b --sizes 3": "Unrecognized options: --sizes, 3",
+    "stylize a b --optimizer newton": "invalid choice 'newton' for argument '--optimizer'",
+    "study a b --seed x": "Error parsing --seed",
+    "weights": "Expected one of {list, fetch, convert, normalise}",
+}
+
+
+@pytest.mark.parametrize("words", list(WRONG_WORDS))
+def test_wrong_words_are_one_line_and_status_2(words, monkeypatch, tmp_path, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert cli.main(words.split()) == 2
+    out, err = capfd.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith(f"nst-jax: error: {WRONG_WORDS[words]}")
+    assert "; see nst-jax" in err and err.endswith(" --help\n")
+
+
 @pytest.mark.parametrize("words", [[], ["stylize"], ["demo"], ["weights"], ["weights", "convert"], ["stylize", "--preset", "notebook"]])
 def test_help_fits_80_columns(words, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
@@ -222,10 +246,10 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(monkeypatch, capsys):
     with ProgressDisplay() as display:
         display(progress)
         assert capsys.readouterr().err == ""  # too soon for a line
-        display(progress._replace(step=10))
+        display(progress._replace(step=10, done=1.0))
     assert capsys.readouterr().err.startswith("step 10/10  loss 1.5  0 s left")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with ProgressDisplay() as display:
         display(progress)
-        display(progress._replace(step=10))
+        display(progress._replace(step=10, done=1.0))
     assert "10/10 |" in (bar := capsys.readouterr().err) and "loss 1.5" in bar and "left]" in bar

@@ -39,7 +39,7 @@ def results(folder):
     for path in (folder / "lanes").glob("*.json"):
         record = json.loads(path.read_text())
         found[path.name] = {key: value for key, value in record.items() if key != "seconds"}
-    found["lanes.csv"] = [{key: value for key, value in row.items() if key != "seconds"} for row in table_of(folder)]
+    found["lanes.csv"] = (folder / "lanes.csv").read_bytes()
     return found
 
 

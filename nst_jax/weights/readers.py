@@ -1,9 +1,15 @@
 """Readers of weights files, one a format. Each returns the file's arrays by name as they are; what they mean is `conversion`'s business.
 
-A format is recognised from a file's first bytes, never from its name. Nothing in a file is executed.
+A format is recognised from a file's first bytes, never from its name. Nothing in a file is executed. Parsers that believe what a file says of
+its sizes run in a process of their own, for which this module is the program, in memory and time bounded by the file's length.
 """
 
+import json
+import os
 import pickle
+import subprocess
+import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +17,14 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
+
+try:
+    import resource
+except ImportError:  # on Windows only the time is bounded
+    resource = None
+
+_BYTES_AT_LEAST, _BYTES_A_BYTE = 3_000_000_000, 16  # address space, of which libraries take the most
+_SECONDS_AT_LEAST, _BYTES_A_SECOND = 20, 5_000_000
 
 Tensors = dict[str, np.ndarray]
 
@@ -33,8 +47,12 @@ class WeightsFile(NamedTuple):
     metadata: Mapping[str, str]
 
 
-def read_weights_file(path: Path) -> WeightsFile:
+def read_weights_file(path: Path, trusted: bool = False) -> WeightsFile:
     """Reads every array of a weights file of any known format.
+
+    Args:
+        path: The file.
+        trusted: Whether it is known to be good, so that no process of its own is needed.
 
     Raises:
         WeightsError: The file is missing, damaged, of no known format, or needs a package that is not installed.
@@ -46,15 +64,56 @@ def read_weights_file(path: Path) -> WeightsFile:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     for name, (recognise, read) in FORMATS.items():
         if recognise(head, path):
-            try:
-                file = read(name, path)
-                return file._replace(tensors={key: array for key, array in file.tensors.items() if _is_numeric(array)})
-            except WeightsError:
-                raise
-            except Exception as error:  # whatever a parser throws at damaged input
-                reason = " ".join(str(error).split())[:200] or type(error).__name__
-                raise WeightsError(f"{path}: damaged or truncated {name} file ({reason}); fetch it again") from error
+            # The reader of safetensors compares every size with the file's before it believes it.
+            return _read(name, read, path) if trusted or name == "safetensors" else _read_apart(name, path)
     raise WeightsError(f"{path}: not a weights file of a known format; known are {', '.join(FORMATS)}")
+
+
+def _read(name: str, read: Callable[[str, Path], WeightsFile], path: Path) -> WeightsFile:
+    try:
+        file = read(name, path)
+        return file._replace(tensors={key: array for key, array in file.tensors.items() if _is_numeric(array)})
+    except WeightsError:
+        raise
+    except Exception as error:  # whatever a parser throws at damaged input
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise WeightsError(f"{path}: damaged or truncated {name} file ({reason}); fetch it again") from error
+
+
+def _read_apart(name: str, path: Path) -> WeightsFile:
+    """`_read` in a process of its own."""
+    size = path.stat().st_size
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.executable, "-P", __file__, name, str(path.absolute()), folder, str(_BYTES_AT_LEAST + _BYTES_A_BYTE * size)]
+        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each thread would ask for room
+        try:
+            ended = subprocess.run(words, capture_output=True, env=environment, timeout=_SECONDS_AT_LEAST + size / _BYTES_A_SECOND, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise WeightsError(f"{path}: damaged {name} file (reading it takes too long); fetch it again") from error
+        try:
+            answer = json.loads(ended.stdout)
+        except ValueError as error:
+            raise WeightsError(f"{path}: damaged {name} file (its reader died of it); fetch it again") from error
+        if "error" in answer:
+            raise WeightsError(answer["error"].replace(str(path.absolute()), str(path)))
+        tensors = {key: np.load(Path(folder, f"{index}.npy"), allow_pickle=False) for index, key in enumerate(answer["names"])}
+        return WeightsFile(name, tensors, answer["metadata"])
+
+
+def _main(name: str, path: str, folder: str, most_bytes: str) -> None:
+    """The process of its own: writes the arrays to a folder, and what else there is to say to standard output."""
+    if resource:
+        resource.setrlimit(resource.RLIMIT_AS, (int(most_bytes), resource.RLIM_INFINITY))
+    try:
+        file = _read(name, FORMATS[name][1], Path(path))
+        for index, array in enumerate(file.tensors.values()):
+            np.save(Path(folder, f"{index}.npy"), array, allow_pickle=False)
+        answer: Any = {"names": list(file.tensors), "metadata": dict(file.metadata)}
+    except (WeightsError, MemoryError) as error:
+        answer = {"error": str(error) or f"{path}: damaged {name} file (it asks for too much memory); fetch it again"}
+    except OSError as error:
+        answer = {"error": f"{folder}: cannot be written ({error.strerror or error}); make room for temporary files"}
+    print(json.dumps(answer))
 
 
 def _is_numeric(array: Any) -> bool:
@@ -66,6 +125,8 @@ def _read_hdf5(name: str, path: Path) -> WeightsFile:
 
     def visit(key: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
+            if item.external or item.is_virtual:
+                raise WeightsError(f"{path}: {key} is kept in other files, which are not read; save the weights in one")
             tensors[key.removeprefix("model_weights/")] = item[()]  # where a whole Keras model was saved
 
     with h5py.File(path, "r") as file:
@@ -162,3 +223,7 @@ FORMATS: Mapping[str, tuple[Callable[[bytes, Path], bool], Callable[[str, Path],
     "pickle": (lambda head, path: head[:1] == b"\x80" and head[1:2] in b"\2\3\4\5", _read_pickle),
 }
 """How to recognise each format from a file's first 64 bytes, and how to read it."""
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

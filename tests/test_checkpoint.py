@@ -1,0 +1,272 @@
+"""Runs that are cut off and go on."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import nst_jax as nst
+from nst_jax import checkpoint, cli, pyramid
+from nst_jax.checkpoint import Checkpoint
+
+SHALLOW = {"content_layers": ("conv2_1",), "style_layers": ("conv1_1", "conv2_1")}
+
+
+@pytest.fixture
+def pair(rng):
+    return rng.random((48, 40, 3), np.float32), rng.random((32, 36, 3), np.float32)
+
+
+@pytest.fixture
+def small_pyramid(monkeypatch):
+    monkeypatch.setattr(pyramid, "_LEAST_FINEST", 40)
+    monkeypatch.setattr(pyramid, "_COARSEST", 16)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"optimizer": "adam"}, {"optimizer": "sgd", "learning_rate": 1e-3}, {"init": "noise"}, {"tolerance": 0.02}]
+)
+def test_a_run_goes_on_from_any_snapshot_bit_for_bit(vgg16_params, pair, small_pyramid, settings):
+    config = nst.TransferConfig(num_steps=24, **SHALLOW, **settings)
+    kept = []
+
+    def keep(arrays):
+        kept.append({name: np.array(array) for name, array in arrays.items()})
+        return True
+
+    whole = nst.stylize(vgg16_params, *pair, config, keep=keep)
+    assert len({int(arrays["scale"]) for arrays in kept}) == 2  # both sizes
+    for arrays in kept[:: max(len(kept) // 4, 1)]:
+        resumed = nst.stylize(vgg16_params, *pair, config, start=arrays)
+        jax.tree.map(np.testing.assert_array_equal, resumed, whole)
+
+
+def test_lanes_go_on_bit_for_bit(vgg16_params, pair, small_pyramid):
+    config, weights = nst.TransferConfig(num_steps=12, **SHALLOW), nst.LossWeights(style=[1.0, 1e30, 100.0])
+    kept = []
+    whole = nst.stylize_batch(vgg16_params, *pair, config, weights, keep=lambda arrays: kept.append({**arrays}) or len(kept) < 3)
+    assert whole.num_steps.max() < 12  # it was stopped
+    arrays = {name: np.asarray(array) for name, array in kept[-1].items()}
+    resumed = nst.stylize_batch(vgg16_params, *pair, config, weights, start=arrays)
+    jax.tree.map(np.testing.assert_array_equal, resumed, nst.stylize_batch(vgg16_params, *pair, config, weights))
+    assert resumed.failure[1] and not resumed.failure[0]
+
+
+def test_a_run_that_is_stopped_returns_what_it_has_at_full_size(vgg16_params, pair, small_pyramid):
+    result = nst.stylize(vgg16_params, *pair, nst.TransferConfig(num_steps=24, **SHALLOW), keep=lambda arrays: False)
+    assert result.num_steps == 1 and result.image.shape == pair[0].shape and np.isfinite(result.loss)
+
+
+def test_a_snapshot_of_another_run_is_refused(vgg16_params, pair):
+    kept = []
+    nst.stylize(vgg16_params, *pair, nst.TransferConfig(num_steps=1, **SHALLOW), keep=lambda arrays: kept.append(arrays) or True)
+    for config in (nst.TransferConfig(**SHALLOW, memory=7), nst.TransferConfig(**SHALLOW, optimizer="adam"), nst.TransferConfig()):
+        with pytest.raises(nst.ConfigError, match="not of this run"):
+            nst.stylize(vgg16_params, *pair, config, start=kept[0])
+    with pytest.raises(nst.ConfigError, match="not of this run"):
+        nst.stylize(vgg16_params, *pair, nst.TransferConfig(**SHALLOW), start={**kept[0], "scale": np.array(7)})
+
+
+ARRAYS = {"scale": np.array(0), "states/image": np.arange(3000, dtype=np.float32), "history/failure": np.array(["", "bad"])}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    found = Checkpoint(tmp_path / "a.png.checkpoint")
+    for step in (1, 2):
+        found.save({"step": step}, ARRAYS)
+    return found
+
+
+def test_what_was_saved_is_read(saved):
+    settings, arrays = saved.read(pytest.fail)
+    assert settings == {"step": 2} and set(arrays) == set(ARRAYS)
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(arrays[name], array)
+    saved.remove()
+    assert not saved.exists and saved.read(pytest.fail) is None and not list(saved.path.parent.iterdir())
+
+
+def test_of_a_damaged_one_the_one_before_is_taken(saved):
+    whole = saved.path.read_bytes()
+    for place in range(30, len(whole), 97):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x55
+        saved.path.write_bytes(damaged)
+        notes = []
+        settings, arrays = saved.read(notes.append)
+        if settings["step"] == 2:  # a byte that means nothing, such as a time stamp's
+            jax.tree.map(np.testing.assert_array_equal, dict(arrays), ARRAYS)
+        else:
+            assert len(notes) == 1 and "is damaged" in notes[0] and "\n" not in notes[0]
+    for length in (0, 10, len(whole) // 2, len(whole) - 1):
+        saved.path.write_bytes(whole[:length])
+        assert saved.read(lambda line: None).settings == {"step": 1}
+    saved.path.unlink()  # as between the two renamings of a save
+    assert saved.read(pytest.fail).settings == {"step": 1}
+
+
+def test_a_save_that_fails_leaves_the_last(saved, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.np, "savez", full)
+    monkeypatch.setattr(checkpoint, "_MOST_OF_THE_TIME", float("inf"))
+    notes = []
+    keeper = checkpoint.Keeper(saved, {"step": 3}, 1e-9, lambda: False, notes.append)
+    assert keeper(ARRAYS) and keeper(ARRAYS)
+    assert len(notes) == 2 and "cannot be written (No space left on device)" in notes[0]
+    assert saved.read(pytest.fail).settings == {"step": 2}
+    assert sorted(path.name for path in saved.path.parent.iterdir()) == ["a.png.checkpoint", "a.png.checkpoint.previous"]
+
+
+class Runs:
+    """A pickle of this would make a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def test_nothing_that_a_checkpoint_holds_is_executed(tmp_path):
+    found, trap = Checkpoint(tmp_path / "a.checkpoint"), tmp_path / "trap"
+    with found.path.open("wb") as file:
+        np.savez(file, settings=np.frombuffer(b"{}", np.uint8), scale=np.array([Runs(trap)], object))
+    notes = []
+    assert found.read(notes.append) is None and len(notes) == 1
+    found.path.write_bytes(pickle.dumps(Runs(trap)))
+    assert found.read(notes.append) is None and not trap.exists()
+
+
+def test_an_archive_that_swells_is_refused(tmp_path):
+    found = Checkpoint(tmp_path / "a.checkpoint")
+    np.savez_compressed(tmp_path / "a.npz", settings=np.frombuffer(b"{}", np.uint8), scale=np.zeros(10**8, np.uint8))
+    (tmp_path / "a.npz").replace(found.path)
+    notes = []
+    assert found.read(notes.append) is None and "not as it was written" in notes[0]
+    with zipfile.ZipFile(found.path, "w") as archive:  # a header that promises more than there is
+        header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }"
+        archive.writestr("scale.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    assert found.read(notes.append) is None and len(notes) == 2
+
+
+# The command.
+
+QUICK = ["--network", "vgg16", "--size", "48", "--content-layers", "conv2_1", "--style-layers", "conv1_1"]
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    for name in ("photo.jpg", "painting.png"):
+        Image.fromarray(rng.integers(0, 256, (48, 48, 3), np.uint8)).save(name)
+    return tmp_path
+
+
+def stylize(*words):
+    return cli.main(["stylize", "photo.jpg", "painting.png", *QUICK, "--no-compilation-cache", "--output", "out.png", *words])
+
+
+def cut_off(steps, monkeypatch, *words):
+    """A run that was killed after some steps, having saved what it takes to go on."""
+    real = checkpoint.Keeper.__call__
+
+    class Killed(BaseException):
+        pass
+
+    def die(self, arrays):
+        goes_on = real(self, arrays)
+        if len(arrays["history/info/loss"]) >= steps:
+            raise Killed
+        return goes_on
+
+    monkeypatch.setattr(checkpoint.Keeper, "__call__", die)
+    with pytest.raises(Killed):
+        stylize("--num-steps", "20", "--checkpoint-every", "1e-9", *words)
+    monkeypatch.setattr(checkpoint.Keeper, "__call__", real)
+
+
+def test_a_command_that_was_cut_off_goes_on(photos, monkeypatch, capfd):
+    assert stylize("--num-steps", "20") == 0
+    image, record = (photos / "out.png").read_bytes(), json.loads((photos / "out.json").read_text())
+    (photos / "out.png").unlink()
+    (photos / "out.json").unlink()
+    cut_off(8, monkeypatch)
+    capfd.readouterr()
+    before = {path: path.read_bytes() for path in photos.iterdir()}
+    assert stylize("--num-steps", "20") == 2
+    assert "pass --resume to go on with it, or --overwrite to begin anew" in capfd.readouterr().err
+    for words, what in (
+        (("--num-steps", "20", "--style-weight", "7"), "style_weight differs, 20.0 there and 7.0 here"),
+        (("--num-steps", "30"), "num_steps differs"),
+    ):
+        assert stylize(*words, "--resume") == 2
+        assert what in capfd.readouterr().err
+    Image.new("RGB", (48, 48), "teal").save("painting.png")
+    assert stylize("--num-steps", "20", "--resume") == 2
+    assert "inputs differs" in capfd.readouterr().err
+    (photos / "painting.png").write_bytes(before[photos / "painting.png"])
+    assert {path: path.read_bytes() for path in photos.iterdir()} == before  # all of this changed nothing
+    assert stylize("--num-steps", "20", "--resume") == 0
+    assert (photos / "out.png").read_bytes() == image
+    assert json.loads((photos / "out.json").read_text()) == record
+    assert sorted(path.name for path in photos.iterdir()) == ["out.json", "out.png", "painting.png", "photo.jpg"]
+    capfd.readouterr()
+    assert stylize("--num-steps", "20", "--resume") == 0
+    assert "is there already, finished, of the same settings" in capfd.readouterr().out
+
+
+def test_resume_without_a_checkpoint_begins_anew(photos, capfd):
+    assert stylize("--num-steps", "2", "--resume") == 0
+    assert "nothing was saved; the run begins anew" in capfd.readouterr().err
+
+
+def test_results_are_not_overwritten_unasked(photos, capfd):
+    (photos / "out.json").write_text("mine")
+    assert stylize("--num-steps", "1") == 2
+    assert "out.json: is there already; pass --overwrite" in capfd.readouterr().err
+    assert (photos / "out.json").read_text() == "mine" and not (photos / "out.png").exists()
+    assert stylize("--num-steps", "1", "--resume") == 2
+    assert "of no run that can go on" in capfd.readouterr().err
+    assert stylize("--num-steps", "1", "--overwrite") == 0
+    assert json.loads((photos / "out.json").read_text())["finished"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_stops(photos, number):
+    words = [sys.executable, "-m", "nst_jax", "stylize", "photo.jpg", "painting.png", *QUICK, "--output", "out.png", "--num-steps", "100000"]
+    with subprocess.Popen([*words, "--save-every", "5"], stderr=subprocess.PIPE, text=True) as process:
+        while not (photos / "out_at_iteration_5.png").exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, errors
+    assert "the same command with --resume goes on" in errors.splitlines()[-1]
+    assert Image.open("out.png").size == (48, 48) and not json.loads((photos / "out.json").read_text())["finished"]
+    assert Checkpoint(photos / "out.png.checkpoint").read(pytest.fail).settings["num_steps"] == 100000
+
+
+def test_a_result_is_made_again_from_its_record(photos, capfd):
+    assert stylize("--num-steps", "3", "--style-weight", "7", "--init", "noise", "--seed", "5") == 0
+    assert cli.main(["rerun", "out.json"]) == 0
+    assert np.array_equal(np.asarray(Image.open("out.png")), np.asarray(Image.open("out_rerun.png")))
+    assert cli.main(["rerun", "out.json"]) == 2
+    assert "out_rerun.png: is there already" in capfd.readouterr().err
+    (photos / "painting.png").write_bytes((photos / "photo.jpg").read_bytes())
+    assert cli.main(["rerun", "out.json", "--output", "b.png"]) == 2
+    assert "painting.png: is not the style that the record is of" in capfd.readouterr().err
+    for text in ("", "[]", "{}", '{"settings": 3}'):
+        (photos / "no.json").write_text(text)
+        assert cli.main(["rerun", "no.json"]) == 2
+        assert "no.json: is not the record of a single run" in capfd.readouterr().err
