@@ -281,9 +281,8 @@ def main() -> None:
     versions = {name: version(name) for name in ("jax", "torch", "numpy")}
     machine = {**versions, "python": platform.python_version(), "cores": os.cpu_count(), "processor": processor()}
     print(", ".join(f"{key} {value}" for key, value in machine.items()), text, sep="\n\n")
-    (folder / f"{args.command}.json").write_text(
-        json.dumps({"machine": machine, "settings": vars(args) | {"run": None}, "found": raw}, indent=1)
-    )
+    settings = {name: value for name, value in vars(args).items() if name not in ("run", "output_dir", "pair")}
+    (folder / f"{args.command}.json").write_text(json.dumps({"machine": machine, "settings": settings, "found": raw}, indent=1) + "\n")
     (folder / f"{args.command}.md").write_text(f"{', '.join(f'{key} {value}' for key, value in machine.items())}\n\n{text}\n")
     for index, write in enumerate(plots if isinstance(plots, list) else [plots] if plots else []):
         write(folder / f"{args.command}{f'_{index + 1}' if isinstance(plots, list) else ''}.png")
