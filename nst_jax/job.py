@@ -200,7 +200,7 @@ def _config_of(saved: Saved, config: TransferConfig) -> TransferConfig:
     """The settings of the run to go on with; what was chosen for it by the memory that was free then stays."""
     chosen = {name: saved.settings[name] for name in ("tile", "memory") if name in saved.settings}
     if config.tile:
-        del chosen["tile"]
+        chosen.pop("tile", None)
     return dataclasses.replace(config, **chosen)
 
 
