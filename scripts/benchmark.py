@@ -136,7 +136,7 @@ def run_memory(args):
             if (options.get("tile", size) < size) or (not options and size <= args.whole_up_to):
                 raw.setdefault(name, {})[size] = measure("nst_jax", {"size": size, "repeats": 1, **options})
         for name, memory_format in PEERS.items():
-            if size <= args.whole_up_to:
+            if size <= args.peers_up_to:
                 raw.setdefault(name, {})[size] = measure("torch", {"size": size, "repeats": 1, "memory_format": memory_format})
     whole = raw.get("nst_jax", {})
     for name, by_size in raw.items():
@@ -261,6 +261,7 @@ def main() -> None:
     memory = add("memory", run_memory, 1, default=[256, 512, 1024, 2048], help="heights and widths in pixels")
     memory.add_argument("--tile", type=int, nargs="+", default=[512])
     memory.add_argument("--whole-up-to", type=int, default=1024, help="largest size that is evaluated whole")
+    memory.add_argument("--peers-up-to", type=int, default=1024, help="largest size that PyTorch evaluates")
     scale = add("scale", run_scale, 3, default=[128, 256, 512, 1024], help="heights and widths in pixels")
     scale.add_argument("--repeats", type=int, default=3)
     scale.add_argument("--lanes", type=int, nargs="+", default=[1, 2, 4, 8])
