@@ -137,7 +137,6 @@ BAD_GRIDS = {
     "zip.toml": 'zip = "yes"',
     "unequal.toml": "zip = true\nseed = [1, 2]\nstyle_weight = [1, 2, 3]",
     "sets.toml": "layer_weights = [1, 2]",
-    "set_of_others.toml": "layer_weights.a = {conv5_1 = 1.0}",
     "path.toml": "content = 3",
     "binary.toml": "\x00\x01",
     "latin.toml": b"style_weight = [5] # \xe9",
