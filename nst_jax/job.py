@@ -161,8 +161,9 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
         raise ConfigError(f"{result.failure} (--style-weight, --content-weight, --tv-weight)")
     if result.failure:
         say(f"note: {result.failure}; the best image is that of step {result.best_step}")
-    write_image(job.output, np.asarray(result.image), image_metadata(settings))
+    # The record first: without it, nobody could tell whose image is there, and whether the run may go on.
     write_record(job.record, {"settings": settings, "output": job.output.name, "finished": not keeper.stopped, **describe_result(result)})
+    write_image(job.output, np.asarray(result.image), image_metadata(settings))
     if keeper.stopped and signals.received:
         how = "the same command with --resume goes on" if job.checkpoint.exists else "nothing could be saved to go on from"
         raise Stopped(f"stopped at step {int(result.num_steps)} of {config.num_steps}, wrote {job.output}; {how}", signals.received)
