@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Union
 
 import jax
 import tyro
@@ -22,16 +22,15 @@ from nst_jax.compilation_cache import keep_programs
 from nst_jax.config import PRESETS, ConfigError, Optimizer, Pooling, Precision, Scaling
 from nst_jax.images import MAX_PIXELS, ImageError, make_sheet, read_image, write_image
 from nst_jax.job import Job, parse_init, run_job
+from nst_jax.processes import Processes
 from nst_jax.progress import ProgressDisplay
 from nst_jax.rerun import job_of_record
 from nst_jax.stopping import Stopped
-from nst_jax.study_commands import Reconstruct, Study
+from nst_jax.study_commands import CompilationCache, PresetName, Reconstruct, Study, run_and_report
 from nst_jax.weights import WeightsError
 from nst_jax.weights_commands import NETWORK_OPTION, WEIGHTS_COMMANDS
 
 _DESCRIPTION = "Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016)."
-
-PresetName = Literal["default", "paper", "notebook"]
 
 
 @dataclass
@@ -94,8 +93,7 @@ class Stylize:
     """Go on with the run of the same command that was cut off, if there is one."""
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Replace a result that is there already."""
-    compilation_cache: bool = True
-    """Keep compiled programs in the user's cache folder for the next run."""
+    compilation_cache: CompilationCache = True
 
     @classmethod
     def with_defaults(cls, name: PresetName) -> "Stylize":
@@ -152,15 +150,21 @@ class Rerun:
     """Make a result again from the .json beside it."""
 
     record: Positional[Annotated[Path, arg(metavar="FILE")]]
-    """The .json beside the result; its images and weights must be where they were, or the images beside it."""
-    output: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the first result's name with _rerun)")] = None
-    """Result."""
+    """The .json beside the result, or a study's study.json; its images and weights must be where they were, or the images beside it."""
+    output: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: the first result's name with _rerun)")] = None
+    """Result; a folder for a study."""
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Replace a result that is there already."""
+    compilation_cache: CompilationCache = True
 
     def run(self) -> None:
-        keep_programs()
-        _run(job_of_record(self.record, self.output, self.overwrite))
+        if self.compilation_cache:
+            keep_programs()
+        job = job_of_record(self.record, self.output, self.overwrite)
+        if isinstance(job, Job):
+            _run(job)
+        else:
+            run_and_report(job, Processes())
 
 
 @dataclass
@@ -169,8 +173,11 @@ class Demo:
 
     output: Annotated[Path, arg(metavar="FILE")] = Path("nst_demo.png")
     """Result; content, style and result go side by side to a second file."""
+    compilation_cache: CompilationCache = True
 
     def run(self) -> None:
+        if self.compilation_cache:
+            keep_programs()
         preset = PRESETS["default"].replace(network="vgg16", size=demo.SIZE, num_steps=demo.NUM_STEPS)
         content, style = demo.content_path(), demo.style_path()
         _run(Job(content, style, self.output, preset, overwrite=True))

@@ -1,12 +1,13 @@
 """What a run is: its layers, its scaling, its optimiser. Validated on construction, hashable, and so a static argument of what is compiled."""
 
 import dataclasses
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 Pooling = Literal["avg", "max"]
 Scaling = Literal["relative", "paper", "mean", "notebook"]
@@ -16,6 +17,11 @@ Precision = Literal["highest", "default", "bfloat16"]
 
 TILE_ALIGNMENT = 64
 """Pixels of which a tile's side is a multiple: four poolings, and Winograd's blocks of four."""
+
+LARGEST_WEIGHT = 3e38
+"""What a weight must be less than: float32 ends there."""
+
+LARGEST_SEED = 2**32 - 1
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 
@@ -86,9 +92,9 @@ class TransferConfig:
         _one_of("optimizer", self.optimizer, get_args(Optimizer))
         _one_of("init", self.init, get_args(Init))
         _one_of("precision", self.precision, get_args(Precision))
-        _at_least("num_steps", self.num_steps, 1)
-        _at_least("memory", self.memory, 1)
-        _at_least("tile", self.tile, 0)
+        check_at_least("num_steps", self.num_steps, 1)
+        check_at_least("memory", self.memory, 1)
+        check_at_least("tile", self.tile, 0)
         if self.tile % TILE_ALIGNMENT:
             raise ConfigError(f"tile is {self.tile}; it must be a multiple of {TILE_ALIGNMENT} pixels, or 0")
         for name in ("learning_rate", "decay"):
@@ -103,9 +109,41 @@ def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
         raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
 
 
-def _at_least(name: str, value: object, least: int) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
-        raise ConfigError(f"{name} is {value!r}; it must be a whole number, at least {least}")
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def check_at_least(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Makes sure that a setting is a whole number, `least` or more and `most` or less.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if not _is_whole(value) or value < least or (most is not None and value > most):
+        bounds = f"at least {least}" if most is None else f"between {least} and {most}"
+        raise ConfigError(f"{name} is {value!r}; it must be a whole number, {bounds}")
+
+
+def check_weight(name: str, value: Any) -> None:
+    """Makes sure that a part of the loss, of that name, can have that weight.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < LARGEST_WEIGHT:
+        raise ConfigError(f"{name} is {value!r}; it must be a finite number, at least 0")
+
+
+def check_known(key: str, known: Collection[str]) -> None:
+    """Makes sure that a key of a file is one of those known.
+
+    Raises:
+        ConfigError: It is not; the message names the nearest one.
+    """
+    if key not in known:
+        near = difflib.get_close_matches(key, known, 1)
+        raise ConfigError(f"unknown key {key!r}; {f'did you mean {near[0]}?' if near else 'known are ' + ', '.join(known)}")
 
 
 @dataclass(frozen=True)
@@ -123,6 +161,9 @@ class Preset:
         resample: Filter that resizes the images, `"lanczos"` or `"nearest"`.
         squash_style: Whether the style image is squashed to the content's shape instead of keeping its own.
         save_every: Steps between saved images; 0 saves the last alone.
+
+    Raises:
+        ConfigError: A value cannot be.
     """
 
     config: TransferConfig = TransferConfig()
@@ -135,6 +176,16 @@ class Preset:
     resample: Literal["lanczos", "nearest"] = "lanczos"
     squash_style: bool = False
     save_every: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("size", "rows"):
+            value = getattr(self, name)
+            if value is not None and not _is_whole(value):
+                raise ConfigError(f"{name} is {value!r}; it must be a whole number of pixels")
+        for name in ("content_weight", "style_weight", "tv_weight"):
+            check_weight(f"--{name.replace('_', '-')}", getattr(self, name))
+        check_at_least("--save-every", self.save_every, 0)
+        _one_of("resample", self.resample, ("lanczos", "nearest"))
 
     def replace(self, **changes: object) -> "Preset":
         """A copy with the given fields changed; fields of `config` may be named directly."""

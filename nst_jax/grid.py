@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nst_jax.config import ConfigError, Init, Pooling, TransferConfig
+from nst_jax.config import LARGEST_SEED, ConfigError, Init, Pooling, TransferConfig, check_at_least, check_weight
 from nst_jax.objective import LossWeights
 
 
@@ -140,7 +140,8 @@ def make_grid(
         raise ConfigError("two lanes of the zipped axes are the same; leave one out")
     for lane in lanes:
         lane.config(config)
-        _check_layer_weights(lane, sets)
+        if lane.layer_weights is not None:
+            check_layer_weights(lane.layer_weights, sets[lane.layer_weights], lane.content_layers + lane.style_layers)
     grid = Grid(lanes, labels, coordinates, zipped, sets)
     if len({name.casefold() for name in grid.names}) < len(grid.names):
         raise ConfigError("two lanes would have the same file name; rename the images or the sets of layer weights")
@@ -151,13 +152,29 @@ def weights_of(lane: Lane, layer_weights: Mapping[str, Mapping[str, float]]) -> 
     """The weights of a lane's loss, with one for every layer."""
     chosen = {} if lane.layer_weights is None else layer_weights[lane.layer_weights]
 
-    def by_layer(layers: Sequence[str]) -> dict[str, float]:
-        # A set that says nothing of the content layers leaves them as they are, and likewise for the style layers.
-        if any(layer in chosen for layer in layers):
-            return {layer: float(chosen.get(layer, 0.0)) for layer in layers}
-        return {layer: 1 / len(layers) for layer in layers}
+    by_layer = (weights_by_layer(chosen, layers) for layers in (lane.content_layers, lane.style_layers))
+    return LossWeights(lane.content_weight, lane.style_weight, lane.tv_weight, *by_layer)
 
-    return LossWeights(lane.content_weight, lane.style_weight, lane.tv_weight, by_layer(lane.content_layers), by_layer(lane.style_layers))
+
+def weights_by_layer(chosen: Mapping[str, float], layers: Sequence[str]) -> dict[str, float]:
+    """What a set of weights makes of the content layers, or of the style layers; it leaves them alike if it says nothing of them."""
+    if any(layer in chosen for layer in layers):
+        return {layer: float(chosen.get(layer, 0.0)) for layer in layers}
+    return {layer: 1 / len(layers) for layer in layers}
+
+
+def check_layer_weights(name: str, chosen: Any, layers: Sequence[str]) -> None:
+    """Makes sure that a set of weights is one, for those layers.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if not isinstance(chosen, Mapping) or not chosen:
+        raise ConfigError(f"layer_weights {name} is {chosen!r}; it must map layers to weights")
+    for layer, weight in chosen.items():
+        if layer not in layers:
+            raise ConfigError(f"layer_weights {name} weighs {layer}, which is not among the layers {', '.join(layers)}")
+        check_weight(f"layer_weights {name}, {layer},", weight)
 
 
 def _axis_values(axes: Mapping[str, Any], contents: Sequence[str], styles: Sequence[str]) -> dict[str, list[Any]]:
@@ -178,11 +195,10 @@ def _axis_values(axes: Mapping[str, Any], contents: Sequence[str], styles: Seque
 
 def _checked_value(name: str, value: Any, contents: Sequence[str], styles: Sequence[str]) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if name.endswith("_weight") and not (number and 0 <= value < 3e38):
-        raise ConfigError(f"axis {name} holds {value!r}; a weight must be a finite number, at least 0")
-    if name == "seed" and not (isinstance(value, int) and number and 0 <= value < 2**32):
-        raise ConfigError(f"axis seed holds {value!r}; a seed must be a whole number between 0 and {2**32 - 1}")
+    if name.endswith("_weight"):
+        check_weight(f"a value of axis {name}", value)
+    if name == "seed":
+        check_at_least("a value of axis seed", value, 0, LARGEST_SEED)
     for axis, known in (("content", contents), ("style", styles)):
         if name == axis and value not in known:
             raise ConfigError(f"axis {name} holds {value!r}; the {name} images are {', '.join(known)}")
@@ -191,20 +207,6 @@ def _checked_value(name: str, value: Any, contents: Sequence[str], styles: Seque
             raise ConfigError(f"axis {name} holds {value!r}; each value is a tuple of layers, such as ('conv4_2',)")
         return tuple(map(str, value))
     return float(value) if name.endswith("_weight") else value
-
-
-def _check_layer_weights(lane: Lane, sets: Mapping[str, Any]) -> None:
-    if lane.layer_weights is None:
-        return
-    chosen = sets[lane.layer_weights]
-    if not isinstance(chosen, Mapping) or not chosen:
-        raise ConfigError(f"layer_weights {lane.layer_weights} is {chosen!r}; it must map layers to weights")
-    layers = lane.content_layers + lane.style_layers
-    for layer, weight in chosen.items():
-        if layer not in layers:
-            raise ConfigError(f"layer_weights {lane.layer_weights} weighs {layer}, which is not among the layers {', '.join(layers)}")
-        if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight < 3e38:
-            raise ConfigError(f"layer_weights {lane.layer_weights} gives {layer} {weight!r}; a weight must be a finite number, at least 0")
 
 
 def _label(value: Any) -> str:

@@ -1,13 +1,12 @@
 """Files that say what a study varies: TOML or JSON."""
 
-import difflib
 import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nst_jax.config import ConfigError
+from nst_jax.config import ConfigError, check_known
 from nst_jax.grid import AXES
 
 
@@ -48,9 +47,10 @@ def read_grid_file(path: Path) -> GridFile:
         raise ConfigError(f"{path}: must hold keys and values, such as style_weight = [5, 20, 80]")
     known = (*AXES, "zip")
     for key in given:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            raise ConfigError(f"{path}: unknown key {key!r}; {f'did you mean {near[0]}?' if near else 'known are ' + ', '.join(known)}")
+        try:
+            check_known(key, known)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
     images = {}
     for name in ("content", "style"):
         texts = given.pop(name, [])

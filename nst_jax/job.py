@@ -14,13 +14,23 @@ import jax
 import numpy as np
 
 from nst_jax.checkpoint import Checkpoint, Keeper, Saved, check_checkpoint_every
-from nst_jax.config import ConfigError, Init, Preset, TransferConfig
+from nst_jax.config import LARGEST_SEED, ConfigError, Init, Preset, TransferConfig, check_at_least
 from nst_jax.fit import fitting_config
+from nst_jax.grid import check_layer_weights, weights_by_layer
 from nst_jax.history import Progress, TransferResult
 from nst_jax.images import MAX_PIXELS, ImageError, check_output, read_image, write_image
 from nst_jax.lanes import Callback
 from nst_jax.objective import LossWeights
-from nst_jax.record import check_same, describe_inputs, describe_machine, describe_network, describe_result, image_metadata, write_record
+from nst_jax.record import (
+    check_hashes,
+    check_same,
+    describe_inputs,
+    describe_machine,
+    describe_network,
+    describe_result,
+    image_metadata,
+    write_record,
+)
 from nst_jax.stopping import Stopped, StopSignals
 from nst_jax.transfer import check_sharing, stylize
 from nst_jax.weights import load_weights
@@ -38,6 +48,7 @@ class Job:
         initial: Image file to start from.
         seed: Of the noise of `init="noise"`.
         num_devices: Local devices that share the image, by rows.
+        layer_weights: Weight of each layer, as a set of weights in a grid says it; None weighs them alike.
         resume: Go on from the checkpoint that a run of the same settings left, if it did.
         overwrite: Whether what is there already may be lost.
         checkpoint_every: Seconds between two checkpoints; 0 writes one only when asked to stop.
@@ -52,6 +63,7 @@ class Job:
     initial: Path | None = None
     seed: int = 0
     num_devices: int = 1
+    layer_weights: Mapping[str, float] | None = None
     resume: bool = False
     overwrite: bool = False
     checkpoint_every: float = 60.0
@@ -59,17 +71,20 @@ class Job:
     hashes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, weight in self._weights().items():
-            if not 0 <= weight < float("inf"):
-                raise ConfigError(f"--{name}-weight is {weight}; it must be a finite number, at least 0")
-        if self.preset.save_every < 0:
-            raise ConfigError(f"--save-every is {self.preset.save_every}; it must be at least 0, which saves the result alone")
-        if not 0 <= self.seed < 2**32:
-            raise ConfigError(f"--seed is {self.seed}; it must be between 0 and {2**32 - 1}")
+        check_at_least("--seed", self.seed, 0, LARGEST_SEED)
+        check_at_least("--devices", self.num_devices, 1)
         check_checkpoint_every(self.checkpoint_every)
+        if self.layer_weights is not None:
+            config = self.preset.config
+            check_layer_weights("of the record", self.layer_weights, config.content_layers + config.style_layers)
 
-    def _weights(self) -> dict[str, float]:
-        return {"content": self.preset.content_weight, "style": self.preset.style_weight, "tv": self.preset.tv_weight}
+    @property
+    def weights(self) -> LossWeights:
+        """What each part of the loss counts."""
+        preset, chosen = self.preset, self.layer_weights
+        layers = (preset.config.content_layers, preset.config.style_layers)
+        by_layer = [weights_by_layer(chosen, names) for names in layers] if chosen else []
+        return LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight, *by_layer)
 
     @property
     def record(self) -> Path:
@@ -116,7 +131,7 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
     if preset.config.scaling == "mean" and not loaded.normalised:
         say("note: the paper's network was activation-normalised, this one is not; make one with 'nst-jax weights normalise'")
     described = {"inputs": describe_inputs(inputs), "network": describe_network(loaded), "height": content.shape[0], "width": content.shape[1]}
-    _check_hashes(job, described)
+    check_hashes({**described["inputs"], "network": described["network"]}, job.hashes)
 
     check_sharing(content.shape[0], preset.config, devices)
     saved = job.checkpoint.read(say) if job.resume else None
@@ -148,7 +163,7 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
             content,
             style,
             config,
-            LossWeights(content=preset.content_weight, style=preset.style_weight, total_variation=preset.tv_weight),
+            job.weights,
             key=jax.random.key(job.seed),
             initial=initial,
             callback=save_and_report,
@@ -161,9 +176,13 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
         raise ConfigError(f"{result.failure} (--style-weight, --content-weight, --tv-weight)")
     if result.failure:
         say(f"note: {result.failure}; the best image is that of step {result.best_step}")
-    # The record first: without it, nobody could tell whose image is there, and whether the run may go on.
-    write_record(job.record, {"settings": settings, "output": job.output.name, "finished": not keeper.stopped, **describe_result(result)})
+    # The record first: without it, nobody could tell whose image is there, and whether the run may go on. It says that the run is finished
+    # once the image is there, which may have been another's till then.
+    record = {"settings": settings, "output": job.output.name, "finished": False, **describe_result(result)}
+    write_record(job.record, record)
     write_image(job.output, np.asarray(result.image), image_metadata(settings))
+    if not keeper.stopped:
+        write_record(job.record, record | {"finished": True})
     if keeper.stopped and signals.received:
         how = "the same command with --resume goes on" if job.checkpoint.exists else "nothing could be saved to go on from"
         raise Stopped(f"stopped at step {int(result.num_steps)} of {config.num_steps}, wrote {job.output}; {how}", signals.received)
@@ -187,14 +206,6 @@ def _check_outputs(job: Job, inputs: Mapping[str, Path]) -> None:
     for output in (job.output, job.record, *intermediate):
         if output.exists():
             raise ConfigError(f"{output}: is there already; pass --overwrite, or choose another --output")
-
-
-def _check_hashes(job: Job, described: Mapping[str, Any]) -> None:
-    found = {**described["inputs"], "network": described["network"]}
-    for name, wanted in job.hashes.items():
-        if found[name]["sha256"] != wanted:
-            where = found[name].get("path") or found[name]["file"]
-            raise ConfigError(f"{where}: is not the {name} that the record is of, whose SHA-256 is {wanted}; put that file there")
 
 
 def _config_of(saved: Saved, config: TransferConfig) -> TransferConfig:
@@ -229,6 +240,7 @@ def _describe(job: Job, config: TransferConfig, described: Mapping[str, Any]) ->
         json.dumps(
             {
                 **described,
+                **({"weights_by_layer": dict(job.layer_weights)} if job.layer_weights else {}),
                 "seed": job.seed,
                 "num_devices": job.num_devices,
                 **{name: value for name, value in preset.items() if name not in ("config", "network")},

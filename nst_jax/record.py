@@ -75,6 +75,21 @@ def check_same(settings: Mapping[str, Any], found: Mapping[str, Any], where: Pat
             raise ConfigError(f"{where}: is of a run of other settings ({name} differs{values}); give the same, or choose another --output")
 
 
+def check_hashes(found: Mapping[str, Any], wanted: Mapping[str, str]) -> None:
+    """Makes sure that files, described by name, are those that a record is of.
+
+    Args:
+        found: From `describe_inputs` and `describe_network`.
+        wanted: The SHA-256 of those that must be the same.
+
+    Raises:
+        ConfigError: One is another.
+    """
+    for name, sha256 in wanted.items():
+        if found[name]["sha256"] != sha256:
+            raise ConfigError(f"{found[name]['path']}: is not the {name} that the record is of, whose SHA-256 is {sha256}; put that file there")
+
+
 def deciding(value: Any) -> Any:
     """What of a setting decides the result: of a file what it holds, not the place where it lies."""
     if isinstance(value, dict) and "sha256" in value:

@@ -6,49 +6,93 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nst_jax.config import ConfigError, Preset, TransferConfig
+from nst_jax.config import ConfigError, Preset, TransferConfig, check_known
 from nst_jax.job import Job
+from nst_jax.study_job import StudyJob
+
+_CONFIG = {field.name for field in dataclasses.fields(TransferConfig)}
+_PRESET = {field.name for field in dataclasses.fields(Preset)} - {"config", "network"}
+_BESIDE_THEM = {
+    *("inputs", "network", "height", "width", "seed", "num_devices", "iteration", "versions", "device"),
+    *("content", "style", "layer_weights", "weights_by_layer"),  # of a study's lane
+}
 
 
-def job_of_record(path: Path, output: Path | None = None, overwrite: bool = False) -> Job:
-    """The job that a record beside a result describes; its inputs and weights must still hold what they did.
+def job_of_record(path: Path, output: Path | None = None, overwrite: bool = False) -> Job | StudyJob:
+    """The job that a record describes; its inputs and weights must still hold what they did.
 
     Args:
-        path: The record, from `run_job`.
-        output: Where the result is to go; beside the first, with `_rerun` behind its name, if left out.
-        overwrite: As in `Job`.
+        path: The record beside a result, a lane's of a study too, or the `study.json` of a whole study.
+        output: Where the result is to go, a study's folder; beside the first, with `_rerun` behind its name, if left out.
+        overwrite: As in `Job` and `StudyJob`.
 
     Raises:
         ConfigError: The file is no such record.
     """
     try:
-        record = json.loads(path.read_text())
-        settings, first = record["settings"], path.with_name(Path(record["output"]).name)
-        inputs, network = settings["inputs"], settings["network"]
-        hashes = {name: file["sha256"] for name, file in {**inputs, "network": network}.items()}
-        own = {field.name: settings[field.name] for field in dataclasses.fields(Preset) if field.name not in ("config", "network")}
-        weights = Path(network["path"])
-        preset = Preset(config=_config(settings), network=str(weights) if weights.is_file() else network["name"], **own)
-        return Job(
-            content=_find(inputs["content"], path),
-            style=_find(inputs["style"], path),
-            output=output or first.with_stem(f"{first.stem}_rerun"),
-            preset=preset,
-            initial=_find(inputs["initial"], path) if "initial" in inputs else None,
-            seed=settings["seed"],
-            num_devices=settings["num_devices"],
-            overwrite=overwrite,
-            hashes=hashes,
-        )
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if "lanes" in record:
+            return _study(path, record, output, overwrite)
+        return _single(path, record, output, overwrite)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        raise ConfigError(f"{path}: is not the record of a single run ({reason}); name the .json beside its result") from error
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ConfigError(f"{path}: is not the record of a result ({reason}); name the .json beside it") from error
+
+
+def _single(path: Path, record: Mapping[str, Any], output: Path | None, overwrite: bool) -> Job:
+    settings, first = record["settings"], path.with_name(Path(record["output"]).name)
+    for key in settings:
+        check_known(key, _CONFIG | _PRESET | _BESIDE_THEM)
+    inputs, network = settings["inputs"], settings["network"]
+    # What a lane's record does not say was as it is in every study.
+    own = {name: settings[name] for name in _PRESET if name != "save_every" or name in settings}
+    preset = Preset(config=_config(settings), network=_network(network), **own)
+    return Job(
+        content=_find(inputs["content"], path),
+        style=_find(inputs["style"], path),
+        output=output or first.with_stem(f"{first.stem}_rerun"),
+        preset=preset,
+        initial=_find(inputs["initial"], path) if "initial" in inputs else None,
+        seed=settings["seed"],
+        num_devices=settings.get("num_devices", 1),
+        layer_weights=settings.get("weights_by_layer"),
+        overwrite=overwrite,
+        hashes={name: str(file["sha256"]) for name, file in {**inputs, "network": network}.items()},
+    )
+
+
+def _study(path: Path, record: Mapping[str, Any], output: Path | None, overwrite: bool) -> StudyJob:
+    job, settings = record["job"], record["settings"]
+    inputs, network = settings["inputs"], settings["network"]
+    for key in job["preset"]:
+        check_known(key, _PRESET | {"config", "network"})
+    for key in job["preset"]["config"]:
+        check_known(key, _CONFIG)
+    files = {f"{kind} {name}": file for kind in ("content", "style") for name, file in inputs[kind].items()}
+    contents, styles = (tuple(_find(file, path) for file in inputs[kind].values()) for kind in ("content", "style"))
+    folder = path.absolute().parent
+    return StudyJob(
+        contents,
+        styles,
+        output or folder.with_name(f"{folder.name}_rerun"),
+        Preset(**{**job["preset"], "config": _config(job["preset"]["config"]), "network": _network(network)}),
+        job["axes"],
+        job["zipped"],
+        title=record["title"],
+        overwrite=overwrite,
+        hashes={name: str(file["sha256"]) for name, file in {**files, "network": network}.items()},
+    )
 
 
 def _config(settings: Mapping[str, Any]) -> TransferConfig:
-    return TransferConfig(**{field.name: settings[field.name] for field in dataclasses.fields(TransferConfig)})
+    return TransferConfig(**{name: settings[name] for name in _CONFIG})
+
+
+def _network(described: Mapping[str, Any]) -> str:
+    """The file that the weights were read from, or else the network by its name."""
+    return str(described["path"]) if Path(described["path"]).is_file() else str(described["name"])
 
 
 def _find(file: Mapping[str, Any], record: Path) -> Path:

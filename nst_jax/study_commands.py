@@ -17,6 +17,8 @@ from nst_jax.study_job import StudyJob, run_study_job
 
 PresetName = Literal["default", "paper", "notebook"]
 
+CompilationCache = Annotated[bool, arg(help="Keep compiled programs in the user's cache folder for the next run.")]
+
 _PRESETS_OWN = arg(help_behavior_hint="(default: the preset's)")
 
 
@@ -81,8 +83,9 @@ class Study:
     """Refuse images of more, which may be made to fill the memory."""
     checkpoint_every: Annotated[float, arg(metavar="SECONDS")] = 60.0
     """Save the lanes that run so often, to go on within them; 0: only at Ctrl-C or SIGTERM."""
-    compilation_cache: bool = True
-    """Keep compiled programs in the user's cache folder for the next run."""
+    overwrite: Annotated[bool, FlagCreatePairsOff] = False
+    """Run all lanes anew, and replace what is in the folder."""
+    compilation_cache: CompilationCache = True
     distributed: bool = False
     """Share the lanes with the other processes of a TPU pod, Slurm or Open MPI job."""
     coordinator: Annotated[str | None, arg(metavar="HOST:PORT", help_behavior_hint="")] = None
@@ -101,7 +104,7 @@ class Study:
             processes = join_processes(*where)
         with processes.together():
             job = self._job()
-        _run(job, processes)
+        run_and_report(job, processes)
 
     def _job(self) -> StudyJob:
         contents, styles = _images_in(self.content), _images_in(self.style)
@@ -123,7 +126,7 @@ class Study:
         changes = {name: value for name, value in changes.items() if value is not None}
         preset = PRESETS[self.preset].replace(**changes, **({"rows": None} if self.size else {}))
         preset = preset.replace(coarse_to_fine=preset.config.coarse_to_fine and self.coarse_to_fine)
-        how: dict[str, Any] = {"max_pixels": self.max_pixels, "checkpoint_every": self.checkpoint_every}
+        how: dict[str, Any] = {"max_pixels": self.max_pixels, "checkpoint_every": self.checkpoint_every, "overwrite": self.overwrite}
         return StudyJob(contents, styles, self.output_dir, preset, axes, zipped, self.lanes, **how)
 
 
@@ -149,9 +152,13 @@ class Reconstruct:
     """How the network pools."""
     network: Annotated[str | None, arg(metavar="vgg19|vgg16|FILE", help_behavior_hint="(default: vgg19, or vgg16 when offline)")] = None
     """Network, or a file with its weights."""
+    overwrite: Annotated[bool, FlagCreatePairsOff] = False
+    """Make all pictures anew, and replace what is in the folder."""
+    compilation_cache: CompilationCache = True
 
     def run(self) -> None:
-        keep_programs()
+        if self.compilation_cache:
+            keep_programs()
         contents = [(layer,) for layer in self.content_layers]
         styles = [tuple(text.split("+")) for text in self.style_layers]
         if not contents and not styles:
@@ -166,7 +173,8 @@ class Reconstruct:
             init="noise", coarse_to_fine=False, size=self.size, num_steps=self.num_steps, pooling=self.pooling, network=self.network
         )
         title = f"{self.image.stem}: reconstructions from content layers and from style layers"
-        _run(StudyJob((self.image,), (self.image,), self.output_dir, preset, axes, zipped=True, title=title), Processes())
+        job = StudyJob((self.image,), (self.image,), self.output_dir, preset, axes, zipped=True, title=title, overwrite=self.overwrite)
+        run_and_report(job, Processes())
 
 
 RECONSTRUCTED_CONTENT = ("conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_2")
@@ -189,7 +197,8 @@ def _images_in(path: Path | None) -> tuple[Path, ...]:
     return found
 
 
-def _run(job: StudyJob, processes: Processes) -> None:
+def run_and_report(job: StudyJob, processes: Processes) -> None:
+    """Runs a study, shows how it comes along, and prints how it ended."""
     started = time.perf_counter()
     with StudyDisplay() as display:
         summary = run_study_job(job, processes, display.say, display.start, display, display.finish)

@@ -36,11 +36,12 @@ def is_finished(stem: Path, settings: Mapping[str, Any]) -> bool:
     except FileNotFoundError:
         return False
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{record_path}: is not the record of a lane ({error}); remove it, or choose another --output-dir") from error
+        raise ConfigError(f"{record_path}: is not the record of a lane ({error}); pass --overwrite, or choose another --output-dir") from error
     for name in settings:
         if deciding(found.get(name)) != deciding(settings[name]):
             raise ConfigError(
-                f"{stem.parent.parent}: holds a study of other settings ({name} differs at {stem.name}); choose another --output-dir"
+                f"{stem.parent.parent}: holds a study of other settings ({name} differs at {stem.name}); "
+                "pass --overwrite, or choose another --output-dir"
             )
     if has_image:
         try:
@@ -50,8 +51,64 @@ def is_finished(stem: Path, settings: Mapping[str, Any]) -> bool:
     return True
 
 
-def write_study_record(folder: Path, title: str, grid: Grid, contents: Images, styles: Images, settings: Mapping[str, Any]) -> None:
+def check_folder(folder: Path, grid: Grid, inputs: Mapping[str, Mapping[str, Path]], overwrite: bool) -> None:
+    """Makes sure that a study can be written into the folder, and nothing is lost that is not the study's own.
+
+    Args:
+        folder: The study's.
+        grid: Its lanes.
+        inputs: The images that it is made of, by name, of each kind, `content` and `style`.
+        overwrite: Whether what is there already may be lost, but for the inputs.
+
+    Raises:
+        ImageError: The study would overwrite what it is made of.
+        ConfigError: There is something else, or another study.
+    """
+    own = [folder / name for name in (*REPORT, *(f"lanes/{name}{ending}" for name in grid.names for ending in (".png", ".json")))]
+    copies = [copy_of(folder, kind, name) for kind, images in inputs.items() for name in images]
+    there = [path for path in (*own, *copies) if path.exists()]
+    for kind, images in inputs.items():
+        for path in images.values():
+            for output in there:
+                if path.exists() and path.samefile(output):
+                    raise ImageError(f"{output}: is a {kind} image, which would be lost; choose another --output-dir")
+    if overwrite:
+        return
+    record = folder / RECORD
+    lanes = [path for path in there if path.parent.name == "lanes"]
+    if record.exists():
+        try:
+            names = set(json.loads(record.read_text(encoding="utf-8"))["lanes"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ConfigError(f"{record}: is there already, of no study; pass --overwrite, or choose another --output-dir") from error
+        for name in sorted(names - set(grid.names)):
+            raise ConfigError(f"{folder}: holds a study with other lanes ({name}); pass --overwrite, or choose another --output-dir")
+    elif there and not lanes:
+        raise ConfigError(f"{there[0]}: is there already, of no study; pass --overwrite, or choose another --output-dir")
+
+
+def copy_of(folder: Path, kind: str, name: str) -> Path:
+    """Where a study keeps a content or style image, of that name, as it was read."""
+    return folder / f"{file_name(f'{kind}_{name}')}.png"
+
+
+RECORD = "study.json"
+REPORT = (RECORD, "index.html", "lanes.csv", "contact_sheet.png", "losses.png")
+
+
+def write_study_record(
+    folder: Path, title: str, grid: Grid, contents: Images, styles: Images, settings: Mapping[str, Any], job: Mapping[str, Any]
+) -> None:
     """Writes what all lanes have in common: `study.json`, and the images as they were read.
+
+    Args:
+        folder: The study's.
+        title: The report's heading; made of the images' names if it is empty.
+        grid: The study's lanes.
+        contents: Content images by name.
+        styles: Style images by name.
+        settings: What all lanes have in common.
+        job: What it takes, beside the images, to make the study again.
 
     Raises:
         ImageError: One of them cannot be written.
@@ -59,8 +116,9 @@ def write_study_record(folder: Path, title: str, grid: Grid, contents: Images, s
     files: dict[str, dict[str, str]] = {"contents": {}, "styles": {}}
     for kind, images in (("contents", contents), ("styles", styles)):
         for name, image in images.items():
-            files[kind][name] = f"{file_name(f'{kind[:-1]}_{name}')}.png"
-            write_image(folder / files[kind][name], np.asarray(image))
+            path = copy_of(folder, kind[:-1], name)
+            files[kind][name] = path.name
+            write_image(path, np.asarray(image))
     record = {
         "title": title or f"{', '.join(contents)} × {', '.join(styles)}",
         "axes": {name: list(labels) for name, labels in grid.axes.items()},
@@ -68,5 +126,6 @@ def write_study_record(folder: Path, title: str, grid: Grid, contents: Images, s
         "lanes": list(grid.names),
         **files,
         "settings": settings,
+        "job": job,
     }
-    write_record(folder / "study.json", record)
+    write_record(folder / RECORD, record)

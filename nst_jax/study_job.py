@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,21 @@ from nst_jax.lanes import Callback
 from nst_jax.objective import LossWeights
 from nst_jax.perceptual import lpips_distance
 from nst_jax.processes import Processes
-from nst_jax.record import deciding, describe_inputs, describe_machine, describe_network, describe_result, image_metadata, write_record
+from nst_jax.record import (
+    check_hashes,
+    deciding,
+    describe_inputs,
+    describe_machine,
+    describe_network,
+    describe_result,
+    image_metadata,
+    write_record,
+)
 from nst_jax.report import write_report
 from nst_jax.snapshot import Arrays
 from nst_jax.stopping import Stopped, StopSignals
 from nst_jax.study import Images, Saving, check_study, finished_lanes
-from nst_jax.study_folder import is_finished, lane_settings, write_study_record
+from nst_jax.study_folder import RECORD, check_folder, is_finished, lane_settings, write_study_record
 from nst_jax.study_result import FinishedLane
 from nst_jax.weights import load_weights
 
@@ -43,6 +53,8 @@ class StudyJob:
         title: The report's heading.
         max_pixels: An image of more is refused.
         checkpoint_every: Seconds between two checkpoints of the lanes that run; 0 writes one only when asked to stop.
+        overwrite: Whether what is there already may be lost; lanes that are there are run again then.
+        hashes: SHA-256 that images (`content NAME`, `style NAME`) and the `network` must have.
     """
 
     contents: tuple[Path, ...]
@@ -55,6 +67,8 @@ class StudyJob:
     title: str = ""
     max_pixels: int = MAX_PIXELS
     checkpoint_every: float = 60.0
+    overwrite: bool = False
+    hashes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_checkpoint_every(self.checkpoint_every)
@@ -100,6 +114,8 @@ def run_study_job(
     with processes.together():
         study = _Study(job, say)
     processes.check_same(json.dumps([{name: deciding(value) for name, value in lane.items()} for lane in study.settings]), "the lanes")
+    if job.overwrite and processes.index == 0:
+        study.forget()  # once all processes have read what they need, and before any of them writes
     missing = processes.as_first_has([not flag for flag in study.finished])
     kept = missing.count(False)
     if kept:
@@ -156,6 +172,7 @@ class _Study:
         self.grid = make_grid(job.axes, list(contents), list(styles), preset.config, weights, job.zipped)
         self._lanes_dir = job.output_dir / "lanes"
         check_output(self._lanes_dir / f"{self.grid.names[0]}.png")
+        check_folder(job.output_dir, self.grid, {"content": contents, "style": styles}, job.overwrite)
         self._contents, self._styles = _read_images(contents, styles, preset, job.max_pixels)
         loaded = load_weights(preset.network, say)
         say(f"network: {loaded.why}")
@@ -170,15 +187,24 @@ class _Study:
             **{name: value for name, value in dataclasses.asdict(preset.config).items() if name not in _OF_A_LANE},
         }
         self._inputs = {kind: describe_inputs(paths) for kind, paths in (("content", contents), ("style", styles))}
+        files = {f"{kind} {name}": file for kind, images in self._inputs.items() for name, file in images.items()}
+        check_hashes({**files, "network": self._common["network"]}, job.hashes)
         self._machine = describe_machine()
         self.settings = [lane_settings(self.grid, index, self._common, self._inputs) for index in range(len(self.grid.lanes))]
         named = zip(self.grid.names, self.settings, strict=True)
-        self.finished = [is_finished(self._lanes_dir / name, settings) for name, settings in named]
+        self.finished = [not job.overwrite and is_finished(self._lanes_dir / name, settings) for name, settings in named]
 
     @property
     def checkpoint_every(self) -> float:
         """Seconds between two checkpoints."""
         return self._job.checkpoint_every
+
+    def forget(self) -> None:
+        """Removes what would pass for a part of this study, and is to be made anew."""
+        for record in (self._job.output_dir / RECORD, *(self._lanes_dir / f"{name}.json" for name in self.grid.names)):
+            record.unlink(missing_ok=True)
+        for checkpoint in self._job.output_dir.glob(".process_*.checkpoint*"):
+            checkpoint.unlink(missing_ok=True)
 
     def run(self, wanted: Sequence[int], callback: Callback, say: Callable[[str], None], saving: Saving) -> Iterator[FinishedLane]:
         """The wanted lanes, each when it has ended."""
@@ -193,6 +219,7 @@ class _Study:
         if is_good:
             write_image(self._lanes_dir / f"{name}.png", np.asarray(result.image), image_metadata(settings | self._machine))
         record = {
+            "output": f"{name}.png",
             "coordinates": dict(self.grid.coordinates[lane.index]),
             "lane": dataclasses.asdict(self.grid.lanes[lane.index]),
             "status": "failed" if result.failure else "converged" if result.converged else "finished",
@@ -216,7 +243,8 @@ class _Study:
             leftover.unlink(missing_ok=True)
         records = {name: json.loads((self._lanes_dir / f"{name}.json").read_text()) for name in names}
         settings = self._common | {"inputs": self._inputs, **self._machine}
-        write_study_record(folder, self._job.title, self.grid, self._contents, self._styles, settings)
+        again = {"preset": dataclasses.asdict(self._job.preset), "axes": dict(self._job.axes), "zipped": self._job.zipped}
+        write_study_record(folder, self._job.title, self.grid, self._contents, self._styles, settings, again)
         try:
             write_report(folder)
         except OSError as error:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import nst_jax as nst
-from nst_jax import checkpoint, cli, pyramid
+from nst_jax import checkpoint, cli, job, pyramid
 from nst_jax.checkpoint import Checkpoint
 
 SHALLOW = {"content_layers": ("conv2_1",), "style_layers": ("conv1_1", "conv2_1")}
@@ -269,4 +269,44 @@ def test_a_result_is_made_again_from_its_record(photos, capfd):
     for text in ("", "[]", "{}", '{"settings": 3}'):
         (photos / "no.json").write_text(text)
         assert cli.main(["rerun", "no.json"]) == 2
-        assert "no.json: is not the record of a single run" in capfd.readouterr().err
+        assert "no.json: is not the record of a result" in capfd.readouterr().err
+    record = json.loads((photos / "out.json").read_text())
+    for key, value, message in (
+        ("style_wieght", 5, "no.json: unknown key 'style_wieght'; did you mean style_weight?"),
+        ("size", "48", "no.json: size is '48'; it must be a whole number of pixels"),
+        ("num_devices", "1", "no.json: --devices is '1'; it must be a whole number, at least 1"),
+        ("seed", 0.5, "no.json: --seed is 0.5; it must be a whole number, between 0 and 4294967295"),
+        ("style_weight", None, "no.json: --style-weight is None; it must be a finite number, at least 0"),
+        ("weights_by_layer", {"conv9_9": 1}, "weighs conv9_9, which is not among the layers"),
+        ("resample", [], "no.json: resample is []; it must be one of lanczos, nearest"),
+    ):
+        (photos / "no.json").write_text(json.dumps(record | {"settings": record["settings"] | {key: value}}))
+        assert cli.main(["rerun", "no.json"]) == 2
+        assert message in capfd.readouterr().err
+
+
+def test_a_run_cut_off_between_record_and_image_is_not_finished(photos, monkeypatch, capfd):
+    """What lies under the result's name may be another's image till then."""
+    assert stylize("--num-steps", "2") == 0
+
+    class Killed(BaseException):
+        pass
+
+    def die(*args):
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(job, "write_image", die)
+        stylize("--num-steps", "3", "--overwrite")
+    capfd.readouterr()
+    assert stylize("--num-steps", "3", "--resume") == 0
+    assert "nothing was saved; the run begins anew" in capfd.readouterr().err
+    record = json.loads((photos / "out.json").read_text())
+    assert record["finished"] and json.loads(Image.open("out.png").info["nst_jax"])["num_steps"] == 3
+
+
+def test_the_same_seed_ends_alike_in_two_processes(photos):
+    words = [sys.executable, "-m", "nst_jax", "stylize", "photo.jpg", "painting.png", *QUICK, "--num-steps", "6", "--init", "noise"]
+    for name in ("a.png", "b.png"):
+        subprocess.run([*words, "--output", name, "--no-compilation-cache"], check=True, capture_output=True, timeout=120)
+    assert (photos / "a.png").read_bytes() == (photos / "b.png").read_bytes()

@@ -68,10 +68,10 @@ ALLOWED = {
     "checkpoint": {"config", "files", "snapshot"},
     "stopping": set(),
     "job": {
-        *("checkpoint", "config", "fit", "history", "images", "lanes"),
+        *("checkpoint", "config", "fit", "grid", "history", "images", "lanes"),
         *("objective", "record", "stopping", "transfer", "weights"),
     },
-    "rerun": {"config", "job"},
+    "rerun": {"config", "job", "study_job"},
     "weights_commands": {"config", "images", "normalisation", "weights"},
     "cli": {
         "compilation_cache",
@@ -79,6 +79,7 @@ ALLOWED = {
         "config",
         "images",
         "job",
+        "processes",
         "progress",
         "rerun",
         "stopping",

@@ -73,7 +73,7 @@ def test_a_study_writes_its_folder_and_does_only_what_is_missing(photos, capfd):
 
     assert cli.main([*words, "--num-steps", "5"]) == 2
     line = capfd.readouterr().err.splitlines()[-1]
-    assert line.endswith("out: holds a study of other settings (num_steps differs at style_weight=5,seed=0); choose another --output-dir")
+    assert "out: holds a study of other settings (num_steps differs at style_weight=5,seed=0); pass --overwrite, or choose" in line
     assert results(Path("out")) == before
 
 
@@ -140,6 +140,57 @@ def test_a_process_that_fails_ends_the_others(photos, rng, content, message):
     assert not Path("out").exists()
 
 
+def test_only_what_is_meant_is_overwritten(photos, capfd):
+    assert cli.main([*STUDY, "--style-weight", "5", "80", "--output-dir", "out"]) == 0
+    before = results(Path("out"))
+    Path("mine").mkdir()
+    Path("mine/index.html").write_text("mine")
+    Path("odd").mkdir()
+    Path("odd/study.json").write_text('{"lanes": 3}')
+    for words, message in (
+        (["--style-weight", "80", "--output-dir", "out"], "out: holds a study with other lanes (style_weight=5)"),
+        (["--output-dir", "mine"], "mine/index.html: is there already, of no study"),
+        (["--output-dir", "odd"], "odd/study.json: is there already, of no study"),
+    ):
+        capfd.readouterr()
+        assert cli.main([*STUDY, *words]) == 2
+        assert capfd.readouterr().err.splitlines()[-1].endswith(f"{message}; pass --overwrite, or choose another --output-dir")
+    assert results(Path("out")) == before and Path("mine/index.html").read_text() == "mine"
+    assert cli.main([*STUDY, "--style-weight", "5", "80", "90", "--output-dir", "out"]) == 0  # more lanes of the same study lose nothing
+    assert "1 lanes run here, 2 were there" in capfd.readouterr().out
+    assert cli.main([*STUDY, "--style-weight", "80", "--output-dir", "out", "--overwrite", "--num-steps", "2"]) == 0
+    assert [row["steps"] for row in table_of(Path("out"))] == ["2"]
+
+
+@pytest.mark.parametrize("place", ["lanes/lane.png", "contact_sheet.png", "style_painting.png"])
+def test_a_study_does_not_overwrite_what_it_is_made_of(place, photos, capfd):
+    path = photos / "out" / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes((photos / "painting.png").read_bytes())
+    words = ["study", str(path), "painting.png", "--network", "vgg16", "--size", "48", "--num-steps", "1", "--output-dir", "out"]
+    assert cli.main([*words, "--overwrite"]) == 2
+    assert "is a content image, which would be lost; choose another --output-dir" in capfd.readouterr().err
+    assert path.read_bytes() == (photos / "painting.png").read_bytes()
+
+
+def test_a_study_and_its_lanes_are_made_again_from_their_records(photos, capfd):
+    Path("grid.toml").write_text("style_weight = [5, 80]\nlayer_weights.deep = {conv4_1 = 0.5, conv5_1 = 0.5}\n")
+    words = ["--grid", "grid.toml", "--init", "noise", "--seed", "3", "--output-dir", "out"]
+    assert cli.main([*STUDY, *words]) == 0
+    assert cli.main(["rerun", "out/study.json"]) == 0
+    assert (photos / "out_rerun" / "lanes.csv").read_bytes() == (photos / "out" / "lanes.csv").read_bytes()
+    for path in Path("out/lanes").glob("*.png"):
+        assert path.read_bytes() == Path("out_rerun/lanes", path.name).read_bytes()
+    assert cli.main(["rerun", "out/lanes/style_weight=80.json", "--output", "again.png"]) == 0
+    assert np.array_equal(nst.read_image("again.png"), nst.read_image("out/lanes/style_weight=80.png"))
+    assert cli.main(["rerun", "again.json", "--output", "third.png"]) == 0
+    assert np.array_equal(nst.read_image("third.png"), nst.read_image("again.png"))
+    nst.write_image("painting.png", np.zeros((40, 40, 3)))
+    capfd.readouterr()
+    assert cli.main(["rerun", "out/study.json", "--overwrite"]) == 2
+    assert "painting.png: is not the style painting that the record is of" in capfd.readouterr().err
+
+
 def test_a_damaged_lane_is_painted_again(photos, capfd):
     words = [*STUDY, "--num-steps", "1", "--seed", "0", "1", "--init", "noise", "--output-dir", "out"]
     assert cli.main(words) == 0
@@ -203,7 +254,7 @@ def test_one_reconstruction_has_a_report(photos):
 BAD = {
     "no style": (["photo.jpg"], "there is no style image; give CONTENT and STYLE"),
     "empty folder": (["photo.jpg", "empty"], "empty: is a folder without images"),
-    "bad weight": (["photo.jpg", "painting.png", "--style-weight", "-1"], "axis style_weight holds -1.0; a weight must be a finite number"),
+    "bad weight": (["photo.jpg", "painting.png", "--style-weight", "-1"], "a value of axis style_weight is -1.0; it must be a finite number"),
     "twice": (["photo.jpg", "painting.png", "--seed", "1", "1"], "axis seed has a value twice: 1, 1"),
     "bad layer": (["photo.jpg", "painting.png", "--content-layers", "conv4_2+conv9_1"], "unknown layer 'conv9_1' in content_layers"),
     "absent layer": (["photo.jpg", "painting.png", "--content-layers", "conv4_4"], "unknown layer 'conv4_4': vgg16 has"),
