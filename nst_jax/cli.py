@@ -33,6 +33,9 @@ from nst_jax.weights_commands import NETWORK_OPTION, WEIGHTS_COMMANDS
 _DESCRIPTION = "Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016)."
 
 
+Resume = Annotated[bool, FlagCreatePairsOff, arg(help="Go on with the run of the same command that was cut off, if there is one.")]
+
+
 @dataclass
 class Stylize:
     """Paint a photograph in the style of a painting."""
@@ -89,8 +92,7 @@ class Stylize:
     """Refuse images of more, which may be made to fill the memory."""
     checkpoint_every: Annotated[float, arg(metavar="SECONDS")] = 60.0
     """Save all that it takes to go on so often; 0: only at Ctrl-C or SIGTERM."""
-    resume: Annotated[bool, FlagCreatePairsOff] = False
-    """Go on with the run of the same command that was cut off, if there is one."""
+    resume: Resume = False
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Replace a result that is there already."""
     compilation_cache: CompilationCache = True
@@ -153,6 +155,7 @@ class Rerun:
     """The .json beside the result, or a study's study.json; its images and weights must be where they were, or the images beside it."""
     output: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: the first result's name with _rerun)")] = None
     """Result; a folder for a study."""
+    resume: Resume = False
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Replace a result that is there already."""
     compilation_cache: CompilationCache = True
@@ -160,7 +163,7 @@ class Rerun:
     def run(self) -> None:
         if self.compilation_cache:
             keep_programs()
-        job = job_of_record(self.record, self.output, self.overwrite)
+        job = job_of_record(self.record, self.output, self.resume, self.overwrite)
         if isinstance(job, Job):
             _run(job)
         else:
@@ -173,6 +176,7 @@ class Demo:
 
     output: Annotated[Path, arg(metavar="FILE")] = Path("nst_demo.png")
     """Result; content, style and result go side by side to a second file."""
+    resume: Resume = False
     compilation_cache: CompilationCache = True
 
     def run(self) -> None:
@@ -180,7 +184,7 @@ class Demo:
             keep_programs()
         preset = PRESETS["default"].replace(network="vgg16", size=demo.SIZE, num_steps=demo.NUM_STEPS)
         content, style = demo.content_path(), demo.style_path()
-        _run(Job(content, style, self.output, preset, overwrite=True))
+        _run(Job(content, style, self.output, preset, resume=self.resume, overwrite=True))
         sheet = self.output.with_stem(f"{self.output.stem}_sheet")
         write_image(sheet, make_sheet([read_image(path) for path in (content, style, self.output)]))
         print(f"wrote {sheet}")

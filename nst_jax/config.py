@@ -92,6 +92,7 @@ class TransferConfig:
         _one_of("optimizer", self.optimizer, get_args(Optimizer))
         _one_of("init", self.init, get_args(Init))
         _one_of("precision", self.precision, get_args(Precision))
+        _one_of("coarse_to_fine", self.coarse_to_fine, (False, True))
         check_at_least("num_steps", self.num_steps, 1)
         check_at_least("memory", self.memory, 1)
         check_at_least("tile", self.tile, 0)
@@ -104,9 +105,9 @@ class TransferConfig:
             raise ConfigError(f"tolerance is {self.tolerance}; it must be at least 0 and less than 1")
 
 
-def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
     if value not in allowed:
-        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(map(str, allowed))}")
 
 
 def _is_whole(value: object) -> bool:
@@ -186,6 +187,7 @@ class Preset:
             check_weight(f"--{name.replace('_', '-')}", getattr(self, name))
         check_at_least("--save-every", self.save_every, 0)
         _one_of("resample", self.resample, ("lanczos", "nearest"))
+        _one_of("squash_style", self.squash_style, (False, True))
 
     def replace(self, **changes: object) -> "Preset":
         """A copy with the given fields changed; fields of `config` may be named directly."""

@@ -18,12 +18,13 @@ _BESIDE_THEM = {
 }
 
 
-def job_of_record(path: Path, output: Path | None = None, overwrite: bool = False) -> Job | StudyJob:
+def job_of_record(path: Path, output: Path | None = None, resume: bool = False, overwrite: bool = False) -> Job | StudyJob:
     """The job that a record describes; its inputs and weights must still hold what they did.
 
     Args:
         path: The record beside a result, a lane's of a study too, or the `study.json` of a whole study.
         output: Where the result is to go, a study's folder; beside the first, with `_rerun` behind its name, if left out.
+        resume: As in `Job`; a study that was cut off goes on anyhow.
         overwrite: As in `Job` and `StudyJob`.
 
     Raises:
@@ -32,8 +33,8 @@ def job_of_record(path: Path, output: Path | None = None, overwrite: bool = Fals
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if "lanes" in record:
-            return _study(path, record, output, overwrite)
-        return _single(path, record, output, overwrite)
+            return dataclasses.replace(_study(path, record, output), overwrite=overwrite)
+        return dataclasses.replace(_single(path, record, output), resume=resume, overwrite=overwrite)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -41,7 +42,7 @@ def job_of_record(path: Path, output: Path | None = None, overwrite: bool = Fals
         raise ConfigError(f"{path}: is not the record of a result ({reason}); name the .json beside it") from error
 
 
-def _single(path: Path, record: Mapping[str, Any], output: Path | None, overwrite: bool) -> Job:
+def _single(path: Path, record: Mapping[str, Any], output: Path | None) -> Job:
     settings, first = record["settings"], path.with_name(Path(record["output"]).name)
     for key in settings:
         check_known(key, _CONFIG | _PRESET | _BESIDE_THEM)
@@ -58,12 +59,11 @@ def _single(path: Path, record: Mapping[str, Any], output: Path | None, overwrit
         seed=settings["seed"],
         num_devices=settings.get("num_devices", 1),
         layer_weights=settings.get("weights_by_layer"),
-        overwrite=overwrite,
         hashes={name: str(file["sha256"]) for name, file in {**inputs, "network": network}.items()},
     )
 
 
-def _study(path: Path, record: Mapping[str, Any], output: Path | None, overwrite: bool) -> StudyJob:
+def _study(path: Path, record: Mapping[str, Any], output: Path | None) -> StudyJob:
     job, settings = record["job"], record["settings"]
     inputs, network = settings["inputs"], settings["network"]
     for key in job["preset"]:
@@ -78,10 +78,9 @@ def _study(path: Path, record: Mapping[str, Any], output: Path | None, overwrite
         styles,
         output or folder.with_name(f"{folder.name}_rerun"),
         Preset(**{**job["preset"], "config": _config(job["preset"]["config"]), "network": _network(network)}),
-        job["axes"],
-        job["zipped"],
-        title=record["title"],
-        overwrite=overwrite,
+        dict(job["axes"]),
+        bool(job["zipped"]),
+        title=str(record["title"]),
         hashes={name: str(file["sha256"]) for name, file in {**files, "network": network}.items()},
     )
 
