@@ -18,7 +18,7 @@ Precision = Literal["highest", "default", "bfloat16"]
 TILE_ALIGNMENT = 64
 """Pixels of which a tile's side is a multiple: four poolings, and Winograd's blocks of four."""
 
-LARGEST_WEIGHT = 3e38
+LARGEST_WEIGHT = 3.4e38
 """What a weight must be less than: float32 ends there."""
 
 LARGEST_SEED = 2**32 - 1

@@ -17,7 +17,9 @@ from nst_jax.study_job import StudyJob, run_study_job
 
 PresetName = Literal["default", "paper", "notebook"]
 
-CompilationCache = Annotated[bool, arg(help="Keep compiled programs in the user's cache folder for the next run.")]
+CompilationCache = Annotated[
+    bool, FlagCreatePairsOff, arg(help="Keep no compiled programs in the user's cache folder for the next run.", help_behavior_hint="")
+]
 
 _PRESETS_OWN = arg(help_behavior_hint="(default: the preset's)")
 
