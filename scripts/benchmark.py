@@ -228,11 +228,18 @@ def plot(series, x_label, y_label):
 
     def write(path):
         from matplotlib.figure import Figure
+        from matplotlib.ticker import LogLocator, StrMethodFormatter
 
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.add_subplot(xscale="log", yscale="log", xlabel=x_label, ylabel=y_label)
         for name, points in series.items():
             axes.plot(*zip(*points, strict=True), "o-", label=name)
+        measured = sorted({x for points in series.values() for x, _ in points})
+        axes.set_xticks(measured, [f"{x:,}" for x in measured])
+        axes.set_xticks([], minor=True)
+        axes.yaxis.set_minor_locator(LogLocator(subs=(1.5, 2, 3, 4, 5, 7)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
         axes.grid(alpha=0.3, which="both")
         if len(series) > 1:
             axes.legend()
