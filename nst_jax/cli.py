@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Union
 
@@ -26,7 +26,7 @@ from nst_jax.processes import Processes
 from nst_jax.progress import ProgressDisplay
 from nst_jax.rerun import job_of_record
 from nst_jax.stopping import Stopped
-from nst_jax.study_commands import CompilationCache, PresetName, Reconstruct, Study, run_and_report
+from nst_jax.study_commands import CompilationCache, MaxPixels, PresetName, Reconstruct, Study, run_and_report
 from nst_jax.weights import WeightsError
 from nst_jax.weights_commands import NETWORK_OPTION, WEIGHTS_COMMANDS
 
@@ -88,8 +88,7 @@ class Stylize:
     """Evaluate in tiles of that side, to save memory; 0: only where the memory would not do."""
     devices: int = 1
     """Devices that share the image, each some of its rows, where one has too little memory."""
-    max_pixels: Annotated[int, arg(metavar="NUMBER")] = MAX_PIXELS
-    """Refuse images of more, which may be made to fill the memory."""
+    max_pixels: MaxPixels = MAX_PIXELS
     checkpoint_every: Annotated[float, arg(metavar="SECONDS")] = 60.0
     """Save all that it takes to go on so often; 0: only at Ctrl-C or SIGTERM."""
     resume: Resume = False
@@ -158,16 +157,17 @@ class Rerun:
     resume: Resume = False
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Replace a result that is there already."""
+    max_pixels: MaxPixels = MAX_PIXELS
     compilation_cache: CompilationCache = True
 
     def run(self) -> None:
         if self.compilation_cache:
             keep_programs()
-        job = job_of_record(self.record, self.output, self.resume, self.overwrite)
+        job = job_of_record(self.record, self.output)
         if isinstance(job, Job):
-            _run(job)
+            _run(replace(job, resume=self.resume, overwrite=self.overwrite, max_pixels=self.max_pixels))
         else:
-            run_and_report(job, Processes())
+            run_and_report(replace(job, overwrite=self.overwrite, max_pixels=self.max_pixels), Processes())
 
 
 @dataclass

@@ -18,23 +18,19 @@ _BESIDE_THEM = {
 }
 
 
-def job_of_record(path: Path, output: Path | None = None, resume: bool = False, overwrite: bool = False) -> Job | StudyJob:
+def job_of_record(path: Path, output: Path | None = None) -> Job | StudyJob:
     """The job that a record describes; its inputs and weights must still hold what they did.
 
     Args:
         path: The record beside a result, a lane's of a study too, or the `study.json` of a whole study.
         output: Where the result is to go, a study's folder; beside the first, with `_rerun` behind its name, if left out.
-        resume: As in `Job`; a study that was cut off goes on anyhow.
-        overwrite: As in `Job` and `StudyJob`.
 
     Raises:
         ConfigError: The file is no such record.
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        if "lanes" in record:
-            return dataclasses.replace(_study(path, record, output), overwrite=overwrite)
-        return dataclasses.replace(_single(path, record, output), resume=resume, overwrite=overwrite)
+        return _study(path, record, output) if "lanes" in record else _single(path, record, output)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

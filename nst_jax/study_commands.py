@@ -21,6 +21,8 @@ CompilationCache = Annotated[
     bool, FlagCreatePairsOff, arg(help="Keep no compiled programs in the user's cache folder for the next run.", help_behavior_hint="")
 ]
 
+MaxPixels = Annotated[int, arg(metavar="NUMBER", help="Refuse images of more, which may be made to fill the memory.")]
+
 _PRESETS_OWN = arg(help_behavior_hint="(default: the preset's)")
 
 
@@ -81,8 +83,7 @@ class Study:
     """Lanes that run at once, rounded up to a multiple of the devices."""
     coarse_to_fine: bool = True
     """Descend at smaller sizes first, from 384 pixels up, unless the preset does not."""
-    max_pixels: Annotated[int, arg(metavar="NUMBER")] = MAX_PIXELS
-    """Refuse images of more, which may be made to fill the memory."""
+    max_pixels: MaxPixels = MAX_PIXELS
     checkpoint_every: Annotated[float, arg(metavar="SECONDS")] = 60.0
     """Save the lanes that run so often, to go on within them; 0: only at Ctrl-C or SIGTERM."""
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
@@ -156,6 +157,7 @@ class Reconstruct:
     """Network, or a file with its weights."""
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Make all pictures anew, and replace what is in the folder."""
+    max_pixels: MaxPixels = MAX_PIXELS
     compilation_cache: CompilationCache = True
 
     def run(self) -> None:
@@ -175,7 +177,8 @@ class Reconstruct:
             init="noise", coarse_to_fine=False, size=self.size, num_steps=self.num_steps, pooling=self.pooling, network=self.network
         )
         title = f"{self.image.stem}: reconstructions from content layers and from style layers"
-        job = StudyJob((self.image,), (self.image,), self.output_dir, preset, axes, zipped=True, title=title, overwrite=self.overwrite)
+        how: dict[str, Any] = {"title": title, "max_pixels": self.max_pixels, "overwrite": self.overwrite}
+        job = StudyJob((self.image,), (self.image,), self.output_dir, preset, axes, zipped=True, **how)
         run_and_report(job, Processes())
 
 
