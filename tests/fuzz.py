@@ -1,6 +1,6 @@
-"""Coverage-guided fuzzing of everything that reads a file. Not part of the test suite; needs `pip install atheris`.
+"""Coverage-guided fuzzing of everything that reads a file. Not part of the test suite; needs `pip install atheris`, and PyTorch for its files.
 
-    python tests/fuzz.py image|settings|record|checkpoint|HDF5|safetensors|"NumPy archive"|MatConvNet|pickle [--seconds 600]
+    python tests/fuzz.py image|settings|record|checkpoint|HDF5|safetensors|PyTorch|"NumPy archive"|MatConvNet|pickle [--seconds 600]
 
 ends with status 0 if in that time nothing but the declared errors came, no input took longer than five seconds, and no more memory was asked
 for than the bound. An input that did otherwise is kept in `--corpus`, to be mended and made a test.
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 MOST_BYTES = 2_000_000_000  # beyond what is there when the fuzzing begins
-KINDS = ("image", "settings", "record", "checkpoint", "HDF5", "safetensors", "NumPy archive", "MatConvNet", "pickle")
+KINDS = ("image", "settings", "record", "checkpoint", "HDF5", "safetensors", "PyTorch", "NumPy archive", "MatConvNet", "pickle")
 
 
 def seeds(kind):
@@ -59,6 +59,15 @@ def seeds(kind):
         from safetensors.numpy import save
 
         stream.write(save(arrays))
+    elif kind == "PyTorch":
+        import torch
+
+        for zipped in (False, True):
+            stream = io.BytesIO()
+            state = {key: torch.from_numpy(array) for key, array in arrays.items()}
+            torch.save(state, stream, _use_new_zipfile_serialization=zipped)
+            yield stream.getvalue()
+        return
     elif kind == "MatConvNet":
         from scipy.io import savemat
 
@@ -91,10 +100,13 @@ def make_target(kind, path):
             "checkpoint": (lambda: Checkpoint(path).read(lambda line: None), ()),
         }[kind]
     else:
-        from nst_jax.weights import readers
+        from nst_jax.weights import conversion, readers
 
         def read():
-            return readers._read(kind, readers.FORMATS[kind][1], path)
+            head = path.read_bytes()[:64]
+            for recognise, _ in readers.FORMATS.values():
+                recognise(head, path)
+            conversion.convert(readers._read(kind, readers.FORMATS[kind][1], path), path.name)
 
         # In the process of their own that these readers have, either is one line.
         allowed = (readers.WeightsError, MemoryError)
@@ -115,7 +127,20 @@ def fuzz(kind, corpus):
     import atheris
 
     warnings.simplefilter("ignore")
-    include = ["PIL", "zipfile", "tomllib", "json", "h5py", "scipy.io.matlab", "safetensors", "numpy.lib", "nst_jax.images", "nst_jax.weights"]
+    include = [
+        "PIL",
+        "zipfile",
+        "tomllib",
+        "json",
+        "h5py",
+        "scipy.io.matlab",
+        "safetensors",
+        "numpy.lib",
+        "torch.serialization",
+        "torch._weights_only_unpickler",
+        "nst_jax.images",
+        "nst_jax.weights",
+    ]
     folder = tempfile.mkdtemp()
     with atheris.instrument_imports(
         include=[*include, "nst_jax.grid_file", "nst_jax.checkpoint", "nst_jax.rerun"], enable_loader_override=False

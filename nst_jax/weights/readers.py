@@ -173,40 +173,74 @@ def _read_pickle(name: str, path: Path) -> WeightsFile:
     with path.open("rb") as file:
         tree = _ArrayUnpickler(file).load()
     tensors: Tensors = {}
+    seen: set[int] = set()
 
     def flatten(prefix: str, item: Any) -> None:
         if isinstance(item, dict):
+            if id(item) in seen:  # it may be its own, or nest in a way whose leaves cannot be counted
+                raise WeightsError(f"{path}: holds the same dictionary at several places; save the arrays in one that is plain")
+            seen.add(id(item))
             for key, value in item.items():
                 flatten(f"{prefix}/{key}" if prefix else str(key), value)
-        elif isinstance(item, np.ndarray):
-            tensors[prefix] = item
+        elif isinstance(item, _PickledArray):
+            tensors[prefix] = item.array
 
     flatten("", tree)
     return WeightsFile(name, tensors, {})
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds dictionaries of NumPy arrays, and refuses to look up anything else."""
+class _PickledType:
+    """What a pickle says of an array's type. NumPy's own class believes whatever state it is given, and crashes of some."""
 
-    _ALLOWED = frozenset(
-        (module, name)
-        for package in ("numpy.core", "numpy._core")
-        for module, name in ((f"{package}.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"))
-    )
+    def __init__(self, text: str, *_: Any) -> None:
+        self.text, self.order = text, "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = state[1]
+
+    @property
+    def dtype(self) -> np.dtype:
+        if self.text not in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8") or self.order not in ("<", ">", "=", "|"):
+            raise pickle.UnpicklingError(f"it holds an array of type {self.text!r}")
+        return np.dtype(self.order + self.text)
+
+
+class _PickledArray:
+    """What a pickle says of an array; the same holds of NumPy's."""
+
+    array: np.ndarray
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, pickled, is_fortran, data = state
+        self.array = np.frombuffer(data, pickled.dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Builds dictionaries of what it says of NumPy arrays, and refuses to look up anything else."""
+
+    # NumPy 2 renamed the module that older pickles name.
+    _ALLOWED: Mapping[tuple[str, str], Any] = {
+        ("numpy.core.multiarray", "_reconstruct"): _PickledArray,
+        ("numpy._core.multiarray", "_reconstruct"): _PickledArray,
+        ("numpy", "ndarray"): _PickledArray,
+        ("numpy", "dtype"): _PickledType,
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, and nothing but NumPy arrays is ever built from a pickle")
-        # NumPy 2 renamed the module that older pickles name.
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        return self._ALLOWED[module, name]
 
 
 def _zip_has(path: Path, ending: str) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith(ending) for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
-        return ending == ".npy"  # a truncated archive has no list of names; NumPy's reader will say that it is damaged
+    except Exception:  # BadZipFile, NotImplementedError, UnicodeDecodeError, …
+        return ending == ".npy"  # a damaged archive has no list of names; NumPy's reader will say so
 
 
 _TORCH_LEGACY = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
