@@ -5,7 +5,7 @@ from nst_jax.descent import TransferState, init, make_optimizer, step
 from nst_jax.gradient import loss_and_gradient
 from nst_jax.history import Progress, TransferResult
 from nst_jax.images import ImageError, make_sheet, read_image, write_image
-from nst_jax.lbfgs import safeguarded_lbfgs
+from nst_jax.lbfgs import Preconditioner, safeguarded_lbfgs
 from nst_jax.losses import content_loss, gram_matrix, style_loss, total_variation
 from nst_jax.normalisation import normalise_activations
 from nst_jax.objective import LossTerms, LossWeights, Targets, make_targets, total_loss
@@ -23,6 +23,7 @@ __all__ = [
     "ImageError",
     "LossTerms",
     "LossWeights",
+    "Preconditioner",
     "Preset",
     "Progress",
     "StudyResult",

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from nst_jax.config import TransferConfig
 from nst_jax.lbfgs import safeguarded_lbfgs
-from nst_jax.preconditioner import favour_coarse
+from nst_jax.preconditioner import curvature_preconditioner
 
 Evaluation = Callable[[Array], tuple[tuple[Array, Any], Array]]
 """Maps an image to ((loss, any pytree of terms), gradient), as `loss_and_gradient` does."""
@@ -59,7 +59,7 @@ class StepInfo(NamedTuple):
 def make_optimizer(config: TransferConfig) -> optax.GradientTransformationExtraArgs:
     """The optimiser that `config` names, as an optax transformation that takes `value`, the loss at the parameters."""
     if config.optimizer == "lbfgs":
-        return safeguarded_lbfgs(config.memory, precondition=favour_coarse)
+        return safeguarded_lbfgs(config.memory, preconditioner=curvature_preconditioner())
     learning_rate = optax.exponential_decay(config.learning_rate, transition_steps=100, decay_rate=config.decay)
     if config.optimizer == "sgd":
         return optax.with_extra_args_support(optax.sgd(learning_rate))

@@ -12,6 +12,7 @@ References:
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
@@ -23,6 +24,23 @@ _CURVATURE_MARGIN = 1e-6
 # the loss of style transfer faster, by 0.5 to 4.5 % after 200 evaluations (128 pixels, content and three noise starts); four times is worse.
 _INITIAL_SCALE = 2.0
 _SHORTEST, _LONGEST = 0.1, 0.5
+
+
+class Preconditioner(NamedTuple):
+    """A linear, symmetric, positive definite map P of the parameters, near a multiple of the inverse Hessian, which may learn from the pairs.
+
+    Args:
+        init: Makes the state from the parameters.
+        update: Makes the next state from a state and a pair that L-BFGS stores: the step, and the difference of the gradients.
+        apply: P of what is shaped like the parameters, given the state.
+    """
+
+    init: Callable[[Any], Any]
+    update: Callable[[Any, Any, Any], Any]
+    apply: Callable[[Any, Any], Any]
+
+
+IDENTITY = Preconditioner(lambda params: (), lambda state, step, gradient_step: state, lambda state, vector: vector)
 
 
 class LBFGSState(NamedTuple):
@@ -38,6 +56,7 @@ class LBFGSState(NamedTuple):
         steps: The last differences of parameters, (memory, n).
         gradient_steps: The differences of gradients that belong to them, (memory, n).
         products: sᵢᵀyⱼ of every step i with every difference j that is no older, (memory, memory); the diagonal is 0 where there is no pair.
+        preconditioner: The state of the preconditioner.
     """
 
     value: Array
@@ -49,10 +68,11 @@ class LBFGSState(NamedTuple):
     steps: Array
     gradient_steps: Array
     products: Array
+    preconditioner: Any
 
 
 def safeguarded_lbfgs(
-    memory: int = 20, first_step: float = 0.02, precondition: Callable[[Any], Any] | None = None
+    memory: int = 20, first_step: float = 0.02, preconditioner: Preconditioner = IDENTITY
 ) -> optax.GradientTransformationExtraArgs:
     """L-BFGS whose every update costs one evaluation, made by the caller.
 
@@ -69,7 +89,7 @@ def safeguarded_lbfgs(
     Args:
         memory: Pairs (s, y) to keep; each takes two copies of the parameters.
         first_step: Root mean square, over the parameters, of the first step.
-        precondition: P, a linear, symmetric, positive definite map of the parameters; the identity if left out.
+        preconditioner: P; the identity if left out.
 
     Returns:
         A transformation with optax's interface, for any pytree of floating-point parameters of one type. Its state holds the best parameters.
@@ -88,6 +108,7 @@ def safeguarded_lbfgs(
             steps=jnp.zeros((memory, vector.size), vector.dtype),
             gradient_steps=jnp.zeros((memory, vector.size), vector.dtype),
             products=jnp.zeros((memory, memory), vector.dtype),
+            preconditioner=preconditioner.init(params),
         )
 
     def update(updates: Any, state: LBFGSState, params: Any = None, *, value: Array, **extra_args: Any) -> tuple[Any, LBFGSState]:
@@ -95,21 +116,20 @@ def safeguarded_lbfgs(
         gradient, _ = ravel_pytree(updates)
         trial, unravel = ravel_pytree(params)
 
-        def preconditioned(vector: Array) -> Array:
-            return ravel_pytree(precondition(unravel(vector)))[0] if precondition else vector
-
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
         accepted = finite & (value <= state.value)
         first = accepted & jnp.isinf(state.value)
 
-        state = _store_pair(state, trial - state.params, gradient - state.gradient, accepted & ~first)
+        learn = lambda step, gradient_step: preconditioner.update(state.preconditioner, unravel(step), unravel(gradient_step))
+        precondition = lambda vector: ravel_pytree(preconditioner.apply(state.preconditioner, unravel(vector)))[0]
+        state = _store_pair(state, trial - state.params, gradient - state.gradient, accepted & ~first, learn)
         shorter = _shorten(state, value, finite)
         state = state._replace(
             value=jnp.where(accepted, value, state.value),
             params=jnp.where(accepted, trial, state.params),
             gradient=jnp.where(accepted, gradient, state.gradient),
         )
-        descent = -_inverse_hessian_product(state, state.gradient, preconditioned)
+        descent = -_inverse_hessian_product(state, state.gradient, precondition)
         # Rounding can turn an approximation built of positive pairs uphill; steepest descent never is.
         slope = _length(state.gradient)
         steepest = -state.gradient * jnp.where(slope > 0, first_step * trial.size**0.5 / jnp.where(slope > 0, slope, 1), 0)
@@ -123,7 +143,7 @@ def safeguarded_lbfgs(
     return optax.GradientTransformationExtraArgs(init, update)  # type: ignore[arg-type], for optax cannot say that `value` is needed
 
 
-def _store_pair(state: LBFGSState, step: Array, gradient_step: Array, wanted: Array) -> LBFGSState:
+def _store_pair(state: LBFGSState, step: Array, gradient_step: Array, wanted: Array, learn: Callable[[Array, Array], Any]) -> LBFGSState:
     curvature = jnp.vdot(step, gradient_step)
     wanted &= curvature > _CURVATURE_MARGIN * _length(step) * _length(gradient_step)
     slot = state.num_pairs % len(state.products)
@@ -137,6 +157,7 @@ def _store_pair(state: LBFGSState, step: Array, gradient_step: Array, wanted: Ar
         gradient_steps=put(state.gradient_steps, gradient_step),
         products=put(state.products.T, _dots(steps, gradient_step)).T,
         num_pairs=state.num_pairs + wanted,
+        preconditioner=jax.tree.map(lambda new, old: jnp.where(wanted, new, old), learn(step, gradient_step), state.preconditioner),
     )
 
 

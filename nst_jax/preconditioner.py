@@ -1,24 +1,125 @@
-"""A better first guess of the curvature than that it is alike everywhere: the loss bends less along coarse patterns than along fine ones."""
+"""A first guess of the loss's curvature that learns while the descent goes on: how much it bends at each spatial frequency, and at each place.
 
+Along coarse patterns the loss of style transfer bends less than along fine ones, and in flat parts of the picture otherwise than in busy ones;
+by how much depends on the pictures. The pairs (s, y) of L-BFGS tell: where a step moved much and the gradient changed little, it bends little.
+
+On two pairs of pictures at 192 pixels (VGG-16, scaling `mean`, from the content), the loss that L-BFGS with a fixed f^−½ for P reached in 200
+evaluations was reached in 156 and 159. With frequencies alone, about 190; with a memory for the estimate of 0.9, or 20 bands, or places of 8
+pixels, a little later.
+"""
+
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-# To the loss that L-BFGS reaches from the content with the identity in place of this in 200 evaluations (192 pixels, VGG-16), the power 0.5
-# takes about 165, and 1 takes about 175 but is the faster of the two for the first 40 or so.
-_POWER = 0.5
+from nst_jax.lbfgs import Preconditioner
+
+_NUM_BANDS, _CELL = 12, 4  # bands of frequencies, evenly spaced on a logarithmic scale; pixels of a place's side
+_MEMORY = 0.98  # of what was known before a pair; the curvature changes while the picture does
+_PRIOR = 0.01  # of a pair: what the guess before the first one counts for
+_LEAST_SHARE = 0.05  # of the mean, in places that hardly moved
 
 
-def favour_coarse(image: Float[Array, "height width 3"]) -> Float[Array, "height width 3"]:
-    """Divides every frequency f of an image by f^½, the mean as if it were the lowest.
+class CurvatureEstimate(NamedTuple):
+    """Where the energy of the steps and that of the gradients' changes went, each as shares of a pair's, summed over pairs.
 
-    Linear, symmetric and positive definite; multiples are the caller's business.
+    Args:
+        step_bands: Σ |s|² by band of frequencies, (bands,).
+        gradient_bands: Σ |y|² by band.
+        step_cells: Σ |s|² by place, (height / 4, width / 4).
+        gradient_cells: Σ |y|² by place.
     """
+
+    step_bands: Array
+    gradient_bands: Array
+    step_cells: Array
+    gradient_cells: Array
+
+
+def curvature_preconditioner() -> Preconditioner:
+    """P = D^½ F⁻¹ diag(b) F D^½ for an image (height, width, 3), with F the Fourier transform along both sides.
+
+    The gain b of a band of frequencies, and the gain D of a place, is √(Σ |s|² / Σ |y|²) there: the inverse of the mean curvature that the
+    pairs saw, but for a factor that L-BFGS finds for itself. Before the first pair, D is 1 and b is f^−½, the mean counting as the lowest
+    frequency.
+    """
+    return Preconditioner(_init, _update, _apply)
+
+
+def _init(image: Array) -> CurvatureEstimate:
     height, width = image.shape[:2]
-    vertical, horizontal = np.fft.fftfreq(height), np.fft.rfftfreq(width)
-    frequency = np.maximum(np.hypot(vertical[:, None], horizontal), 1 / max(height, width))
-    gains = jnp.asarray(frequency**-_POWER, jnp.float32)[..., None]
-    # One axis at a time, which XLA's CPU compiler can also do for an image whose rows several devices share.
-    spectrum = gains * jnp.fft.fft(jnp.fft.rfft(image, axis=1), axis=0)
+    frequencies = _band_centres(height, width)
+    # To the loss that L-BFGS reaches from the content with the identity for P in 200 evaluations (192 pixels, VGG-16), f^−½ takes about 165.
+    fall, rise = frequencies**-0.5, frequencies**0.5
+    cells = jnp.full((-(-height // _CELL), -(-width // _CELL)), _PRIOR, image.dtype)
+    cells = cells / cells.size
+    return CurvatureEstimate(
+        jnp.asarray(_PRIOR * fall / fall.sum(), image.dtype), jnp.asarray(_PRIOR * rise / rise.sum(), image.dtype), cells, jnp.array(cells)
+    )
+
+
+def _update(estimate: CurvatureEstimate, step: Array, gradient_step: Array) -> CurvatureEstimate:
+    (step_bands, step_cells), (gradient_bands, gradient_cells) = map(_shares, (step, gradient_step))
+    seen = CurvatureEstimate(step_bands, gradient_bands, step_cells, gradient_cells)
+    return jax.tree.map(lambda known, new: _MEMORY * known + new, estimate, seen)
+
+
+def _apply(estimate: CurvatureEstimate, image: Float[Array, "height width 3"]) -> Float[Array, "height width 3"]:
+    height, width = image.shape[:2]
+    bands = 0.5 * jnp.log(estimate.step_bands / estimate.gradient_bands)
+    lower, share = _places_among_bands(height, width)
+    gains = jnp.exp((1 - share) * bands[lower] + share * bands[lower + 1])[..., None]
+    step_cells, gradient_cells = (cells + _LEAST_SHARE * jnp.mean(cells) for cells in (estimate.step_cells, estimate.gradient_cells))
+    # The fourth root: half of the square root on either side, so that P is symmetric.
+    places = jax.image.resize((step_cells / gradient_cells) ** 0.25, (height, width), "linear")[..., None]
+    return places * _inverse_fourier(gains * _fourier(places * image), width)
+
+
+def _shares(image: Array) -> tuple[Array, Array]:
+    """How the energy of an image is spread over bands of frequencies, and over places; each sums to 1."""
+    height, width = image.shape[:2]
+    largest = jnp.max(jnp.abs(image))
+    image = image / jnp.where(largest > 0, largest, 1)  # squares neither overflow nor vanish
+    spectrum = jnp.sum(jnp.square(jnp.abs(_fourier(image))), axis=2)
+    twice = np.full(width // 2 + 1, 2.0, np.float32)  # the half of the spectrum that a real image's transform leaves out
+    twice[0] = 1
+    if width % 2 == 0:
+        twice[-1] = 1
+    lower, share = _places_among_bands(height, width)
+    nearest = (lower + np.round(share).astype(int)).ravel()
+    bands = jax.ops.segment_sum((spectrum * twice).ravel(), nearest, _NUM_BANDS)
+    cells = jnp.sum(jnp.square(image), axis=2)
+    cells = jax.image.resize(cells, (-(-height // _CELL), -(-width // _CELL)), "linear")
+    return tuple(energy / jnp.maximum(jnp.sum(energy), jnp.finfo(energy.dtype).tiny) for energy in (bands, cells))
+
+
+def _frequencies(height: int, width: int) -> np.ndarray:
+    """Cycles a pixel of each coefficient of `_fourier`; the mean as if it were the lowest frequency."""
+    frequencies = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
+    return np.maximum(frequencies, 1 / max(height, width))
+
+
+def _band_centres(height: int, width: int) -> np.ndarray:
+    return np.geomspace(1 / max(height, width), 0.5**0.5, _NUM_BANDS)
+
+
+def _places_among_bands(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each coefficient, the band whose centre is below its frequency, and how far it is on the way to the next."""
+    centres = np.log(_band_centres(height, width))
+    places = (np.log(_frequencies(height, width)) - centres[0]) / (centres[1] - centres[0])
+    places = np.clip(places, 0, _NUM_BANDS - 1)
+    lower = np.minimum(places.astype(int), _NUM_BANDS - 2)
+    return lower, (places - lower).astype(np.float32)
+
+
+# One axis at a time, which XLA's CPU compiler can also do for an image whose rows several devices share.
+def _fourier(image: Array) -> Array:
+    return jnp.fft.fft(jnp.fft.rfft(image, axis=1), axis=0)
+
+
+def _inverse_fourier(spectrum: Array, width: int) -> Array:
     return jnp.fft.irfft(jnp.fft.ifft(spectrum, axis=0), n=width, axis=1)

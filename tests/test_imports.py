@@ -16,7 +16,7 @@ ALLOWED = {
     "objective": {"config", "losses", "tiles", "vgg"},
     "tiles": {"config", "losses", "vgg"},
     "tiling": {"config", "losses", "objective", "tiles", "vgg"},
-    "preconditioner": set(),
+    "preconditioner": {"lbfgs"},
     "descent": {"config", "lbfgs", "preconditioner"},
     "history": {"descent", "objective"},
     "gradient": {"config", "objective", "tiles", "tiling", "vgg"},

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nst_jax import safeguarded_lbfgs
+from nst_jax import Preconditioner, safeguarded_lbfgs
+from nst_jax.lbfgs import IDENTITY
 
 
-def descend(function, start, num_steps, memory=20, precondition=None):
+def descend(function, start, num_steps, memory=20, preconditioner=IDENTITY):
     """Trials, their losses, and the state after each step; counts the evaluations."""
-    optimizer = safeguarded_lbfgs(memory, precondition=precondition)
+    optimizer = safeguarded_lbfgs(memory, preconditioner=preconditioner)
 
     @jax.jit
     def advance(params, state):
@@ -176,9 +177,11 @@ def test_the_preconditioner_that_is_the_inverse_solves_a_quadratic_at_once():
     def loss(params):
         return jnp.sum(scales[:25] * params["a"] ** 2) / 2 + jnp.sum(scales[25:].reshape(5, 3) * params["b"] ** 2) / 2
 
-    def inverse(params):
+    def inverse(num_pairs, params):
         return {"a": params["a"] / scales[:25], "b": params["b"] / scales[25:].reshape(5, 3)}
 
-    with_inverse, _ = descend(loss, start, 12, precondition=inverse)
+    counting = Preconditioner(lambda params: jnp.zeros((), int), lambda num_pairs, step, gradient_step: num_pairs + 1, inverse)
+    with_inverse, states = descend(loss, start, 12, preconditioner=counting)
     without, _ = descend(loss, start, 12)
     assert min(with_inverse) < 1e-6 * with_inverse[0] < 1e-3 * min(without)
+    assert [int(state.preconditioner) for state in states] == [int(state.num_pairs) for state in states]

@@ -1,26 +1,85 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nst_jax.preconditioner import favour_coarse
+from nst_jax.preconditioner import curvature_preconditioner
+
+INIT, UPDATE, APPLY = curvature_preconditioner()
 
 
-@pytest.mark.parametrize("shape", [(16, 16), (15, 22), (17, 13)])
+def after_pairs(shape, hessian, num_pairs, seed=0):
+    """The state after random steps over a quadratic whose Hessian is applied by `hessian`."""
+    state, update = INIT(jnp.zeros(shape)), jax.jit(UPDATE)
+    for step in np.random.default_rng(seed).standard_normal((num_pairs, *shape)).astype(np.float32):
+        state = update(state, jnp.asarray(step), jnp.asarray(hessian(step), jnp.float32))
+    return state
+
+
+def wave(shape, cycles_down, cycles_across):
+    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    phase = cycles_down * rows / shape[0] + cycles_across * columns / shape[1]
+    return np.cos(2 * np.pi * phase)[..., None] * np.ones(3, np.float32), np.hypot(cycles_down / shape[0], cycles_across / shape[1])
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 3), (15, 22, 3), (17, 13, 3)])
 def test_it_is_linear_symmetric_and_positive_definite(shape):
-    size = shape[0] * shape[1] * 3
-    basis = np.eye(size, dtype=np.float32).reshape(size, *shape, 3)
-    matrix = np.stack([np.asarray(favour_coarse(jnp.asarray(image))).ravel() for image in basis[:: max(size // 60, 1)]])
-    picked = matrix[:, :: max(size // 60, 1)]
+    factors = np.random.default_rng(1).uniform(0.1, 10, shape)
+    state = after_pairs(shape, lambda step: factors * step, 3)
+    size, stride = np.prod(shape), max(np.prod(shape) // 60, 1)
+    basis = np.eye(size, dtype=np.float32).reshape(size, *shape)[::stride]
+    picked = np.stack([np.asarray(APPLY(state, jnp.asarray(image))).ravel() for image in basis])[:, ::stride].astype(np.float64)
     np.testing.assert_allclose(picked, picked.T, atol=1e-6)
-    assert np.linalg.eigvalsh(picked.astype(np.float64)).min() > 0
-    image, other = np.random.default_rng(0).random((2, *shape, 3), np.float32)
-    np.testing.assert_allclose(favour_coarse(2 * image - other), 2 * favour_coarse(image) - favour_coarse(other), atol=1e-4)
+    assert np.linalg.eigvalsh(picked).min() > 0
+    image, other = np.random.default_rng(0).random((2, *shape), np.float32)
+    np.testing.assert_allclose(APPLY(state, 2 * image - other), 2 * APPLY(state, image) - APPLY(state, other), atol=1e-4)
 
 
-def test_a_wave_is_divided_by_the_root_of_its_frequency():
-    rows, columns = np.mgrid[:24, :32].astype(np.float32)
-    for cycles_down, cycles_across in ((0, 1), (3, 0), (2, 5), (12, 16)):
-        wave = np.cos(2 * np.pi * (cycles_down * rows / 24 + cycles_across * columns / 32))[..., None] * np.ones(3, np.float32)
-        frequency = np.hypot(cycles_down / 24, cycles_across / 32)
-        np.testing.assert_allclose(favour_coarse(wave), wave * frequency**-0.5, atol=2e-5)
-    np.testing.assert_allclose(favour_coarse(np.ones((24, 32, 3), np.float32)), 32**0.5, rtol=1e-5)
+def test_before_the_first_pair_a_wave_is_divided_by_the_root_of_its_frequency():
+    shape = (24, 32, 3)
+    state = INIT(jnp.zeros(shape))
+    mean = APPLY(state, jnp.ones(shape))
+    for cycles in ((0, 1), (3, 0), (2, 5), (12, 16)):
+        image, frequency = wave(shape, *cycles)
+        np.testing.assert_allclose(APPLY(state, jnp.asarray(image)) / mean, image * (32 * frequency) ** -0.5, atol=2e-5)
+
+
+def test_it_learns_at_which_frequencies_the_loss_bends():
+    shape, power = (48, 64, 3), 1.5
+    frequencies = np.maximum(np.hypot(np.fft.fftfreq(48)[:, None], np.fft.rfftfreq(64)), 1 / 64)[..., None]
+    hessian = lambda step: np.fft.irfft2(frequencies**power * np.fft.rfft2(step, axes=(0, 1)), s=shape[:2], axes=(0, 1))
+    state = after_pairs(shape, hessian, 40)
+    slow, slow_frequency = wave(shape, 0, 8)
+    for cycles in ((12, 0), (10, 16), (20, 20)):
+        image, frequency = wave(shape, *cycles)
+        learned = np.vdot(image, APPLY(state, jnp.asarray(image))) / np.vdot(image, image)
+        learned /= np.vdot(slow, APPLY(state, jnp.asarray(slow))) / np.vdot(slow, slow)
+        # The inverse of the curvature, as exactly as bands half an octave wide can say.
+        assert abs(np.log2(learned) - np.log2((frequency / slow_frequency) ** -power)) < 0.2
+
+
+def test_it_learns_where_the_loss_bends():
+    shape = (32, 48, 3)
+    curvature = np.ones(shape)
+    curvature[:, 24:] = 9
+    state = after_pairs(shape, lambda step: curvature * step, 40)
+    pattern = np.random.default_rng(5).standard_normal((24, 16, 3)).astype(np.float32)
+    left, right = np.zeros((2, *shape), np.float32)
+    left[4:28, 4:20], right[4:28, 28:44] = pattern, pattern
+    ratio = np.vdot(left, APPLY(state, jnp.asarray(left))) / np.vdot(right, APPLY(state, jnp.asarray(right)))
+    # |y|² is 1 and 81 of |s|² there, 41 in the mean, of which a twentieth is added everywhere.
+    np.testing.assert_allclose(ratio, np.sqrt((81 + 41 / 20) / (1 + 41 / 20)), rtol=0.1)
+
+
+@pytest.mark.parametrize("factor", [1e-25, 1e25])
+def test_what_the_loss_and_the_pixels_are_multiplied_by_does_not_matter(factor):
+    shape = (16, 20, 3)
+    image = jnp.asarray(np.random.default_rng(3).random(shape, np.float32))
+    wanted = APPLY(after_pairs(shape, lambda step: step[::-1] ** 2, 5), image)
+    found = APPLY(after_pairs(shape, lambda step: factor * step[::-1] ** 2, 5), image)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_a_pair_of_zeros_leaves_it_finite():
+    state = UPDATE(INIT(jnp.zeros((16, 16, 3))), jnp.zeros((16, 16, 3)), jnp.zeros((16, 16, 3)))
+    assert np.isfinite(APPLY(state, jnp.ones((16, 16, 3)))).all()
