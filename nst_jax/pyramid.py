@@ -32,7 +32,8 @@ Keep = Callable[[Arrays], bool]
 
 _LEAST_FINEST, _COARSEST = 384, 96  # pixels of the longest side, at least
 _LEAST_SIDE = 16  # four poolings
-_SHARE, _LARGEST_SHARE = 1 / 10, 1 / 2  # of the steps: for each scale but the finest, and for all of these together
+# Of the steps, for each scale but the finest. More paint larger strokes, and lose content that the finest scale does not find again.
+_SHARE = 1 / 50
 
 
 class Scale(NamedTuple):
@@ -60,8 +61,7 @@ def make_schedule(shape: tuple[int, int], config: TransferConfig) -> list[Scale]
         if max(shape) < _COARSEST * factor or min(shape) < _LEAST_SIDE * factor:
             break
         shapes.insert(0, (round(shape[0] / factor), round(shape[1] / factor)))
-    coarse = len(shapes) - 1
-    steps = [int(min(_SHARE, _LARGEST_SHARE / coarse) * config.num_steps)] * coarse if coarse else []
+    steps = [int(_SHARE * config.num_steps)] * (len(shapes) - 1)
     scales = [*map(Scale, shapes, steps), Scale(shape, config.num_steps - sum(steps))]
     return [scale for scale in scales if scale.num_steps]
 
