@@ -23,7 +23,7 @@ from nst_jax.config import PRESETS, ConfigError, Optimizer, Pooling, Precision, 
 from nst_jax.images import MAX_PIXELS, ImageError, make_sheet, read_image, write_image
 from nst_jax.job import Job, parse_init, run_job
 from nst_jax.processes import Processes
-from nst_jax.progress import ProgressDisplay
+from nst_jax.progress import ProgressDisplay, say
 from nst_jax.rerun import job_of_record
 from nst_jax.stopping import Stopped
 from nst_jax.study_commands import CompilationCache, MaxPixels, PresetName, Reconstruct, Study, run_and_report
@@ -177,6 +177,8 @@ class Demo:
     output: Annotated[Path, arg(metavar="FILE")] = Path("nst_demo.png")
     """Result; content, style and result go side by side to a second file."""
     resume: Resume = False
+    overwrite: Annotated[bool, FlagCreatePairsOff] = False
+    """Replace a result that is there already."""
     compilation_cache: CompilationCache = True
 
     def run(self) -> None:
@@ -184,25 +186,24 @@ class Demo:
             keep_programs()
         preset = PRESETS["default"].replace(network="vgg16", size=demo.SIZE, num_steps=demo.NUM_STEPS)
         content, style = demo.content_path(), demo.style_path()
-        _run(Job(content, style, self.output, preset, resume=self.resume, overwrite=True))
         sheet = self.output.with_stem(f"{self.output.stem}_sheet")
+        if sheet.exists() and not self.overwrite and not self.resume:
+            raise ImageError(f"{sheet}: is there already; pass --overwrite, or choose another --output")
+        _run(Job(content, style, self.output, preset, resume=self.resume, overwrite=self.overwrite))
         write_image(sheet, make_sheet([read_image(path) for path in (content, style, self.output)]))
-        print(f"wrote {sheet}")
+        say(f"wrote {sheet}", sys.stdout)
 
 
 def _run(job: Job) -> None:
     started = time.perf_counter()
     with ProgressDisplay() as display:
-        result = run_job(job, _say, display)
+        result = run_job(job, say, display)
     if result is None:
-        print(f"{job.output} is there already, finished, of the same settings")
+        say(f"{job.output} is there already, finished, of the same settings", sys.stdout)
     else:
         seconds = time.perf_counter() - started
-        print(f"wrote {job.output} and {job.record.name} (loss {float(result.loss):.4g} at step {int(result.best_step)}, {seconds:.0f} s)")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+        loss = f"loss {float(result.loss):.4g} at step {int(result.best_step)}, {seconds:.0f} s"
+        say(f"wrote {job.output} and {job.record.name} ({loss})", sys.stdout)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -215,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 2 with one line on standard error for input that is wrong, or 128 and the signal's number when stopped.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    warnings.showwarning = lambda message, *rest, **more: _say(f"note: {message}")
+    warnings.showwarning = lambda message, *rest, **more: say(f"note: {message}")
     command: Any = Union[  # noqa: UP007, a type made at run time
         Annotated[Demo, subcommand("demo")],
         Annotated[Stylize, subcommand("stylize", default=Stylize.with_defaults(_preset_in(argv)))],
@@ -227,18 +228,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _parse(command, argv).run()
     except (ConfigError, ImageError, WeightsError) as error:
-        _say(f"nst-jax: error: {error}")
+        say(f"nst-jax: error: {error}")
         return 2
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        _say("nst-jax: error: out of memory; pass a smaller --size")
+        say("nst-jax: error: out of memory; pass a smaller --size")
+        return 2
+    except OSError as error:  # a folder in a file's place, a name too long, a disk that fails: wherever no better line is to be had
+        say(f"nst-jax: error: {error.filename or 'a file'}: {error.strerror or error}; choose another place")
         return 2
     except Stopped as stopped:
-        _say(f"nst-jax: {stopped}")
+        say(f"nst-jax: {stopped}")
         return 128 + stopped.number
     except KeyboardInterrupt:
-        _say("nst-jax: interrupted")
+        say("nst-jax: interrupted")
         return 128 + signal.SIGINT
     return 0
 

@@ -23,6 +23,9 @@ LARGEST_WEIGHT = 3.4e38
 
 LARGEST_SEED = 2**32 - 1
 
+# Beyond what any run can use, so that a slip of the hand, or a hostile file, is not taken at its word.
+_MOST_STEPS, _MOST_PAIRS, _LARGEST_TILE = 10_000_000, 1000, 2**20
+
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 
 
@@ -93,9 +96,9 @@ class TransferConfig:
         _one_of("init", self.init, get_args(Init))
         _one_of("precision", self.precision, get_args(Precision))
         _one_of("coarse_to_fine", self.coarse_to_fine, (False, True))
-        check_at_least("num_steps", self.num_steps, 1)
-        check_at_least("memory", self.memory, 1)
-        check_at_least("tile", self.tile, 0)
+        check_at_least("num_steps", self.num_steps, 1, _MOST_STEPS)
+        check_at_least("memory", self.memory, 1, _MOST_PAIRS)
+        check_at_least("tile", self.tile, 0, _LARGEST_TILE)
         if self.tile % TILE_ALIGNMENT:
             raise ConfigError(f"tile is {self.tile}; it must be a multiple of {TILE_ALIGNMENT} pixels, or 0")
         for name in ("learning_rate", "decay"):

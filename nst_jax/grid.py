@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,8 @@ class Lane:
         own = {name: getattr(self, name) for name in ("content_layers", "style_layers", "pooling", "init")}
         return dataclasses.replace(base, **own)
 
+
+_MOST_LANES = 100_000
 
 AXES = tuple(field.name for field in dataclasses.fields(Lane))
 """The names that an axis may have."""
@@ -131,6 +134,9 @@ def make_grid(
     for name, given in () if zipped else labels.items():
         if len(set(given)) < len(given):
             raise ConfigError(f"axis {name} has a value twice: {', '.join(given)}")
+    num_lanes = max((len(given) for given in values.values()), default=1) if zipped else math.prod(map(len, values.values()))
+    if num_lanes > _MOST_LANES:
+        raise ConfigError(f"the axes span {num_lanes:,} lanes; a study has at most {_MOST_LANES:,}")
     combine = (lambda *lists: zip(*lists, strict=True)) if zipped else itertools.product
     rows = list(combine(*values.values())) if values else [()]
     texts = list(combine(*labels.values())) if values else [()]

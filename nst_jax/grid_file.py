@@ -38,7 +38,7 @@ def read_grid_file(path: Path) -> GridFile:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        given = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+        given = json.loads(text, object_pairs_hook=_each_once) if path.suffix.lower() == ".json" else tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except (ValueError, RecursionError) as error:
@@ -62,6 +62,13 @@ def read_grid_file(path: Path) -> GridFile:
     if not isinstance(zipped, bool):
         raise ConfigError(f"{path}: zip is {zipped!r}; it must be true or false")
     return GridFile(images["content"], images["style"], {name: _as_axis(name, value) for name, value in given.items()}, zipped)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        raise ValueError("a key stands there twice")  # which TOML forbids as well
+    return given
 
 
 def _as_axis(name: str, value: Any) -> Any:

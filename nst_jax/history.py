@@ -165,7 +165,7 @@ class History:
             step = made + row + 1
             if bad_steps[lane] >= (1 if step == 1 else _MOST_BAD_STEPS) and not failure[lane]:
                 first = int(self._own_before[lane]) + step - int(bad_steps[lane]) + 1
-                failure[lane] = f"{_first_bad(info, row, lane)} at step {first} is not finite; make the weights smaller"
+                failure[lane] = f"{_first_bad(info, row, lane)} at step {first} is not finite; make the weights, or the learning rate, smaller"
 
     def progress(self, states: TransferState) -> Progress:
         """What callbacks see after a piece; of an ended lane, NaN for its loss and terms."""

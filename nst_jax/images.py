@@ -1,10 +1,11 @@
 """Image files: read, resized, written. The only module that knows Pillow."""
 
+import contextlib
 import io
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -22,11 +23,16 @@ OUTPUT_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP
 INPUT_ENDINGS = frozenset({*OUTPUT_FORMATS, ".gif", ".bmp"})
 """The endings by which images are known in a folder; of a file that is named, its content decides."""
 
+# Pillow would open others by running other programs (EPS), and each is more code that a hostile file can reach.
+_INPUT_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "GIF", "BMP")
+
 _FILTERS = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
 MAX_PIXELS = 178_000_000
 """The most pixels that an image is decoded with or brought to, unless told otherwise."""
 
-_LEAST_SIDE = 16  # conv5_1 lies behind four halvings
+LEAST_SIDE = 16
+"""The least height and width of an image: conv5_1 lies behind four halvings."""
+
 _SRGB = ImageCms.createProfile("sRGB")
 
 
@@ -65,17 +71,17 @@ def read_image(
     """
     for name, sides in (("size", [size]), ("rows", [rows]), ("shape", shape or [])):
         for side in sides:
-            if side is not None and side < _LEAST_SIDE:
-                raise ImageError(f"{name} is {side}; it must be at least {_LEAST_SIDE} pixels, which VGG's poolings need")
+            if side is not None and side < LEAST_SIDE:
+                raise ImageError(f"{name} is {side}; it must be at least {LEAST_SIDE} pixels, which VGG's poolings need")
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe can be read but once, and its hash is wanted too
+        raise ImageError(f"{path}: is no file; give the path of an image")
     try:
-        with warnings.catch_warnings():
-            # Pillow warns from half the size at which it refuses; the bound below is the one that holds.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
+        with _bounded(max_pixels):
+            image = Image.open(path, formats=_INPUT_FORMATS)
             if image.width * image.height > max_pixels:
                 raise Image.DecompressionBombError
-            if min(image.size) < _LEAST_SIDE:
-                raise ImageError(f"{path}: {image.width} × {image.height} pixels is too small; each side must be at least {_LEAST_SIDE}")
+            if min(image.size) < LEAST_SIDE:
+                raise ImageError(f"{path}: {image.width} × {image.height} pixels is too small; each side must be at least {LEAST_SIDE}")
             has_frames = image.format != "MPO" and getattr(image, "is_animated", False)  # a camera's MPO has previews
             image.load()
             image = _to_srgb(ImageOps.exif_transpose(image), str(path))
@@ -99,11 +105,23 @@ def read_image(
         shape = rows, int(image.width * rows / image.height)
     if shape and shape[0] * shape[1] > max_pixels:
         raise ImageError(f"{path}: would be {shape[1]} × {shape[0]}, more than {max_pixels:,} pixels; take a smaller --size")
-    if shape and min(shape) < _LEAST_SIDE:
-        raise ImageError(f"{path}: would be {shape[1]} × {shape[0]} pixels; each side must be at least {_LEAST_SIDE}, so take a larger --size")
+    if shape and min(shape) < LEAST_SIDE:
+        raise ImageError(f"{path}: would be {shape[1]} × {shape[0]} pixels; each side must be at least {LEAST_SIDE}, so take a larger --size")
     if shape and shape != (image.height, image.width):
         image = image.resize((shape[1], shape[0]), _FILTERS[resample])
     return np.asarray(image, np.float32) / 255
+
+
+@contextlib.contextmanager
+def _bounded(max_pixels: int) -> Iterator[None]:
+    """Has Pillow refuse nothing that the bound allows; it warns from its own bound, and refuses from twice that."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def _to_srgb(image: Image.Image, name: str) -> Image.Image:
@@ -133,8 +151,13 @@ def _from_deep_grey(image: Image.Image, name: str) -> Image.Image:
     grey = np.asarray(image, np.float64)
     if not np.all(np.isfinite(grey)):
         raise ImageError(f"{name}: holds values that are not finite; save it again")
-    if image.mode != "F" or grey.max(initial=0) > 1:
-        grey = grey / (65535 if grey.max(initial=0) > 255 or image.mode != "F" else 255)
+    most = grey.max(initial=0)
+    if grey.min(initial=0) < 0 or most > 65535:
+        raise ImageError(f"{name}: holds values from {grey.min():g} to {most:g}; bring them to 0–1 or 0–65535, and save it again")
+    if image.mode != "F":
+        grey = grey / 65535
+    elif most > 2:  # up to twice white, highlights are cut
+        grey = grey / (65535 if most > 255 else 255)
     return Image.fromarray(np.round(np.clip(grey, 0, 1) * 255).astype(np.uint8)).convert("RGB")
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from nst_jax.checkpoint import Checkpoint, Keeper, Saved, check_checkpoint_every
 from nst_jax.config import LARGEST_SEED, ConfigError, Init, Preset, TransferConfig, check_at_least
+from nst_jax.files import remove_partials
 from nst_jax.fit import fitting_config
 from nst_jax.grid import check_layer_weights, weights_by_layer
 from nst_jax.history import Progress, TransferResult
@@ -172,13 +173,15 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
             start=saved and saved.arrays,
             keep=keeper,
         )
-    if result.failure and result.best_step <= 1:
+    if result.failure and result.best_step <= 1:  # the last good image is what the run began with
+        job.checkpoint.remove()
         raise ConfigError(f"{result.failure} (--style-weight, --content-weight, --tv-weight)")
     if result.failure:
         say(f"note: {result.failure}; the best image is that of step {result.best_step}")
     # The record first: without it, nobody could tell whose image is there, and whether the run may go on. It says that the run is finished
     # once the image is there, which may have been another's till then.
-    record = {"settings": settings, "output": job.output.name, "finished": False, **describe_result(result)}
+    record = {"settings": settings, "output": job.output.name, "finished": False, "reason": str(result.failure) or None}
+    record |= describe_result(result)
     write_record(job.record, record)
     write_image(job.output, np.asarray(result.image), image_metadata(settings))
     if not keeper.stopped:
@@ -187,6 +190,9 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
         how = "the same command with --resume goes on" if job.checkpoint.exists else "nothing could be saved to go on from"
         raise Stopped(f"stopped at step {int(result.num_steps)} of {config.num_steps}, wrote {job.output}; {how}", signals.received)
     job.checkpoint.remove()
+    intermediate = range(preset.save_every, config.num_steps + 1, preset.save_every) if preset.save_every else ()
+    for output in (job.output, job.record, *map(job.at_iteration, intermediate)):
+        remove_partials(output)  # of a run that was killed
     return result
 
 
@@ -194,15 +200,18 @@ def _check_outputs(job: Job, inputs: Mapping[str, Path]) -> None:
     check_output(job.output)
     if job.record.is_dir():
         raise ImageError(f"{job.record}: is a folder, where the record of the run would go; choose another --output")
-    for name, path in inputs.items():
-        for output in (job.output, job.record):
-            if output.exists() and path.exists() and os.path.samefile(path, output):
-                raise ImageError(f"{output}: is the {name} image, which would be lost; choose another --output")
+    pattern = glob.escape(job.output.stem) + "_at_iteration_*.png"
+    intermediate = sorted(job.output.parent.glob(pattern)) if job.preset.save_every else []
+    weights = {"network": Path(job.preset.network)} if job.preset.network else {}
+    for name, path in {**inputs, **weights}.items():
+        for output in (job.output, job.record, *intermediate):
+            if output.exists() and path.is_file() and os.path.samefile(path, output):
+                what = "file of the network" if name == "network" else f"{name} image"
+                raise ImageError(f"{output}: is the {what}, which would be lost; choose another --output")
     if job.overwrite or job.resume:
         return
     if job.checkpoint.exists:
         raise ConfigError(f"{job.checkpoint.path}: a run was cut off; pass --resume to go on with it, or --overwrite to begin anew")
-    intermediate = job.output.parent.glob(glob.escape(job.output.stem) + "_at_iteration_*.png") if job.preset.save_every else ()
     for output in (job.output, job.record, *intermediate):
         if output.exists():
             raise ConfigError(f"{output}: is there already; pass --overwrite, or choose another --output")

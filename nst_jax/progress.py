@@ -1,9 +1,10 @@
 """How progress is shown: a live bar in a terminal, plain lines elsewhere."""
 
+import contextlib
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 from tqdm import tqdm
 
@@ -11,6 +12,25 @@ from nst_jax.history import Progress
 from nst_jax.study_result import FinishedLane
 
 _SECONDS_BETWEEN_LINES = 10
+
+
+def say(line: str, stream: TextIO | None = None) -> None:
+    """Prints one line, on standard error if not told otherwise. What cannot be printed is spelt out; nothing happens where nobody listens."""
+    stream = stream or sys.stderr
+    if stream is not None:  # as without a console
+        with contextlib.suppress(OSError):
+            print(printable(line, stream), file=stream, flush=True)
+
+
+def printable(line: str, stream: TextIO) -> str:
+    """The line with line breaks, control characters, and what the stream cannot encode, as escapes."""
+    line = "".join(letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in line)
+    encoding = stream.encoding or "utf-8"
+    return line.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 class _Display:
@@ -36,7 +56,7 @@ class ProgressDisplay(_Display):
         self._last_line = self._started
 
     def __call__(self, progress: Progress) -> None:
-        if sys.stderr.isatty():
+        if _is_terminal():
             self._draw(progress)
         else:
             self._print(progress)
@@ -56,9 +76,7 @@ class ProgressDisplay(_Display):
             return
         self._last_line = now
         _, left = self._seconds(progress)
-        print(
-            f"step {progress.step}/{progress.num_steps}  loss {float(progress.best_loss):.4g}  {left:.0f} s left", file=sys.stderr, flush=True
-        )
+        say(f"step {progress.step}/{progress.num_steps}  loss {float(progress.best_loss):.4g}  {left:.0f} s left")
 
     def _seconds(self, progress: Progress) -> tuple[float, float]:
         """Gone, and by the work done, left."""
@@ -76,16 +94,16 @@ class StudyDisplay(_Display):
     def start(self, num_lanes: int) -> None:
         """Called before the first of `num_lanes`."""
         self._num_lanes, self._started = num_lanes, time.monotonic()
-        if num_lanes and sys.stderr.isatty():
+        if num_lanes and _is_terminal():
             form = "{percentage:3.0f} % |{bar}| [{elapsed} gone, {remaining} left]"
             self._bar = tqdm(total=num_lanes, bar_format=form, dynamic_ncols=True, file=sys.stderr)
 
     def say(self, line: str) -> None:
         """Prints a line above the bar."""
         if self._bar is not None:
-            self._bar.write(line, file=sys.stderr)
+            self._bar.write(printable(line, sys.stderr), file=sys.stderr)
         else:
-            print(line, file=sys.stderr, flush=True)
+            say(line)
 
     def __call__(self, progress: Progress) -> None:
         """Moves the bar; `progress` is that of the lanes that run."""

@@ -20,7 +20,13 @@ from nst_jax.weights import LoadedWeights
 
 def describe_inputs(inputs: Mapping[str, Path]) -> dict[str, Any]:
     """Path and hash of each file."""
-    return {name: {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for name, path in inputs.items()}
+    return {name: {"path": str(path), "sha256": hash_of(path)} for name, path in inputs.items()}
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of what a file holds."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe_network(loaded: LoadedWeights) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from nst_jax.config import ConfigError, Preset, TransferConfig, check_known
 from nst_jax.job import Job
+from nst_jax.record import hash_of
 from nst_jax.study_job import StudyJob
 
 _CONFIG = {field.name for field in dataclasses.fields(TransferConfig)}
@@ -29,7 +30,10 @@ def job_of_record(path: Path, output: Path | None = None) -> Job | StudyJob:
         ConfigError: The file is no such record.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if "\\u0000" in text:  # no name of a file holds it
+            raise ConfigError("holds a zero character; name the .json beside a result")
+        record = json.loads(text)
         return _study(path, record, output) if "lanes" in record else _single(path, record, output)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
@@ -43,9 +47,11 @@ def _single(path: Path, record: Mapping[str, Any], output: Path | None) -> Job:
     for key in settings:
         check_known(key, _CONFIG | _PRESET | _BESIDE_THEM)
     inputs, network = settings["inputs"], settings["network"]
+    for name in inputs:
+        check_known(name, ("content", "style", "initial"))
     # What a lane's record does not say was as it is in every study.
     own = {name: settings[name] for name in _PRESET if name != "save_every" or name in settings}
-    preset = Preset(config=_config(settings), network=_network(network), **own)
+    preset = Preset(config=_config(settings), network=_network(network, path), **own)
     return Job(
         content=_find(inputs["content"], path),
         style=_find(inputs["style"], path),
@@ -73,7 +79,7 @@ def _study(path: Path, record: Mapping[str, Any], output: Path | None) -> StudyJ
         contents,
         styles,
         output or folder.with_name(f"{folder.name}_rerun"),
-        Preset(**{**job["preset"], "config": _config(job["preset"]["config"]), "network": _network(network)}),
+        Preset(**{**job["preset"], "config": _config(job["preset"]["config"]), "network": _network(network, path)}),
         dict(job["axes"]),
         bool(job["zipped"]),
         title=str(record["title"]),
@@ -85,12 +91,16 @@ def _config(settings: Mapping[str, Any]) -> TransferConfig:
     return TransferConfig(**{name: settings[name] for name in _CONFIG})
 
 
-def _network(described: Mapping[str, Any]) -> str:
+def _network(described: Mapping[str, Any], record: Path) -> str:
     """The file that the weights were read from, or else the network by its name."""
-    return str(described["path"]) if Path(described["path"]).is_file() else str(described["name"])
+    found = _find(described, record)
+    return str(found) if found.is_file() else str(described["name"])
 
 
 def _find(file: Mapping[str, Any], record: Path) -> Path:
-    """An input where it was, or else beside the record."""
+    """A file where it was, as seen from here or from a folder that the record lies in, or beside the record: the first that is the same."""
     path = Path(file["path"])
-    return path if path.exists() else record.parent / path.name
+    places = [path, record.parent / path.name, *(parent / path for parent in record.absolute().parents)]
+    there = [place for place in places if place.is_file()]
+    same = (place for place in there if hash_of(place) == file["sha256"])
+    return next(same, (there or places)[0])

@@ -1,5 +1,6 @@
 """All that it takes to go on with a batch of descents, as named arrays that a file can hold."""
 
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -48,7 +49,9 @@ def from_arrays(arrays: Arrays, config: TransferConfig, describe_states: Callabl
         ConfigError: The arrays are not those of such a run.
     """
     try:
-        scale, lanes = int(arrays["scale"]), np.shape(arrays["history/active"])
+        scale, lanes = operator.index(np.asarray(arrays["scale"]).item()), np.shape(arrays["history/active"])
+        if scale < 0:
+            raise ValueError("its scale is negative")
         terms = LossTerms(dict.fromkeys(config.content_layers, 0), dict.fromkeys(config.style_layers, 0), 0)
         blank: Any = 0
         result: dict[str, Any] = {**dict.fromkeys(TransferResult._fields, blank), "terms": terms}
@@ -62,11 +65,33 @@ def from_arrays(arrays: Arrays, config: TransferConfig, describe_states: Callabl
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ConfigError(f"what was saved is not of this run ({error})") from error
     shapes = jax.tree.map(lambda found, wanted: (found.shape, found.dtype) == (wanted.shape, wanted.dtype), snapshot.states, template.states)
-    rows = {np.shape(leaf) for leaf in jax.tree.leaves(snapshot.history.info)}
-    by_lane = {np.shape(leaf) for leaf in snapshot.history[1:]}
-    if not all(jax.tree.leaves(shapes)) or len(rows) != 1 or next(iter(rows))[1:] != lanes or by_lane != {lanes}:
+    if not all(jax.tree.leaves(shapes)) or not _is_history(snapshot.history, lanes) or not _is_result(snapshot.found, lanes):
         raise ConfigError("what was saved is not of this run (other shapes)")
     return snapshot
+
+
+def _is_history(history: HistoryState, lanes: tuple[int, ...]) -> bool:
+    if history.info is None:
+        return False
+    num_steps, info = len(history.info.loss), history.info
+    kinds = [info.finite.dtype.kind == "b", *(leaf.dtype.kind == "f" for leaf in jax.tree.leaves(info[:2]))]
+    kinds += [leaf.dtype.kind == kind for leaf, kind in zip(history[1:], "biifbU", strict=True)]
+    shapes = [np.shape(leaf) == (num_steps, *lanes) for leaf in jax.tree.leaves(info)]
+    shapes += [np.shape(leaf) == lanes for leaf in history[1:]]
+    return all(kinds) and all(shapes) and bool(np.all((history.num_steps >= 0) & (history.num_steps <= num_steps)))
+
+
+def _is_result(found: TransferResult | None, lanes: tuple[int, ...]) -> bool:
+    if found is None:
+        return True
+    columns = (*lanes, found.losses.shape[-1])
+    shapes = [np.shape(leaf) == columns for leaf in (found.losses, found.sizes, *jax.tree.leaves(found.terms))]
+    kinds = [leaf.dtype.kind == "f" for leaf in (found.image, found.loss, found.losses, *jax.tree.leaves(found.terms))]
+    by_lane = {"loss": "f", "best_step": "i", "num_steps": "i", "converged": "b", "failure": "U"}
+    leaves = {name: getattr(found, name) for name in by_lane}
+    shapes += [np.shape(leaf) == lanes for leaf in leaves.values()]
+    kinds += [found.sizes.dtype.kind == "i", *(leaf.dtype.kind == by_lane[name] for name, leaf in leaves.items())]
+    return all(kinds) and all(shapes) and bool(np.all((found.num_steps >= 0) & (found.num_steps <= columns[-1])))
 
 
 def _name(path: tuple[Any, ...]) -> str:

@@ -1,8 +1,10 @@
 """Ctrl-C and SIGTERM ask a run to stop, at the next place where nothing is lost."""
 
+import os
 import signal
+import socket
+import threading
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 
@@ -20,26 +22,43 @@ class Stopped(Exception):
 
 
 class StopSignals:
-    """A context manager that notes the first Ctrl-C or SIGTERM; the second stops the process at once. For the main thread.
+    """A context manager that notes the first Ctrl-C or SIGTERM; the second ends the process at once. For the main thread.
+
+    Python runs handlers of signals between two of its own instructions, and the main thread may be within XLA for minutes. So what arrives is
+    also written to a socket, on which a thread waits.
 
     Args:
         say: Called with a line when the first arrives.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        self._say, self._before = say, {}
+        self._say = say
         self.received: int | None = None
 
     def __enter__(self) -> "StopSignals":
+        self._arrivals, self._arriving = socket.socketpair()
+        self._arriving.setblocking(False)
+        self._descriptor_before = signal.set_wakeup_fd(self._arriving.fileno())
         self._before: dict[int, Any] = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        threading.Thread(target=self._wait, daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._descriptor_before)
+        self._arriving.close()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _note(self, number: int, frame: object) -> None:
         self.received = number
-        for again in self._before:
-            signal.signal(again, signal.SIG_DFL)
-        self._say("stopping at the end of this step; once more stops at once")
+
+    def _wait(self) -> None:
+        arrived = 0
+        with self._arrivals:
+            while number := self._arrivals.recv(1):
+                if number[0] in (signal.SIGINT, signal.SIGTERM):
+                    arrived += 1
+                    if arrived > 1:
+                        os._exit(128 + number[0])
+                    self.received = number[0]
+                    self._say("stopping at the end of this step; once more stops at once")

@@ -1,5 +1,6 @@
 """The commands that make many pictures: `nst-jax study` and `nst-jax reconstruct`. Parsing and printing only."""
 
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from nst_jax.config import PRESETS, STYLE_LAYERS, ConfigError, Init, Optimizer, 
 from nst_jax.grid_file import read_grid_file
 from nst_jax.images import INPUT_ENDINGS, MAX_PIXELS, ImageError
 from nst_jax.processes import Processes, join_processes
-from nst_jax.progress import StudyDisplay
+from nst_jax.progress import StudyDisplay, say
 from nst_jax.study_job import StudyJob, run_study_job
 
 PresetName = Literal["default", "paper", "notebook"]
@@ -211,4 +212,4 @@ def run_and_report(job: StudyJob, processes: Processes) -> None:
         there = f", {summary.kept} were there" if summary.kept else ""
         failed = f", {len(summary.failed)} FAILED" if summary.failed else ""
         seconds = time.perf_counter() - started
-        print(f"wrote {job.output_dir / 'index.html'} ({summary.computed} lanes run here{there}{failed}, {seconds:.0f} s)")
+        say(f"wrote {job.output_dir / 'index.html'} ({summary.computed} lanes run here{there}{failed}, {seconds:.0f} s)", sys.stdout)

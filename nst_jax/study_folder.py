@@ -33,6 +33,7 @@ def is_finished(stem: Path, settings: Mapping[str, Any]) -> bool:
     try:
         record = json.loads(record_path.read_text())
         found, has_image = dict(record["settings"]), record["best_loss"] is not None
+        _check_record(record)
     except FileNotFoundError:
         return False
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -49,6 +50,22 @@ def is_finished(stem: Path, settings: Mapping[str, Any]) -> bool:
         except ImageError:  # missing or damaged; it is painted again
             return False
     return True
+
+
+def _check_record(record: Mapping[str, Any]) -> None:
+    """Makes sure that the report can be made of a lane's record.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    history = record.get("history")
+    mappings = [record.get(name) for name in ("coordinates", "lane", "history")]
+    if isinstance(history, dict):
+        mappings += [history.get("content"), history.get("style")]
+    lists = [history.get(name) for name in ("size", "loss", "total_variation")] if isinstance(history, dict) else []
+    missing = {"status", "reason", "num_steps", "best_step", "lpips"} - set(record)
+    if missing or not all(isinstance(value, dict) for value in mappings) or not all(isinstance(value, list) for value in lists):
+        raise ValueError("parts of it are missing")
 
 
 def check_folder(folder: Path, grid: Grid, inputs: Mapping[str, Mapping[str, Path]], overwrite: bool) -> None:
@@ -78,7 +95,7 @@ def check_folder(folder: Path, grid: Grid, inputs: Mapping[str, Mapping[str, Pat
     lanes = [path for path in there if path.parent.name == "lanes"]
     if record.exists():
         try:
-            names = set(json.loads(record.read_text(encoding="utf-8"))["lanes"])
+            names = set(map(str, json.loads(record.read_text(encoding="utf-8"))["lanes"]))
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ConfigError(f"{record}: is there already, of no study; pass --overwrite, or choose another --output-dir") from error
         for name in sorted(names - set(grid.names)):

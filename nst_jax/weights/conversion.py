@@ -83,6 +83,8 @@ def convert(file: WeightsFile, name: str) -> tuple[str, dict[str, Any]]:
     params: dict[str, Any] = {}
     for layer, (key, kernel, bias) in zip(NETWORKS[network], layers, strict=True):
         for array in (kernel, bias):
+            if array.dtype != np.float32:
+                raise WeightsError(f"{name}: layer {key} holds {array.dtype}, expected floating point; give the weights before quantisation")
             if not np.all(np.isfinite(array)):
                 raise WeightsError(f"{name}: layer {key} holds values that are not finite; the file is damaged, fetch it again")
         params[layer] = {"kernel": kernel, "bias": bias}
@@ -112,8 +114,16 @@ def _convolutions(tensors: Tensors) -> list[tuple[str, np.ndarray, np.ndarray]]:
             continue
         biases = [tensors[other] for other in siblings[_parent(key)] if tensors[other].shape == kernel.shape[3:]]
         if len(biases) == 1:
-            found.append((key, np.ascontiguousarray(kernel, np.float32), np.asarray(biases[0], np.float32)))
+            found.append((key, *map(_as_float32, (kernel, biases[0]))))
     return found
+
+
+def _as_float32(array: np.ndarray) -> np.ndarray:
+    """In float32, if it holds floating-point numbers; what is larger becomes infinite."""
+    if not np.issubdtype(array.dtype, np.floating) and array.dtype.name != "bfloat16":
+        return array
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, np.float32)
 
 
 def _parent(key: str) -> str:

@@ -25,6 +25,8 @@ except ImportError:  # on Windows only the time is bounded
 
 _BYTES_AT_LEAST, _BYTES_A_BYTE = 3_000_000_000, 16  # address space, of which libraries take the most
 _SECONDS_AT_LEAST, _BYTES_A_SECOND = 20, 5_000_000
+_LARGEST = 512 * 512 * 9 * 8  # bytes of the largest convolution in float64; the layers after the last one are not needed
+_LARGEST_SUM = 400_000_000  # bytes of all of them
 
 Tensors = dict[str, np.ndarray]
 
@@ -72,7 +74,7 @@ def read_weights_file(path: Path, trusted: bool = False) -> WeightsFile:
 def _read(name: str, read: Callable[[str, Path], WeightsFile], path: Path) -> WeightsFile:
     try:
         file = read(name, path)
-        return file._replace(tensors={key: array for key, array in file.tensors.items() if _is_numeric(array)})
+        return file._replace(tensors={key: array for key, array in file.tensors.items() if _is_wanted(array)})
     except WeightsError:
         raise
     except Exception as error:  # whatever a parser throws at damaged input
@@ -106,6 +108,8 @@ def _main(name: str, path: str, folder: str, most_bytes: str) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (int(most_bytes), resource.RLIM_INFINITY))
     try:
         file = _read(name, FORMATS[name][1], Path(path))
+        if sum(array.nbytes for array in file.tensors.values()) > _LARGEST_SUM:
+            raise WeightsError(f"{path}: holds more than the convolutions of a VGG; give a file with those alone")
         for index, array in enumerate(file.tensors.values()):
             np.save(Path(folder, f"{index}.npy"), array, allow_pickle=False)
         answer: Any = {"names": list(file.tensors), "metadata": dict(file.metadata)}
@@ -116,8 +120,9 @@ def _main(name: str, path: str, folder: str, most_bytes: str) -> None:
     print(json.dumps(answer))
 
 
-def _is_numeric(array: Any) -> bool:
-    return isinstance(array, np.ndarray) and (np.issubdtype(array.dtype, np.number) or array.dtype.name == "bfloat16")
+def _is_wanted(array: Any) -> bool:
+    is_numeric = isinstance(array, np.ndarray) and (np.issubdtype(array.dtype, np.number) or array.dtype.name == "bfloat16")
+    return is_numeric and array.nbytes <= _LARGEST
 
 
 def _read_hdf5(name: str, path: Path) -> WeightsFile:
@@ -127,7 +132,8 @@ def _read_hdf5(name: str, path: Path) -> WeightsFile:
         if isinstance(item, h5py.Dataset):
             if item.external or item.is_virtual:
                 raise WeightsError(f"{path}: {key} is kept in other files, which are not read; save the weights in one")
-            tensors[key.removeprefix("model_weights/")] = item[()]  # where a whole Keras model was saved
+            if item.nbytes <= _LARGEST:  # however few bytes of the file they may be packed in
+                tensors[key.removeprefix("model_weights/")] = item[()]  # where a whole Keras model was saved
 
     with h5py.File(path, "r") as file:
         file.visititems(visit)
@@ -143,6 +149,8 @@ def _read_safetensors(name: str, path: Path) -> WeightsFile:
 
 def _read_npz(name: str, path: Path) -> WeightsFile:
     with np.load(path, allow_pickle=False) as file:
+        if len(set(file.files)) < len(file.files):
+            raise WeightsError(f"{path}: holds an array twice under one name; save it again")
         return WeightsFile(name, {key: file[key] for key in file.files}, {})
 
 
