@@ -179,11 +179,9 @@ class Demo:
     resume: Resume = False
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Replace a result that is there already."""
-    compilation_cache: CompilationCache = True
 
     def run(self) -> None:
-        if self.compilation_cache:
-            keep_programs()
+        keep_programs()
         preset = PRESETS["default"].replace(network="vgg16", size=demo.SIZE, num_steps=demo.NUM_STEPS)
         content, style = demo.content_path(), demo.style_path()
         sheet = self.output.with_stem(f"{self.output.stem}_sheet")

@@ -24,7 +24,7 @@ INPUT_ENDINGS = frozenset({*OUTPUT_FORMATS, ".gif", ".bmp"})
 """The endings by which images are known in a folder; of a file that is named, its content decides."""
 
 # Pillow would open others by running other programs (EPS), and each is more code that a hostile file can reach.
-_INPUT_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "GIF", "BMP")
+_INPUT_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
 
 _FILTERS = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
 MAX_PIXELS = 178_000_000
@@ -74,7 +74,7 @@ def read_image(
             if side is not None and side < LEAST_SIDE:
                 raise ImageError(f"{name} is {side}; it must be at least {LEAST_SIDE} pixels, which VGG's poolings need")
     if os.path.exists(path) and not os.path.isfile(path):  # a pipe can be read but once, and its hash is wanted too
-        raise ImageError(f"{path}: is no file; give the path of an image")
+        raise ImageError(f"{path}: cannot be read, for it is no file; give the path of an image")
     try:
         with _bounded(max_pixels):
             image = Image.open(path, formats=_INPUT_FORMATS)

@@ -30,6 +30,7 @@ def pair(rng):
 def small_pyramid(monkeypatch):
     monkeypatch.setattr(pyramid, "_LEAST_FINEST", 40)
     monkeypatch.setattr(pyramid, "_COARSEST", 16)
+    monkeypatch.setattr(pyramid, "_SHARE", 0.1)
 
 
 @pytest.mark.parametrize(

@@ -68,11 +68,11 @@ ALLOWED = {
     "checkpoint": {"config", "files", "snapshot"},
     "stopping": set(),
     "job": {
-        *("checkpoint", "config", "fit", "grid", "history", "images", "lanes"),
+        *("checkpoint", "config", "files", "fit", "grid", "history", "images", "lanes"),
         *("objective", "record", "stopping", "transfer", "weights"),
     },
-    "rerun": {"config", "job", "study_job"},
-    "weights_commands": {"config", "images", "normalisation", "weights"},
+    "rerun": {"config", "job", "record", "study_job"},
+    "weights_commands": {"config", "images", "normalisation", "progress", "weights"},
     "cli": {
         "compilation_cache",
         "demo",
