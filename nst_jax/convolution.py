@@ -4,9 +4,11 @@ The network is frozen: the only derivative anyone needs is the one with respect 
 convolution with the kernel flipped and its channels swapped. XLA's CPU compiler keeps that form on its fast path inside `scan` and
 `while_loop`, where the gradient that autodiff makes of a convolution runs several times slower than alone.
 
-On a CPU, layers of many channels are faster by Winograd's algorithm, on a kernel that `prepare_kernel` has transformed once.
+On a CPU, layers of many channels are faster by Winograd's algorithm, on kernels that `prepare_kernels` has transformed once.
 """
 
+import math
+from collections.abc import Mapping
 from functools import partial
 
 import jax
@@ -23,13 +25,22 @@ from nst_jax.winograd import convolve_reversed, convolve_transformed, transform_
 _LEAST_PAIRS_FOR_WINOGRAD = 64 * 128
 
 Kernel = Float[Array | np.ndarray, "3 3 in_channels out_channels"] | Float[Array | np.ndarray, "6 6 in_channels out_channels"]
-"""Weights in TensorFlow's order, or what `prepare_kernel` makes of them."""
+"""Weights in TensorFlow's order, or what `prepare_kernels` makes of them."""
 
 
-def prepare_kernel(kernel: Kernel) -> Kernel:
-    """The kernel in the form that is fastest where the program runs: transformed for Winograd's algorithm, or as it is."""
-    is_plain, pairs = kernel.shape[0] == 3, kernel.shape[2] * kernel.shape[3]
-    return transform_kernel(kernel) if is_plain and pairs >= _LEAST_PAIRS_FOR_WINOGRAD and jax.default_backend() == "cpu" else kernel
+def prepare_kernels(kernels: Mapping[str, Kernel]) -> dict[str, Kernel]:
+    """The kernels in the form that is fastest where the program runs: transformed for Winograd's algorithm, or as they are."""
+    if jax.default_backend() != "cpu":
+        return dict(kernels)
+    wide = {
+        name: kernel for name, kernel in kernels.items() if kernel.shape[0] == 3 and math.prod(kernel.shape[2:]) >= _LEAST_PAIRS_FOR_WINOGRAD
+    }
+    return {**kernels, **_transform_kernels(wide)}
+
+
+@jax.jit  # one program for all of them
+def _transform_kernels(kernels: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: transform_kernel(kernel) for name, kernel in kernels.items()}
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -44,7 +55,7 @@ def convolve(
 
     Args:
         features: One layer's activations, or an image less its mean.
-        kernel: Weights in TensorFlow's order, or from `prepare_kernel`, which loses about a digit of float32 to speed.
+        kernel: Weights in TensorFlow's order, or from `prepare_kernels`, which loses about a digit of float32 to speed.
         precision: As in `TransferConfig`; a prepared kernel is always computed with in float32.
 
     Returns:

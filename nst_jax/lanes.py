@@ -52,16 +52,20 @@ class Lanes:
 def stack_targets(contents: list[Targets], styles: list[Targets]) -> Targets:
     """The content parts of `contents` and the style parts of `styles`, each with a leading axis to choose from."""
 
-    def stack(trees: list[Any]) -> Any:
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
+    content, content_scale = _stack([(targets.content, targets.content_scale) for targets in contents])
+    style, style_scale = _stack([(targets.style, targets.style_scale) for targets in styles])
     return Targets(
-        content=stack([targets.content for targets in contents]),
-        content_scale=stack([targets.content_scale for targets in contents]),
-        style=stack([targets.style for targets in styles]),
-        style_scale=stack([targets.style_scale for targets in styles]),
+        content=content,
+        content_scale=content_scale,
+        style=style,
+        style_scale=style_scale,
         total_variation_scale=contents[0].total_variation_scale,
     )
+
+
+@jax.jit
+def _stack(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 class LaneProgram:

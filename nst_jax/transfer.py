@@ -165,12 +165,12 @@ def checked_image(name: str, image: Any) -> Array:
     Raises:
         ConfigError: It is no (height, width, 3) of floating-point values in [0, 1].
     """
-    image = jnp.asarray(image)
-    if image.ndim != 3 or image.shape[-1] != 3:
-        raise ConfigError(f"the {name} image has shape {image.shape}; it must be (height, width, 3)")
-    if not jnp.issubdtype(image.dtype, jnp.floating) or not bool(jnp.all((image >= 0) & (image <= 1))):
+    pixels = np.asarray(image)
+    if pixels.ndim != 3 or pixels.shape[-1] != 3:
+        raise ConfigError(f"the {name} image has shape {pixels.shape}; it must be (height, width, 3)")
+    if not jnp.issubdtype(pixels.dtype, jnp.floating) or not bool(np.all((pixels >= 0) & (pixels <= 1))):
         raise ConfigError(f"the {name} image must hold floating-point sRGB in [0, 1]; divide 0–255 pixels by 255")
-    return image.astype(jnp.float32)
+    return jax.device_put(pixels.astype(np.float32))  # a copy, for what is put there may share memory with what it was
 
 
 def check_sharing(num_rows: int, config: TransferConfig, devices: Sequence[jax.Device]) -> None:

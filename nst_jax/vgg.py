@@ -18,7 +18,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from nst_jax.config import ConfigError, Pooling, Precision
-from nst_jax.convolution import convolve, prepare_kernel
+from nst_jax.convolution import convolve, prepare_kernels
 
 Params = Mapping[str, Any]
 """`{"mean": (3,), layer: {"kernel": (3, 3, in, out), "bias": (out,)}}`, float32."""
@@ -67,8 +67,8 @@ def prepare_params(params: Params, layers: Sequence[str] | None = None) -> Param
     """
     names = list(NETWORKS[network_of(params)])
     deepest = max((names.index(layer) for layer in layers if layer in names), default=-1) if layers is not None else len(names)
-    near = {name: {**params[name], "kernel": prepare_kernel(params[name]["kernel"])} for name in names[: deepest + 1]}
-    return {**params, **near}
+    kernels = prepare_kernels({name: params[name]["kernel"] for name in names[: deepest + 1]})
+    return {**params, **{name: {**params[name], "kernel": kernel} for name, kernel in kernels.items()}}
 
 
 def least_size(layer: str) -> int:
@@ -158,6 +158,8 @@ def _block(layer: str) -> int:
 
 
 def _pool(activations: Array, pooling: Pooling) -> Array:
-    initial, reduce = (-float("inf"), lax.max) if pooling == "max" else (0.0, lax.add)
-    pooled = lax.reduce_window(activations, initial, reduce, (2, 2, 1), (2, 2, 1), "VALID")
-    return pooled if pooling == "max" else pooled / 4
+    if pooling == "max":
+        return lax.reduce_window(activations, -float("inf"), lax.max, (2, 2, 1), (2, 2, 1), "VALID")
+    height, width, channels = activations.shape
+    blocks = activations[: height // 2 * 2, : width // 2 * 2].reshape(height // 2, 2, width // 2, 2, channels)
+    return (blocks[:, 0, :, 0] + blocks[:, 0, :, 1] + blocks[:, 1, :, 0] + blocks[:, 1, :, 1]) / 4

@@ -1,10 +1,13 @@
 """Shapes and types of the library's annotations are checked at run time in every test."""
 
 import os
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("KERAS_BACKEND", "jax")
-os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # the user's cache is no place for tests
+# What one test or command has compiled, the next reads; the user's cache is no place for tests.
+_PROGRAMS = tempfile.TemporaryDirectory()
+os.environ |= {"JAX_COMPILATION_CACHE_DIR": _PROGRAMS.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
 
 from pathlib import Path
 

@@ -29,7 +29,6 @@ def pair(rng):
 @pytest.fixture
 def small_pyramid(monkeypatch):
     monkeypatch.setattr(pyramid, "_LEAST_FINEST", 40)
-    monkeypatch.setattr(pyramid, "_COARSEST", 16)
     monkeypatch.setattr(pyramid, "_SHARE", 0.1)
 
 

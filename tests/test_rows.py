@@ -30,7 +30,7 @@ for pooling, shape in (("avg", (128, 97)), ("max", (212, 80))):  # the second's 
         np.testing.assert_allclose(shared_loss, loss, rtol=1e-5)
         assert np.abs(shared_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max()
 
-pyramid._LEAST_FINEST, pyramid._COARSEST, pyramid._SHARE = 128, 32, 0.1
+pyramid._LEAST_FINEST, pyramid._SHARE = 128, 0.1
 content, style = rng.random((128, 96, 3), np.float32), rng.random((64, 70, 3), np.float32)
 for optimizer in ("lbfgs", "adam"):
     config = nst.TransferConfig(num_steps=20, optimizer=optimizer)

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import jax
-import jax.numpy as jnp
 import pooch
 import requests
 
@@ -232,7 +231,7 @@ def _load_file(path: Path, why: str, expected: str | None = None, trusted: bool 
         raise WeightsError(
             f"{path}: holds {network}, expected {expected}; pass --network {network}, or remove the file to have it fetched again"
         )
-    return LoadedWeights(jax.tree.map(jnp.asarray, params), network, path, hash_of(path), why, "normalised_on" in file.metadata)
+    return LoadedWeights(jax.device_put(params), network, path, hash_of(path), why, "normalised_on" in file.metadata)
 
 
 def _load_embedded(why: str) -> LoadedWeights:
