@@ -140,7 +140,7 @@ class Pyramid:
                 result = program.run(
                     self._params,
                     self._targets_of(scale),
-                    dataclasses.replace(lanes, images=images, active=jnp.asarray(active)),
+                    dataclasses.replace(lanes, images=images, active=active),  # not on the device, where it would wait for the targets
                     scale.num_steps,
                     self._config.tolerance,
                     callback and partial(self._report, callback, details, index),
