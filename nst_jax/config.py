@@ -52,7 +52,7 @@ class TransferConfig:
             result but for rounding, in memory set by the tile; 0 evaluates the image whole.
         precision: How the convolutions of a GPU or TPU compute: `"highest"` in float32, `"default"` in float32 with rounded factors, or on
             `"bfloat16"` activations. Gram matrices are float32 in all. On a CPU, the first two are the same.
-        coarse_to_fine: Whether images whose longest side has 384 pixels or more are descended on at smaller sizes first; see `nst_jax.pyramid`.
+        coarse_to_fine: Whether images whose longest side has 384 pixels or more are descended on at half the size first; see `nst_jax.pyramid`.
         tolerance: Stop (each size) once the best loss falls by less than this fraction over 10 steps; 0 runs all of `num_steps`.
 
     Raises:

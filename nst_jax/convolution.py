@@ -30,16 +30,16 @@ Kernel = Float[Array | np.ndarray, "3 3 in_channels out_channels"] | Float[Array
 
 def prepare_kernels(kernels: Mapping[str, Kernel]) -> dict[str, Kernel]:
     """The kernels in the form that is fastest where the program runs: transformed for Winograd's algorithm, or as they are."""
-    if jax.default_backend() != "cpu":
-        return dict(kernels)
-    wide = {
-        name: kernel for name, kernel in kernels.items() if kernel.shape[0] == 3 and math.prod(kernel.shape[2:]) >= _LEAST_PAIRS_FOR_WINOGRAD
-    }
-    return {**kernels, **_transform_kernels(wide)}
+
+    def is_faster(kernel: Kernel) -> bool:
+        return kernel.shape[0] == 3 and math.prod(kernel.shape[2:]) >= _LEAST_PAIRS_FOR_WINOGRAD
+
+    wide = {name: kernel for name, kernel in kernels.items() if is_faster(kernel)}
+    return {**kernels, **_transform_kernels(wide)} if wide and jax.default_backend() == "cpu" else dict(kernels)
 
 
 @jax.jit  # one program for all of them
-def _transform_kernels(kernels: Mapping[str, Array]) -> dict[str, Array]:
+def _transform_kernels(kernels: Mapping[str, Kernel]) -> dict[str, Array]:
     return {name: transform_kernel(kernel) for name, kernel in kernels.items()}
 
 

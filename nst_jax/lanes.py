@@ -51,7 +51,6 @@ class Lanes:
 
 def stack_targets(contents: list[Targets], styles: list[Targets]) -> Targets:
     """The content parts of `contents` and the style parts of `styles`, each with a leading axis to choose from."""
-
     content, content_scale = _stack([(targets.content, targets.content_scale) for targets in contents])
     style, style_scale = _stack([(targets.style, targets.style_scale) for targets in styles])
     return Targets(

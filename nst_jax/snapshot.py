@@ -23,7 +23,7 @@ class Snapshot(NamedTuple):
         scale: Which scale of the pyramid they are at, from 0.
         states: Their states there.
         history: What was seen there.
-        found: What the coarser scales found, its images enlarged to this scale; None at the first.
+        found: What the coarser scale found, its images enlarged to this scale; None at the first.
     """
 
     scale: Any

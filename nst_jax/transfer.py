@@ -168,9 +168,11 @@ def checked_image(name: str, image: Any) -> Array:
     pixels = np.asarray(image)
     if pixels.ndim != 3 or pixels.shape[-1] != 3:
         raise ConfigError(f"the {name} image has shape {pixels.shape}; it must be (height, width, 3)")
-    if not jnp.issubdtype(pixels.dtype, jnp.floating) or not bool(np.all((pixels >= 0) & (pixels <= 1))):
+    is_floating = jnp.issubdtype(pixels.dtype, jnp.floating)
+    pixels = pixels.astype(np.float32)  # a copy, for what is put on the device may share memory with what it was
+    if not is_floating or not bool(np.all((pixels >= 0) & (pixels <= 1))):
         raise ConfigError(f"the {name} image must hold floating-point sRGB in [0, 1]; divide 0–255 pixels by 255")
-    return jax.device_put(pixels.astype(np.float32))  # a copy, for what is put there may share memory with what it was
+    return jax.device_put(pixels)
 
 
 def check_sharing(num_rows: int, config: TransferConfig, devices: Sequence[jax.Device]) -> None:

@@ -160,6 +160,8 @@ def _block(layer: str) -> int:
 def _pool(activations: Array, pooling: Pooling) -> Array:
     if pooling == "max":
         return lax.reduce_window(activations, -float("inf"), lax.max, (2, 2, 1), (2, 2, 1), "VALID")
-    height, width, channels = activations.shape
-    blocks = activations[: height // 2 * 2, : width // 2 * 2].reshape(height // 2, 2, width // 2, 2, channels)
-    return (blocks[:, 0, :, 0] + blocks[:, 0, :, 1] + blocks[:, 1, :, 0] + blocks[:, 1, :, 1]) / 4
+    # Sums of slices take half the time of a window's on a CPU. Rows are not reshaped, so that devices may share an odd number of them.
+    height, width = (side // 2 * 2 for side in activations.shape[:2])
+    rows = activations[:height:2, :width] + activations[1:height:2, :width]
+    columns = rows.reshape(height // 2, width // 2, 2, -1)
+    return (columns[:, :, 0] + columns[:, :, 1]) / 4

@@ -80,7 +80,7 @@ def convolve_reversed(
 
 
 def _in_strips(image: Array, kernel: Array, inputs: np.ndarray, outputs: np.ndarray, channels_axis: int) -> Array:
-    """Strips of rows of tiles, one after another, so that what lies between the transforms stays in the cache."""
+    """Strips of rows of tiles, one after another, so that what lies between the transforms takes no more memory for a larger image."""
     height, width, channels = image.shape
     products = kernel.reshape(36, *kernel.shape[2:])
     num_channels = products.shape[3 - channels_axis]

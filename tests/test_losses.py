@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,6 +41,13 @@ def test_distances_in_closed_form():
 @given(st.floats(0, 1, width=32))
 def test_total_variation_of_a_constant_is_zero(value):
     assert nst.total_variation(np.full((4, 5, 3), value, np.float32)) == 0
+
+
+def test_total_variation_has_a_gradient_where_it_is_flat_and_hides_no_nan():
+    image = np.full((4, 5, 3), 0.5, np.float32)
+    assert not jax.grad(nst.total_variation)(image).any()
+    image[1, 2, 0] = np.nan
+    assert np.isnan(nst.total_variation(image))
 
 
 def test_total_variation_in_closed_form(rng):

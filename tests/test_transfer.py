@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import nst_jax as nst
+from nst_jax import transfer
 
 from . import reference
 
@@ -253,3 +254,12 @@ def test_gram_matrices_of_half_the_bits_add_up_in_float32(vgg16_params, rng):
     gram = nst.gram_matrix(activations)
     assert gram.dtype == np.float32
     np.testing.assert_allclose(gram, positions.T @ positions / len(positions), rtol=1e-5)  # bfloat16 has three digits
+
+
+def test_an_image_in_float64_may_be_out_of_range_by_its_rounding(rng):
+    image = rng.random((32, 32, 3))
+    image[0], image[1] = np.nextafter(1.0, 2), -1e-50
+    checked = transfer.checked_image("content", image)
+    assert checked.dtype == np.float32 and checked.min() == 0 and checked.max() == 1
+    image[:] = 0.5  # the caller's own
+    assert checked[0, 0, 0] == 1
