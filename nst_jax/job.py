@@ -165,7 +165,7 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
             style,
             config,
             job.weights,
-            key=jax.random.key(job.seed),
+            key=jax.random.key(job.seed) if config.init == "noise" else None,
             initial=initial,
             callback=save_and_report,
             callback_every=preset.save_every,

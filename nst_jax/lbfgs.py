@@ -32,15 +32,22 @@ class Preconditioner(NamedTuple):
     Args:
         init: Makes the state from the parameters.
         update: Makes the next state from a state and a pair that L-BFGS stores: the step, and the difference of the gradients.
-        apply: P of what is shaped like the parameters, given the state.
+        apply: P v of a v that is shaped like the parameters, given the state.
+        squared_norm: vᵀP v of the same, which may cost less than P v does.
     """
 
     init: Callable[[Any], Any]
     update: Callable[[Any, Any, Any], Any]
     apply: Callable[[Any, Any], Any]
+    squared_norm: Callable[[Any, Any], Array]
 
 
-IDENTITY = Preconditioner(lambda params: (), lambda state, step, gradient_step: state, lambda state, vector: vector)
+IDENTITY = Preconditioner(
+    init=lambda params: (),
+    update=lambda state, step, gradient_step: state,
+    apply=lambda state, vector: vector,
+    squared_norm=lambda state, vector: optax.tree.norm(vector, squared=True),
+)
 
 
 class LBFGSState(NamedTuple):
@@ -116,12 +123,14 @@ def safeguarded_lbfgs(
         gradient, _ = ravel_pytree(updates)
         trial, unravel = ravel_pytree(params)
 
-        finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
+        gradient_length = _length(gradient)
+        finite = jnp.isfinite(value) & jnp.isfinite(gradient_length)
         accepted = finite & (value <= state.value)
         first = accepted & jnp.isinf(state.value)
 
         learn = lambda step, gradient_step: preconditioner.update(state.preconditioner, unravel(step), unravel(gradient_step))
         precondition = lambda vector: ravel_pytree(preconditioner.apply(state.preconditioner, unravel(vector)))[0]
+        squared_norm = lambda vector: preconditioner.squared_norm(state.preconditioner, unravel(vector))
         state = _store_pair(state, trial - state.params, gradient - state.gradient, accepted & ~first, learn)
         shorter = _shorten(state, value, finite)
         state = state._replace(
@@ -129,10 +138,10 @@ def safeguarded_lbfgs(
             params=jnp.where(accepted, trial, state.params),
             gradient=jnp.where(accepted, gradient, state.gradient),
         )
-        descent = -_inverse_hessian_product(state, state.gradient, precondition)
+        descent = -_inverse_hessian_product(state, state.gradient, precondition, squared_norm)
         # Rounding can turn an approximation built of positive pairs uphill; steepest descent never is.
-        slope = _length(state.gradient)
-        steepest = -state.gradient * jnp.where(slope > 0, first_step * trial.size**0.5 / jnp.where(slope > 0, slope, 1), 0)
+        rises = gradient_length > 0
+        steepest = -gradient * jnp.where(rises, first_step * trial.size**0.5 / jnp.where(rises, gradient_length, 1), 0)
         downhill = (jnp.vdot(descent, state.gradient) < 0) & (state.num_pairs > 0)
         state = state._replace(
             direction=jnp.where(accepted, jnp.where(downhill, descent, steepest), state.direction),
@@ -171,7 +180,9 @@ def _shorten(state: LBFGSState, value: Array, finite: Array) -> Array:
     return jnp.where(usable, jnp.minimum(parabola, _LONGEST * tried), _SHORTEST * tried)
 
 
-def _inverse_hessian_product(state: LBFGSState, vector: Array, precondition: Callable[[Array], Array]) -> Array:
+def _inverse_hessian_product(
+    state: LBFGSState, vector: Array, precondition: Callable[[Array], Array], squared_norm: Callable[[Array], Array]
+) -> Array:
     """H v; with no pair stored, P v.
 
     The two-loop recursion is the solution of two triangular systems in the products sᵢᵀyⱼ. Solved as such, it reads the pairs as often as the
@@ -186,8 +197,7 @@ def _inverse_hessian_product(state: LBFGSState, vector: Array, precondition: Cal
 
     first = solve_triangular(triangle, _dots(state.steps, vector)[oldest_first])
     vector = vector - first[age] @ state.gradient_steps
-    newest = state.gradient_steps[oldest_first[-1]]
-    curvature = jnp.vdot(newest, precondition(newest))
+    curvature = squared_norm(state.gradient_steps[oldest_first[-1]])
     vector = precondition(vector) * jnp.where(curvature > 0, _INITIAL_SCALE * curvatures[-1] / curvature, 1)
     second = solve_triangular(triangle, curvatures * first - _dots(state.gradient_steps, vector)[oldest_first], trans=1)
     return vector + second[age] @ state.steps

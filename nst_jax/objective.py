@@ -19,7 +19,7 @@ from jaxtyping import Float
 from nst_jax.config import ConfigError, Scaling, TransferConfig
 from nst_jax.losses import content_loss, gram_matrix, style_loss, total_variation
 from nst_jax.tiles import configured_features, features_and_grams
-from nst_jax.vgg import Params
+from nst_jax.vgg import Params, features_shapes
 
 Scalar = Float[Array, ""]
 
@@ -126,13 +126,13 @@ def _make_targets(params, content, style, config) -> Targets:
     content_layers, style_layers, scaling = config.content_layers, config.style_layers, config.scaling
     content_features, _ = features_and_grams(params, content, content_layers, (), config)
     _, grams = features_and_grams(params, style, (), style_layers, config)
-    generated = jax.eval_shape(lambda: configured_features(params, content, style_layers, config))
+    generated = features_shapes(params, content.shape, style_layers)
     pixels = content.shape[0] * content.shape[1]
     return Targets(
         content=content_features,
         style=grams,
         content_scale={layer: _content_scale(scaling, content_features[layer]) for layer in content_layers},
-        style_scale={layer: _style_scale(scaling, grams[layer], generated[layer].shape, pixels) for layer in style_layers},
+        style_scale={layer: _style_scale(scaling, grams[layer], generated[layer], pixels) for layer in style_layers},
         total_variation_scale=jnp.asarray(255**2.5 if scaling == "notebook" else 1 / pixels, jnp.float32),
     )
 

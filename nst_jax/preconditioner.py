@@ -8,6 +8,7 @@ evaluations was reached in 156 and 159. With frequencies alone, about 190; with 
 pixels, a little later.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -19,7 +20,8 @@ from jaxtyping import Float
 from nst_jax.lbfgs import Preconditioner
 
 _NUM_BANDS, _CELL = 12, 4  # bands of frequencies, evenly spaced on a logarithmic scale; pixels of a place's side
-_MEMORY = 0.98  # of what was known before a pair; the curvature changes while the picture does
+_FIRST, _EVERY = 16, 4  # pairs to learn from all, and one of how many then, for learning takes longer than all else that is done here
+_MEMORY = 0.96  # of what was known before a pair; the curvature changes while the picture does
 _PRIOR = 1e-3  # of a pair: what the guess before the first one counts for
 _LEAST_SHARE = 0.05  # of the mean, in places that hardly moved
 
@@ -32,12 +34,14 @@ class CurvatureEstimate(NamedTuple):
         gradient_bands: Σ |y|² by band.
         step_cells: Σ |s|² by place, (height / 4, width / 4).
         gradient_cells: Σ |y|² by place.
+        num_pairs: Pairs there were, most of which were left out.
     """
 
     step_bands: Array
     gradient_bands: Array
     step_cells: Array
     gradient_cells: Array
+    num_pairs: Array
 
 
 def curvature_preconditioner() -> Preconditioner:
@@ -47,34 +51,55 @@ def curvature_preconditioner() -> Preconditioner:
     pairs saw, but for a factor that L-BFGS finds for itself. Before the first pair, D is 1 and b is f^−½, the mean counting as the lowest
     frequency.
     """
-    return Preconditioner(_init, _update, _apply)
+    return Preconditioner(_init, _update, _apply, _squared_norm)
 
 
 def _init(image: Array) -> CurvatureEstimate:
     bands = jnp.zeros(_NUM_BANDS, image.dtype)
     cells = jnp.zeros((-(-image.shape[0] // _CELL), -(-image.shape[1] // _CELL)), image.dtype)
-    return CurvatureEstimate(bands, jnp.array(bands), cells, jnp.array(cells))
+    return CurvatureEstimate(bands, jnp.array(bands), cells, jnp.array(cells), jnp.zeros((), jnp.int32))
 
 
 def _update(estimate: CurvatureEstimate, step: Array, gradient_step: Array) -> CurvatureEstimate:
-    (step_bands, step_cells), (gradient_bands, gradient_cells) = map(_shares, (step, gradient_step))
-    seen = CurvatureEstimate(step_bands, gradient_bands, step_cells, gradient_cells)
-    return jax.tree.map(lambda known, new: _MEMORY * known + new, estimate, seen)
+    def learn() -> CurvatureEstimate:
+        (step_bands, step_cells), (gradient_bands, gradient_cells) = map(_shares, (step, gradient_step))
+        return CurvatureEstimate(
+            step_bands=_MEMORY * estimate.step_bands + step_bands,
+            gradient_bands=_MEMORY * estimate.gradient_bands + gradient_bands,
+            step_cells=_MEMORY * estimate.step_cells + step_cells,
+            gradient_cells=_MEMORY * estimate.gradient_cells + gradient_cells,
+            num_pairs=estimate.num_pairs,
+        )
+
+    wanted = (estimate.num_pairs < _FIRST) | (estimate.num_pairs % _EVERY == 0)
+    learned = jax.lax.cond(wanted, learn, lambda: estimate)
+    return learned._replace(num_pairs=estimate.num_pairs + 1)
 
 
 def _apply(estimate: CurvatureEstimate, image: Float[Array, "height width 3"]) -> Float[Array, "height width 3"]:
-    height, width = image.shape[:2]
+    gains, places = _gains(estimate, image.shape)
+    return places * _inverse_fourier(gains[..., None] * _fourier(places * image), image.shape[1])
+
+
+def _squared_norm(estimate: CurvatureEstimate, image: Float[Array, "height width 3"]) -> Float[Array, ""]:
+    # Parseval's theorem spares the way back.
+    gains, places = _gains(estimate, image.shape)
+    return jnp.sum(gains * _energies(places * image))
+
+
+def _gains(estimate: CurvatureEstimate, shape: Sequence[int]) -> tuple[Float[Array, "height half_width"], Float[Array, "height width 1"]]:
+    """b of each coefficient of `_fourier`, and D^½."""
+    height, width = shape[:2]
     # To the loss that L-BFGS reaches from the content with the identity for P in 200 evaluations (192 pixels, VGG-16), f^−½ takes about 165.
     step_prior, gradient_prior = (_PRIOR * prior / prior.sum() for prior in (_band_centres(height, width) ** power for power in (-0.5, 0.5)))
     bands = 0.5 * jnp.log((estimate.step_bands + step_prior) / (estimate.gradient_bands + gradient_prior))
     lower, share = _places_among_bands(height, width)
-    gains = jnp.exp((1 - share) * bands[lower] + share * bands[lower + 1])[..., None]
+    gains = jnp.exp((1 - share) * bands[lower] + share * bands[lower + 1])
     step_cells, gradient_cells = (
         cells + _LEAST_SHARE * jnp.mean(cells) + _PRIOR / cells.size for cells in (estimate.step_cells, estimate.gradient_cells)
     )
     # The fourth root: half of the square root on either side, so that P is symmetric.
-    places = jax.image.resize((step_cells / gradient_cells) ** 0.25, (height, width), "linear")[..., None]
-    return places * _inverse_fourier(gains * _fourier(places * image), width)
+    return gains, jax.image.resize((step_cells / gradient_cells) ** 0.25, (height, width), "linear")[..., None]
 
 
 def _shares(image: Array) -> tuple[Array, Array]:
@@ -82,18 +107,24 @@ def _shares(image: Array) -> tuple[Array, Array]:
     height, width = image.shape[:2]
     largest = jnp.max(jnp.abs(image))
     image = image / jnp.where(largest > 0, largest, 1)  # squares neither overflow nor vanish
-    spectrum = jnp.sum(jnp.square(jnp.abs(_fourier(image))), axis=2)
-    twice = np.full(width // 2 + 1, 2.0, np.float32)  # the half of the spectrum that a real image's transform leaves out
-    twice[0] = 1
-    if width % 2 == 0:
-        twice[-1] = 1
     lower, share = _places_among_bands(height, width)
     nearest = (lower + np.round(share).astype(int)).ravel()
-    bands = jax.ops.segment_sum((spectrum * twice).ravel(), nearest, _NUM_BANDS)
+    bands = jax.ops.segment_sum(_energies(image).ravel(), nearest, _NUM_BANDS)
     cells = jnp.sum(jnp.square(image), axis=2)
     cells = jax.image.resize(cells, (-(-height // _CELL), -(-width // _CELL)), "linear")
     share_of = lambda energy: energy / jnp.maximum(jnp.sum(energy), jnp.finfo(energy.dtype).tiny)
     return share_of(bands), share_of(cells)
+
+
+def _energies(image: Float[Array, "height width 3"]) -> Float[Array, "height half_width"]:
+    """Each frequency's part of Σ |image|²; that of two opposite ones, which a real image has alike, where `_fourier` gives one."""
+    height, width = image.shape[:2]
+    opposites = np.full(width // 2 + 1, 2.0, np.float32)
+    opposites[0] = 1
+    if width % 2 == 0:
+        opposites[-1] = 1
+    spectrum = _fourier(image / (height * width) ** 0.5)
+    return jnp.sum(jnp.square(spectrum.real) + jnp.square(spectrum.imag), axis=2) * opposites
 
 
 def _frequencies(height: int, width: int) -> np.ndarray:

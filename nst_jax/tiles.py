@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from nst_jax.config import TILE_ALIGNMENT, TransferConfig
 from nst_jax.losses import gram_matrix
-from nst_jax.vgg import Params, features, field_of_view, stride
+from nst_jax.vgg import Params, features, features_shapes, field_of_view, stride
 
 
 def _cut(length: int, tile: int, halo: int) -> tuple[np.ndarray, int]:
@@ -103,7 +103,7 @@ def features_and_grams(
     if tiles is None or tiles.is_one:
         found = configured_features(params, image, layers, config)
         return {layer: found[layer] for layer in content_layers}, {layer: gram_matrix(found[layer]) for layer in style_layers}
-    channels = {layer: params[layer]["bias"].shape[0] for layer in layers}
+    shapes = features_shapes(params, image.shape, layers)
 
     def add(carry: Any, place: Array) -> tuple[Any, None]:
         contents, grams = carry
@@ -113,9 +113,8 @@ def features_and_grams(
         return (contents, grams), None
 
     kind = jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32
-    size = lambda layer: (image.shape[0] // stride(layer), image.shape[1] // stride(layer), channels[layer])
     start = (
-        {layer: jnp.zeros(size(layer), kind) for layer in content_layers},
-        {layer: jnp.zeros((channels[layer], channels[layer])) for layer in style_layers},
+        {layer: jnp.zeros(shapes[layer], kind) for layer in content_layers},
+        {layer: jnp.zeros(2 * shapes[layer][2:]) for layer in style_layers},
     )
     return lax.scan(add, start, tiles.places)[0]

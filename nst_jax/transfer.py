@@ -67,8 +67,8 @@ def stylize(
         content,
         style,
         config,
-        jax.tree.map(lambda weight: jnp.asarray(weight, jnp.float32)[None], weights or LossWeights()),
-        keys=(jax.random.key(0) if key is None else key)[None],
+        jax.tree.map(lambda weight: np.asarray(weight, np.float32)[None], weights or LossWeights()),
+        keys=None if key is None else key[None],
         initial=initial,
         callback=callback and (lambda progress: callback(_lane(progress))),
         callback_every=callback_every,
@@ -125,26 +125,27 @@ def stylize_batch(
     content, style = checked_image("content", content), checked_image("style", style)
     weights = _as_arrays(weights, config)
     num_lanes = _count_lanes(weights, keys)
-    if keys is None:
-        keys = jnp.broadcast_to(jax.random.key(0), (num_lanes,))
-    if initial is None:
-        images = jnp.stack([initial_image(content, style, key, config.init) for key in keys])
-    else:
+    if initial is not None:
         initial = checked_image("initial", initial)
         if initial.shape != content.shape:
             raise ConfigError(f"the initial image has shape {initial.shape}, the content image {content.shape}; they must be the same")
         images = jnp.broadcast_to(initial, (num_lanes, *initial.shape))
+    elif config.init == "noise" and keys is not None:
+        images = jnp.stack([initial_image(content, style, key, config.init) for key in keys])
+    else:
+        image = initial_image(content, style, jax.random.key(0) if config.init == "noise" else None, config.init)
+        images = jnp.broadcast_to(image, (num_lanes, *image.shape))
     check_sharing(content.shape[0], config, devices or ())
     devices = tuple(devices or ())
     if len(devices) < 2:  # Winograd's algorithm takes rows in strips of its own, which the compiler does not deal out
         params = prepare_params(params, config.content_layers + config.style_layers)
-    first = jnp.zeros(num_lanes, jnp.int32)
+    first = np.zeros(num_lanes, np.int32)
     lanes = Lanes(
         content=first,
         style=first,
-        weights=jax.tree.map(lambda weight: jnp.broadcast_to(weight, (num_lanes,)), weights),
+        weights=jax.tree.map(lambda weight: np.broadcast_to(weight, num_lanes), weights),
         images=images,
-        active=jnp.ones(num_lanes, bool),
+        active=np.ones(num_lanes, bool),
     )
     keeps_detail = [initial is not None or config.init != "noise"] * num_lanes
     pyramid = Pyramid(params, [content], [style], config, Placement(devices, by_rows=True))
@@ -152,9 +153,10 @@ def stylize_batch(
 
 
 @partial(jax.jit, static_argnums=3)
-def initial_image(content: Array, style: Array, key: Array, kind: str) -> Array:
-    """The image that a descent starts from; `kind` as in `TransferConfig.init`."""
+def initial_image(content: Array, style: Array, key: Array | None, kind: str) -> Array:
+    """The image that a descent starts from; `kind` as in `TransferConfig.init`, of which noise alone needs a key."""
     if kind == "noise":
+        assert key is not None
         return jax.random.uniform(key, content.shape)
     return content if kind == "content" else jnp.clip(jax.image.resize(style, content.shape, "lanczos3"), 0, 1)
 

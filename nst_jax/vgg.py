@@ -91,6 +91,35 @@ def field_of_view(params: Params, layers: Sequence[str]) -> int:
     return view
 
 
+def features_shapes(params: Params, image_shape: Sequence[int], layers: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+    """The shapes of what `features` finds, layers in the network's order.
+
+    Args:
+        params: A network's parameters.
+        image_shape: The image's height and width.
+        layers: Names such as `"conv4_2"`, in any order.
+
+    Raises:
+        ConfigError: A layer is not in the network, or the image is too small for the deepest one.
+    """
+    if isinstance(layers, str):
+        raise ConfigError(f"layers is the text {layers!r}; give a tuple of names, such as ({layers!r},)")
+    order = [name for name in NETWORKS[network_of(params)] if name in layers]
+    unknown = [name for name in layers if name not in order]
+    if unknown:
+        raise ConfigError(
+            f"unknown layer {unknown[0]!r}: {network_of(params)} has {', '.join(NETWORKS[network_of(params)])}; name one of those"
+        )
+    height, width = image_shape[:2]
+    least = least_size(order[-1]) if order else 1
+    if min(height, width) < least:
+        raise ConfigError(
+            f"an image of {height} × {width} pixels is too small for {order[-1]}: "
+            f"each side must be at least {least}; use a larger image or a shallower layer"
+        )
+    return {name: (height // stride(name), width // stride(name), params[name]["bias"].shape[0]) for name in order}
+
+
 def features(
     params: Params,
     image: Float[Array | np.ndarray, "height width 3"],
@@ -118,25 +147,11 @@ def features(
     References:
         Gatys, Ecker and Bethge (CVPR 2016), section 2.
     """
-    if isinstance(layers, str):
-        raise ConfigError(f"layers is the text {layers!r}; give a tuple of names, such as ({layers!r},)")
     if pooling not in get_args(Pooling):
         raise ConfigError(f"pooling is {pooling!r}; it must be one of {', '.join(get_args(Pooling))}")
-    wanted = dict.fromkeys(layers)
-    order = [name for name in NETWORKS[network_of(params)] if name in wanted]
-    unknown = [name for name in wanted if name not in order]
-    if unknown:
-        raise ConfigError(
-            f"unknown layer {unknown[0]!r}: {network_of(params)} has {', '.join(NETWORKS[network_of(params)])}; name one of those"
-        )
-    if not order:
+    wanted = list(features_shapes(params, image.shape, layers))
+    if not wanted:
         return {}
-    least = least_size(order[-1])
-    if min(image.shape[:2]) < least:
-        raise ConfigError(
-            f"an image of {image.shape[0]} × {image.shape[1]} pixels is too small for {order[-1]}: "
-            f"each side must be at least {least}; use a larger image or a shallower layer"
-        )
     found, activations, block = {}, jnp.asarray(image - params["mean"]), 1
     if precision == "bfloat16":
         activations = activations.astype(jnp.bfloat16)
@@ -148,7 +163,7 @@ def features(
         activations = jax.nn.relu(responses + jnp.asarray(bias, activations.dtype))
         if name in wanted:
             found[name] = activations
-        if name == order[-1]:
+        if name == wanted[-1]:
             break
     return found
 

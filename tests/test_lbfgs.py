@@ -180,7 +180,12 @@ def test_the_preconditioner_that_is_the_inverse_solves_a_quadratic_at_once():
     def inverse(num_pairs, params):
         return {"a": params["a"] / scales[:25], "b": params["b"] / scales[25:].reshape(5, 3)}
 
-    counting = Preconditioner(lambda params: jnp.zeros((), int), lambda num_pairs, step, gradient_step: num_pairs + 1, inverse)
+    counting = Preconditioner(
+        init=lambda params: jnp.zeros((), int),
+        update=lambda num_pairs, step, gradient_step: num_pairs + 1,
+        apply=inverse,
+        squared_norm=lambda num_pairs, params: optax.tree.vdot(params, inverse(num_pairs, params)),
+    )
     with_inverse, states = descend(loss, start, 12, preconditioner=counting)
     without, _ = descend(loss, start, 12)
     assert min(with_inverse) < 1e-6 * with_inverse[0] < 1e-3 * min(without)

@@ -5,7 +5,7 @@ import pytest
 
 from nst_jax.preconditioner import curvature_preconditioner
 
-INIT, UPDATE, APPLY = curvature_preconditioner()
+INIT, UPDATE, APPLY, SQUARED_NORM = curvature_preconditioner()
 
 
 def after_pairs(shape, hessian, num_pairs, seed=0):
@@ -33,6 +33,25 @@ def test_it_is_linear_symmetric_and_positive_definite(shape):
     assert np.linalg.eigvalsh(picked).min() > 0
     image, other = np.random.default_rng(0).random((2, *shape), np.float32)
     np.testing.assert_allclose(APPLY(state, 2 * image - other), 2 * APPLY(state, image) - APPLY(state, other), atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 3), (15, 22, 3), (17, 13, 3)])
+@pytest.mark.parametrize("factor", [1, 1e-15, 1e15])
+def test_the_squared_norm_is_that_of_what_is_applied(shape, factor):
+    factors, image = np.random.default_rng(2).uniform(0.1, 10, (2, *shape)).astype(np.float32)
+    state = after_pairs(shape, lambda step: factors * step, 3)
+    image *= factor
+    wanted = np.vdot(image.astype(np.float64), np.asarray(APPLY(state, jnp.asarray(image)), np.float64))
+    np.testing.assert_allclose(SQUARED_NORM(state, jnp.asarray(image)), wanted, rtol=1e-5)
+
+
+def test_after_the_first_sixteen_one_pair_of_four_is_learned_from():
+    state, learned = INIT(jnp.zeros((16, 16, 3))), []
+    for index, step in enumerate(np.random.default_rng(4).standard_normal((26, 16, 16, 3)).astype(np.float32)):
+        before, state = state, jax.jit(UPDATE)(state, jnp.asarray(step), jnp.asarray(step[::-1]))
+        if not np.array_equal(before.step_cells, state.step_cells):
+            learned.append(index)
+    assert learned == [*range(16), 16, 20, 24]
 
 
 def test_before_the_first_pair_a_wave_is_divided_by_the_root_of_its_frequency():

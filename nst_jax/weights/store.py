@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import jax
 import pooch
-import requests
 
 from nst_jax.files import hash_of, whole_file
 from nst_jax.vgg import NETWORKS, Params
@@ -149,6 +148,8 @@ def fetch(file: KnownFile, say: Callable[[str], None] = lambda line: None) -> Pa
     Raises:
         WeightsError: It cannot be fetched or written, or is not what was published.
     """
+    import requests  # for a download alone
+
     if file.filename.endswith(".pth") and importlib.util.find_spec("torch") is None:
         raise WeightsError(f"{file.filename} can only be read with PyTorch, which is not installed; run: pip install torch")
     if os.environ.get("NST_JAX_OFFLINE", "0") not in ("", "0"):
@@ -178,7 +179,7 @@ class _OtherSchemeError(Exception):
     """A server sent the download on to where it could be read or changed on the way."""
 
 
-def _stay_with_the_scheme(response: requests.Response, *args: Any, **kwargs: Any) -> None:
+def _stay_with_the_scheme(response: Any, *args: Any, **kwargs: Any) -> None:
     before, after = urlsplit(response.url), urlsplit(response.headers.get("location", ""))
     if response.is_redirect and after.scheme not in ("", before.scheme):
         raise _OtherSchemeError(f"the server sends it on from {before.scheme} to {after.scheme}")
