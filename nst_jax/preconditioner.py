@@ -5,7 +5,9 @@ by how much depends on the pictures. The pairs (s, y) of L-BFGS tell: where a st
 
 On two pairs of pictures at 192 pixels (VGG-16, scaling `mean`, from the content), the loss that L-BFGS with a fixed f^−½ for P reached in 200
 evaluations was reached in 156 and 159. With frequencies alone, about 190; with a memory for the estimate of 0.9, or 20 bands, or places of 8
-pixels, a little later.
+pixels, a little later. That was with every pair learned from: with one of four after the first sixteen, which is what is done, the losses after
+100, 200 and 300 evaluations on three pairs of pictures were within 0.2 % of those. With the colours' sum in place of all three, they were 2 %
+higher after 100 on one pair.
 """
 
 from collections.abc import Sequence
