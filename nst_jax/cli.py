@@ -215,10 +215,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 2 with one line on standard error for input that is wrong, or 128 and the signal's number when stopped.
     """
-    # What JAX makes while it traces lives on; looking through it for garbage, again and again, takes a tenth of the time to the first step.
-    gc.freeze()
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:  # the process is this program's own
+        # What was imported, and what JAX makes while it traces, lives on; to look through it for garbage again and again takes a tenth of the
+        # time to the first step.
+        gc.freeze()
+        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+        argv = sys.argv[1:]
+    argv = list(argv)
     warnings.showwarning = lambda message, *rest, **more: say(f"note: {message}")
     command: Any = Union[  # noqa: UP007, a type made at run time
         Annotated[Demo, subcommand("demo")],

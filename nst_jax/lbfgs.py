@@ -86,8 +86,8 @@ def safeguarded_lbfgs(
     `update(gradient, state, params, value=loss)` takes the loss and the gradient at `params`, and returns what to add to `params` for the next
     trial. With x the last accepted point, d the direction −H g and t the step size:
 
-    * the trial's loss is finite and at most that at x: x moves there; the pair s = Δx, y = Δg is stored if sᵀy > 10⁻⁶ ‖s‖ ‖y‖, d is made anew,
-      with H that of the stored pairs from (2 sᵀy / yᵀP y) P, and t = 1;
+    * the trial's loss and the length of its gradient are finite, the loss at most that at x: x moves there; the pair s = Δx, y = Δg is stored
+      if sᵀy > 10⁻⁶ ‖s‖ ‖y‖, d is made anew, with H that of the stored pairs from (2 sᵀy / yᵀP y) P, and t = 1;
     * otherwise x stays, and t shrinks to the minimum of the parabola through the values and the slope, kept within a tenth and a half of t
       (a tenth where the trial was not finite).
 

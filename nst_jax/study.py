@@ -194,7 +194,12 @@ def _run_group(
                 lambda *leaves: jnp.asarray(leaves, jnp.float32), *(weights_of(lane, grid.layer_weights) for lane in settings)
             ),
             images=jnp.stack(
-                [initial_image(contents[lane.content], styles[lane.style], jax.random.key(lane.seed), lane.init) for lane in settings]
+                [
+                    initial_image(
+                        contents[lane.content], styles[lane.style], jax.random.key(lane.seed) if lane.init == "noise" else None, lane.init
+                    )
+                    for lane in settings
+                ]
             ),
             active=jnp.arange(size) < len(chunk),
         )

@@ -15,7 +15,7 @@ from nst_jax.config import TransferConfig
 from nst_jax.losses import style_loss, total_variation
 from nst_jax.objective import LossTerms, LossWeights, Targets, check_shapes, layer_weights, weighted_sum
 from nst_jax.tiles import Tiles, configured_features
-from nst_jax.vgg import Params
+from nst_jax.vgg import Params, features_shapes
 
 
 def tiled_loss_and_gradient(
@@ -28,8 +28,7 @@ def tiled_loss_and_gradient(
     """
     content_weights = layer_weights("content_layers", weights.content_layers, config.content_layers)
     layers = config.content_layers + config.style_layers
-    found_shapes = jax.eval_shape(lambda image: configured_features(params, image, config.content_layers, config), image)
-    check_shapes({layer: found.shape for layer, found in found_shapes.items()}, targets)
+    check_shapes(features_shapes(params, image.shape, config.content_layers), targets)
     tiles = Tiles(image.shape, config.tile, params, layers)
 
     def content_of(found: Mapping[str, Array], place: Array) -> dict[str, Array]:

@@ -132,10 +132,9 @@ def stylize_batch(
         images = _for_each_lane(initial, num_lanes)
     elif config.init == "noise" and keys is not None:
         images = jnp.stack([initial_image(content, style, key, config.init) for key in keys])
-    elif config.init == "content":
-        images = _for_each_lane(content, num_lanes)
     else:
-        images = _for_each_lane(initial_image(content, style, jax.random.key(0), config.init), num_lanes)
+        key = jax.random.key(0) if config.init == "noise" else None
+        images = _for_each_lane(initial_image(content, style, key, config.init), num_lanes)
     check_sharing(content.shape[0], config, devices or ())
     devices = tuple(devices or ())
     if len(devices) < 2:  # Winograd's algorithm takes rows in strips of its own, which the compiler does not deal out
@@ -153,17 +152,22 @@ def stylize_batch(
     return pyramid.run(lanes, keeps_detail, callback, callback_every, start, keep)
 
 
-def _for_each_lane(image: Array, num_lanes: int) -> np.ndarray:
-    # Not on the device, where each little operation is a program to load before the first step.
-    return np.broadcast_to(np.asarray(image), (num_lanes, *image.shape))
+def _for_each_lane(image: Array, num_lanes: int) -> Array:
+    # By NumPy: with JAX, each little operation is a program to load before the first step.
+    return jax.device_put(np.broadcast_to(np.asarray(image), (num_lanes, *image.shape)))
 
 
-@partial(jax.jit, static_argnums=3)
-def initial_image(content: Array, style: Array, key: Array, kind: str) -> Array:
-    """The image that a descent starts from; `kind` as in `TransferConfig.init`."""
+def initial_image(content: Array, style: Array, key: Array | None, kind: str) -> Array:
+    """The image that a descent starts from; `kind` as in `TransferConfig.init`, of which noise alone needs a key."""
     if kind == "noise":
+        assert key is not None
         return jax.random.uniform(key, content.shape)
-    return content if kind == "content" else jnp.clip(jax.image.resize(style, content.shape, "lanczos3"), 0, 1)
+    return content if kind == "content" else _resized_to(style, content.shape)
+
+
+@partial(jax.jit, static_argnums=1)
+def _resized_to(style: Array, shape: tuple[int, ...]) -> Array:
+    return jnp.clip(jax.image.resize(style, shape, "lanczos3"), 0, 1)
 
 
 def checked_image(name: str, image: Any) -> Array:

@@ -110,8 +110,10 @@ def features_shapes(params: Params, image_shape: Sequence[int], layers: Sequence
         raise ConfigError(
             f"unknown layer {unknown[0]!r}: {network_of(params)} has {', '.join(NETWORKS[network_of(params)])}; name one of those"
         )
+    if not order:
+        return {}
     height, width = image_shape[:2]
-    least = least_size(order[-1]) if order else 1
+    least = least_size(order[-1])
     if min(height, width) < least:
         raise ConfigError(
             f"an image of {height} × {width} pixels is too small for {order[-1]}: "

@@ -84,6 +84,19 @@ def test_a_trial_that_is_not_finite_is_answered_by_a_tenth_of_the_step():
     assert np.isfinite(states[-1].value) and states[-1].value < 2.001
 
 
+@pytest.mark.parametrize("bad", [[np.nan, 1, 1], [np.inf, 1, 1], [1, -np.inf, np.nan], [3e38, 3e38, 3e38]])
+def test_a_gradient_that_is_not_finite_is_refused_whatever_the_loss(bad):
+    optimizer = safeguarded_lbfgs()
+    x = jnp.array([1.0, 2.0, 3.0])
+    updates, good = optimizer.update(2 * x, optimizer.init(x), x, value=jnp.vdot(x, x))
+    updates, state = optimizer.update(jnp.asarray(bad, jnp.float32), good, x + updates, value=jnp.asarray(0.5))
+    np.testing.assert_array_equal(state.params, x)
+    np.testing.assert_array_equal(state.gradient, 2 * x)
+    np.testing.assert_array_equal(state.direction, good.direction)
+    np.testing.assert_allclose(state.step_size, 0.1, rtol=1e-6)
+    assert state.num_pairs == 0 and np.isfinite(updates).all()
+
+
 def test_a_trial_that_raises_the_loss_is_answered_by_the_minimum_of_the_parabola():
     optimizer = safeguarded_lbfgs(first_step=3.0)
     x = jnp.array([1.0])

@@ -54,6 +54,16 @@ def test_after_the_first_sixteen_one_pair_of_four_is_learned_from():
     assert learned == [*range(16), 16, 20, 24]
 
 
+def test_lanes_of_vmap_learn_each_for_itself():
+    shape = (16, 16, 3)
+    states = [after_pairs(shape, lambda step: 2 * step[::-1], num_pairs, seed=num_pairs) for num_pairs in (15, 17, 20)]
+    steps, gradient_steps = np.random.default_rng(6).standard_normal((2, 3, *shape)).astype(np.float32)
+    lanes = jax.jit(jax.vmap(UPDATE))(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), steps, gradient_steps)
+    for lane, state in enumerate(states):
+        single = jax.jit(UPDATE)(state, steps[lane], gradient_steps[lane])
+        jax.tree.map(lambda rows, row, lane=lane: np.testing.assert_allclose(rows[lane], row, rtol=1e-5), lanes, single)
+
+
 def test_before_the_first_pair_a_wave_is_divided_by_the_root_of_its_frequency():
     shape = (24, 32, 3)
     state = INIT(jnp.zeros(shape))

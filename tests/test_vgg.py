@@ -23,6 +23,9 @@ def test_every_layer_agrees_with_numpy_in_float64(network, pooling, rng):
     expected = reference.features(params, image, pooling)
     found = nst.features(params, image, list(expected), pooling)
     assert list(expected) == list(nst.NETWORKS[network])
+    shapes = vgg.features_shapes(params, image.shape, [*expected][::-1])
+    assert list(shapes.items()) == [(layer, values.shape) for layer, values in expected.items()]
+    assert vgg.features_shapes(params, (0, 5), ()) == {} == nst.features(params, image[:0], ())
     for layer, values in expected.items():
         assert found[layer].shape == values.shape
         assert np.abs(found[layer] - values).max() <= FEATURE_TOLERANCE * values.max(), layer
