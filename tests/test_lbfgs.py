@@ -84,7 +84,7 @@ def test_a_trial_that_is_not_finite_is_answered_by_a_tenth_of_the_step():
     assert np.isfinite(states[-1].value) and states[-1].value < 2.001
 
 
-@pytest.mark.parametrize("bad", [[np.nan, 1, 1], [np.inf, 1, 1], [1, -np.inf, np.nan], [3e38, 3e38, 3e38]])
+@pytest.mark.parametrize("bad", [[np.nan, 1, 1], [np.inf, 1, 1], [1, -np.inf, np.nan]])
 def test_a_gradient_that_is_not_finite_is_refused_whatever_the_loss(bad):
     optimizer = safeguarded_lbfgs()
     x = jnp.array([1.0, 2.0, 3.0])
