@@ -47,11 +47,11 @@ def fitting_config(
     may_shrink = fewer_pairs and config.optimizer == "lbfgs"
     room, needed = lanes_that_fit(free, 0, 1), 0
     for choice in choices:
-        preparation, descent = _bytes_needed(params, content, style, choice, devices)
-        fewer = max(-(-(descent - room) // pair), 0)
-        needed = max(preparation, descent)
-        if preparation <= room and (not fewer or (may_shrink and config.memory - fewer >= _LEAST_MEMORY)):
-            needed = max(preparation, descent - fewer * pair)
+        # The descent is set up while the targets are computed, and what that took is not given back at once: the two add up.
+        needed = sum(_bytes_needed(params, content, style, choice, devices))
+        fewer = max(-(-(needed - room) // pair), 0)
+        if not fewer or (may_shrink and config.memory - fewer >= _LEAST_MEMORY):
+            needed -= fewer * pair
             how = f"in tiles of {choice.tile} pixels" if choice.tile else "whole"
             pairs = f", L-BFGS keeps {config.memory - fewer} pairs instead of {config.memory}" if fewer else ""
             return dataclasses.replace(
