@@ -22,8 +22,8 @@ from jaxtyping import Float
 from nst_jax.lbfgs import Preconditioner
 
 _NUM_BANDS, _CELL = 12, 4  # bands of frequencies, evenly spaced on a logarithmic scale; pixels of a place's side
-# Pairs to learn from all, and one of how many then, for learning takes longer than all else that is done here; lanes of `vmap` do it always,
-# and keep it when they should.
+# Pairs to learn from all, and one of how many then, for learning takes about as long as all else that is done here; lanes of `vmap` do it
+# always, and keep it when they should.
 _FIRST, _EVERY = 16, 4
 _MEMORY = 0.96  # of what was known before a pair; the curvature changes while the picture does
 _PRIOR = 1e-3  # of a pair: what the guess before the first one counts for

@@ -110,7 +110,7 @@ def _in_strips(image: Array, kernel: Array, inputs: np.ndarray, outputs: np.ndar
     return strips.reshape(-1, 4 * tile_columns, num_channels)[:height, :width]
 
 
-# A program has hundreds of the operations below, and a start waits until they are traced: `lax` takes half as long about it as `jax.numpy`.
+# A start waits until hundreds of the operations below are traced: by `lax`, which makes that of the targets a sixth shorter than `jax.numpy`.
 def _taps(blocks: Array, axis: int) -> list[Array]:
     """What tiles of six take, at each of the six places, from blocks of four along `axis`, whose pixels lie along the next axis."""
     last = blocks.shape[axis] - 1
