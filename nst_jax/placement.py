@@ -26,7 +26,7 @@ class Placement:
 
     def for_rows(self, num_rows: int) -> "Placement":
         """The same with as many of the devices as that number of rows goes round."""
-        if not self._shares_rows:
+        if not self.shares_rows:
             return self
         most = max(count for count in range(1, len(self.devices) + 1) if num_rows % count == 0)
         return replace(self, devices=self.devices[:most])
@@ -49,7 +49,7 @@ class Placement:
 
     def keep_dealt(self, state: Any) -> Any:
         """Tells the compiler to leave the arrays of a lane where they are."""
-        if not self._shares_rows:
+        if not self.shares_rows:
             return state
         return jax.tree.map(lambda leaf: lax.with_sharding_constraint(leaf, self._sharding(self._rows(leaf.shape))), state)
 
@@ -68,7 +68,8 @@ class Placement:
         return jax.shard_map(run, mesh=self._mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
 
     @property
-    def _shares_rows(self) -> bool:
+    def shares_rows(self) -> bool:
+        """Whether there is more than one device to an image."""
         return self.by_rows and len(self.devices) > 1
 
     @property
@@ -78,7 +79,7 @@ class Placement:
     def _rows(self, shape: Sequence[int]) -> PartitionSpec:
         """Which axis is dealt out by rows: the first of images and activations, the last of images as vectors (L-BFGS's)."""
         num_devices = len(self.devices)
-        if not self._shares_rows:
+        if not self.shares_rows:
             return PartitionSpec()
         if len(shape) == 3 and shape[0] % num_devices == 0:
             return PartitionSpec("rows")

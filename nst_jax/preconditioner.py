@@ -112,7 +112,7 @@ def _shares(image: Array) -> tuple[Array, Array]:
     largest = jnp.max(jnp.abs(image))
     image = image / jnp.where(largest > 0, largest, 1)  # squares neither overflow nor vanish
     lower, share = _places_among_bands(height, width)
-    nearest = (lower + np.round(share).astype(int)).ravel()
+    nearest = (lower + (share > 0.5)).ravel()
     bands = jax.ops.segment_sum(_energies(image).ravel(), nearest, _NUM_BANDS)
     cells = jnp.sum(jnp.square(image), axis=2)
     cells = jax.image.resize(cells, (-(-height // _CELL), -(-width // _CELL)), "linear")
@@ -131,23 +131,28 @@ def _energies(image: Float[Array, "height width 3"]) -> Float[Array, "height hal
     return jnp.sum(jnp.square(spectrum.real) + jnp.square(spectrum.imag), axis=2) * opposites
 
 
-def _frequencies(height: int, width: int) -> np.ndarray:
-    """Cycles a pixel of each coefficient of `_fourier`; the mean as if it were the lowest frequency."""
-    frequencies = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
-    return np.maximum(frequencies, 1 / max(height, width))
+def _lowest(height: int, width: int) -> float:
+    """Cycles a pixel of the lowest frequency."""
+    return 1 / max(height, width)
 
 
 def _band_centres(height: int, width: int) -> np.ndarray:
-    return np.geomspace(1 / max(height, width), 0.5**0.5, _NUM_BANDS)
+    return np.geomspace(_lowest(height, width), 0.5**0.5, _NUM_BANDS)
 
 
-def _places_among_bands(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each coefficient, the band whose centre is below its frequency, and how far it is on the way to the next."""
-    centres = np.log(_band_centres(height, width))
-    places = (np.log(_frequencies(height, width)) - centres[0]) / (centres[1] - centres[0])
-    places = np.clip(places, 0, _NUM_BANDS - 1)
-    lower = np.minimum(places.astype(int), _NUM_BANDS - 2)
-    return lower, (places - lower).astype(np.float32)
+def _places_among_bands(height: int, width: int) -> tuple[Array, Array]:
+    """For each coefficient of `_fourier`, the band whose centre is below its frequency, and how far it is on the way to the next.
+
+    The mean counts as the lowest frequency.
+    """
+    # Computed by the program each time: as constants of a program for large images they took the compiler a gigabyte.
+    lowest = _lowest(height, width)
+    sides = np.fft.fftfreq(height), np.fft.rfftfreq(width)
+    rows, columns = (jnp.asarray(np.square(frequencies / lowest), jnp.float32) for frequencies in sides)
+    bands_per_octave = (_NUM_BANDS - 1) / np.log2(0.5**0.5 / lowest)
+    places = float(bands_per_octave / 2) * jnp.log2(jnp.maximum(rows[:, None] + columns, 1))
+    lower = jnp.minimum(places.astype(jnp.int32), _NUM_BANDS - 2)
+    return lower, jnp.minimum(places - lower, 1)
 
 
 # One axis at a time, which XLA's CPU compiler can also do for an image whose rows several devices share.

@@ -10,7 +10,7 @@ References:
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import jax
@@ -26,7 +26,7 @@ from nst_jax.lanes import Callback, KeepStates, LaneProgram, Lanes, stack_target
 from nst_jax.objective import Targets, make_targets
 from nst_jax.placement import DEFAULT_DEVICE, Placement
 from nst_jax.snapshot import Arrays, Snapshot, from_arrays, to_arrays
-from nst_jax.vgg import Params
+from nst_jax.vgg import Params, prepare_params
 
 Keep = Callable[[Arrays], bool]
 
@@ -66,7 +66,7 @@ class Pyramid:
     """Descents from coarse to fine over batches of lanes that choose from the same images.
 
     Args:
-        params: The network's parameters, from `prepare_params`.
+        params: The network's parameters, from `load_params`.
         contents: Content images, all (height, width, 3).
         styles: Style images of any sizes; each scale shrinks them as it does the contents.
         config: The settings of the descent; `init` has no effect.
@@ -85,6 +85,7 @@ class Pyramid:
         self._shape = contents[0].shape[0], contents[0].shape[1]
         self._scales = make_schedule(self._shape, config)
         self._programs = [LaneProgram(config, placement.for_rows(scale.shape[0])) for scale in self._scales]
+        self._placement = placement
         self._targets: dict[Scale, Targets] = {}
 
     def compile(self, lanes: Lanes) -> tuple[int, int]:
@@ -92,7 +93,7 @@ class Pyramid:
         needed = 0, 0
         for scale, program in zip(self._scales, self._programs, strict=True):
             images = jax.ShapeDtypeStruct((lanes.images.shape[0], *scale.shape, 3), jnp.float32)
-            needed = program.compile(self._params, self._targets_of(scale), dataclasses.replace(lanes, images=images))
+            needed = program.compile(self._prepared, self._targets_of(scale), dataclasses.replace(lanes, images=images))
         return needed
 
     def run(
@@ -137,9 +138,10 @@ class Pyramid:
                 images = self._enlarge(found.image, details, scale.shape)
                 found, active = found._replace(image=images), active & (found.failure == "")
             if found is None or active.any():
+                targets = self._targets_of(scale)
                 result = program.run(
-                    self._params,
-                    self._targets_of(scale),
+                    self._prepared,
+                    targets,
                     dataclasses.replace(lanes, images=images, active=active),  # not on the device, where it would wait for the targets
                     scale.num_steps,
                     self._config.tolerance,
@@ -155,6 +157,12 @@ class Pyramid:
             found = found._replace(image=self._enlarge(found.image, details, self._shape))
         return found
 
+    @cached_property
+    def _prepared(self) -> Params:
+        if self._placement.shares_rows:  # Winograd's algorithm takes rows in strips of its own, which the compiler does not deal out
+            return self._params
+        return prepare_params(self._params, self._config.content_layers + self._config.style_layers)
+
     def _describe_states(self, scale: int, num_lanes: int) -> TransferState:
         images = jax.ShapeDtypeStruct((num_lanes, *self._scales[scale].shape, 3), jnp.float32)
         return self._programs[scale].describe_states(images)
@@ -163,6 +171,7 @@ class Pyramid:
         if scale not in self._targets:
             deal = self._programs[self._scales.index(scale)].placement.deal_image
             contents, styles = ([deal(self._shrink(image, scale)) for image in images] for images in (self._contents, self._styles))
+            # With the parameters as they are: what runs once is sooner compiled by a second than it is faster by Winograd's algorithm.
             self._targets[scale] = stack_targets(
                 [make_targets(self._params, content, styles[0], self._config) for content in contents],
                 [make_targets(self._params, contents[0], style, self._config) for style in styles],

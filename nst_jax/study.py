@@ -26,7 +26,7 @@ from nst_jax.pyramid import Pyramid
 from nst_jax.snapshot import Arrays
 from nst_jax.study_result import FinishedLane, StudyResult, collect
 from nst_jax.transfer import checked_image, initial_image
-from nst_jax.vgg import Params, prepare_params
+from nst_jax.vgg import Params
 
 Images = Mapping[str, Any]
 """Images by name, each (height, width, 3), sRGB in [0, 1]."""
@@ -180,7 +180,6 @@ def _run_group(
     config, memory = fitting_config(params, next(iter(contents.values())), largest_style, config, fewer_pairs=False)
     if memory:
         say(memory)
-    params = prepare_params(params, config.content_layers + config.style_layers)
     pyramid = Pyramid(params, list(contents.values()), list(styles.values()), config, Placement(tuple(devices)))
 
     def lanes_of(chunk: list[int], size: int) -> Lanes:

@@ -17,7 +17,7 @@ from nst_jax.objective import LossWeights, layer_weights
 from nst_jax.placement import Placement
 from nst_jax.pyramid import Keep, Pyramid
 from nst_jax.snapshot import Arrays
-from nst_jax.vgg import Params, prepare_params
+from nst_jax.vgg import Params
 
 
 def stylize(
@@ -136,9 +136,6 @@ def stylize_batch(
         key = jax.random.key(0) if config.init == "noise" else None
         images = _for_each_lane(initial_image(content, style, key, config.init), num_lanes)
     check_sharing(content.shape[0], config, devices or ())
-    devices = tuple(devices or ())
-    if len(devices) < 2:  # Winograd's algorithm takes rows in strips of its own, which the compiler does not deal out
-        params = prepare_params(params, config.content_layers + config.style_layers)
     first = np.zeros(num_lanes, np.int32)
     lanes = Lanes(
         content=first,
@@ -148,7 +145,7 @@ def stylize_batch(
         active=np.ones(num_lanes, bool),
     )
     keeps_detail = [initial is not None or config.init != "noise"] * num_lanes
-    pyramid = Pyramid(params, [content], [style], config, Placement(devices, by_rows=True))
+    pyramid = Pyramid(params, [content], [style], config, Placement(tuple(devices or ()), by_rows=True))
     return pyramid.run(lanes, keeps_detail, callback, callback_every, start, keep)
 
 

@@ -112,3 +112,11 @@ def test_what_the_loss_and_the_pixels_are_multiplied_by_does_not_matter(factor):
 def test_a_pair_of_zeros_leaves_it_finite():
     state = UPDATE(INIT(jnp.zeros((16, 16, 3))), jnp.zeros((16, 16, 3)), jnp.zeros((16, 16, 3)))
     assert np.isfinite(APPLY(state, jnp.ones((16, 16, 3)))).all()
+
+
+def test_its_program_holds_no_array_of_the_images_size():
+    """What would fill caches and the compiler's memory."""
+    image = jax.ShapeDtypeStruct((1024, 1024, 3), np.float32)
+    state = jax.eval_shape(INIT, image)
+    for function, arguments in ((UPDATE, (image, image)), (APPLY, (image,)), (SQUARED_NORM, (image,))):
+        assert len(jax.jit(function).lower(state, *arguments).as_text()) < 100_000
