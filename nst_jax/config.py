@@ -69,7 +69,7 @@ class TransferConfig:
     optimizer: Optimizer = "lbfgs"
     num_steps: int = 500
     init: Init = "content"
-    memory: int = 20
+    memory: int = 30  # with 20, two pairs of pictures took 1 and 10 % more steps to the same loss (384 pixels), each cheaper by 1 %
     learning_rate: float = 0.02
     decay: float = 1.0
     tile: int = 0

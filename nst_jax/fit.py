@@ -15,7 +15,9 @@ from nst_jax.placement import Placement
 from nst_jax.vgg import Params, prepare_params
 
 _TILES = (1024, 512, 256)
-_OVERHEAD = 1.1  # copies of the images, the compiler's own, buffers of threads: measured 9 % over the arrays at 4096 × 3072 pixels in tiles
+# Copies of the images, the compiler's own memory, buffers of threads: measured 9 % over the arrays at 4096 × 3072 pixels in tiles, where the targets
+# were done before the descent's arrays were there.
+_OVERHEAD = 1.1
 _LEAST_MEMORY = 3  # pairs; with fewer, L-BFGS is little better than gradient descent
 _BYTES_A_PIXEL = 8000  # more than any network took here, VGG-19 untiled about 3000: below that nothing is asked of the compiler
 
@@ -43,15 +45,18 @@ def fitting_config(
     pixels = max(content.shape[0] * content.shape[1], style.shape[0] * style.shape[1])
     if free is None or pixels * (_BYTES_A_PIXEL + 24 * config.memory) < free / 2:
         return config, ""
-    pair = 24 * content.shape[0] * content.shape[1] // max(len(devices), 1)  # bytes of two images
+    pair = int(_OVERHEAD * 24 * content.shape[0] * content.shape[1] / max(len(devices), 1))  # bytes of two images
     choices = [config] if config.tile or len(devices) > 1 else [config, *(dataclasses.replace(config, tile=tile) for tile in _TILES)]
     may_shrink = fewer_pairs and config.optimizer == "lbfgs"
     room, needed = lanes_that_fit(free, 0, 1), 0
     for choice in choices:
-        needed = _bytes_needed(params, content, style, choice, devices)
-        fewer = max(-(-(needed - room) // pair), 0)
-        if not fewer or (may_shrink and config.memory - fewer >= _LEAST_MEMORY):
-            needed -= fewer * pair
+        preparation, descent = _bytes_needed(params, content, style, choice, devices)
+        needed = max(preparation, descent)
+        if not needed:
+            return config, ""
+        fewer = max(-(-(descent - room) // pair), 0)
+        if preparation <= room and (not fewer or (may_shrink and config.memory - fewer >= _LEAST_MEMORY)):
+            needed = max(preparation, descent - fewer * pair)
             how = f"in tiles of {choice.tile} pixels" if choice.tile else "whole"
             pairs = f", L-BFGS keeps {config.memory - fewer} pairs instead of {config.memory}" if fewer else ""
             return dataclasses.replace(
@@ -61,8 +66,8 @@ def fitting_config(
     raise ConfigError(f"this needs {needed / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free; take --size {size} or less")
 
 
-def _bytes_needed(params: Params, content: Any, style: Any, config: TransferConfig, devices: Sequence[jax.Device] = ()) -> int:
-    """What a run needs of each device, of which the compiler tells the arrays; nothing is run."""
+def _bytes_needed(params: Params, content: Any, style: Any, config: TransferConfig, devices: Sequence[jax.Device] = ()) -> tuple[int, int]:
+    """The bytes that the targets' preparation, and the descent, need of each device; zeros where the compiler does not tell. Nothing is run."""
     placement = Placement(tuple(devices), by_rows=True)
     program = LaneProgram(config, placement)
     content, style = (placement.deal_image(jax.ShapeDtypeStruct(image.shape, jnp.float32)) for image in (content, style))
@@ -83,4 +88,4 @@ def _bytes_needed(params: Params, content: Any, style: Any, config: TransferConf
     before = (
         0 if preparation is None else preparation.temp_size_in_bytes + preparation.argument_size_in_bytes + preparation.output_size_in_bytes
     )
-    return int(_OVERHEAD * max(before, descent))
+    return int(_OVERHEAD * before), int(_OVERHEAD * descent)

@@ -79,7 +79,7 @@ class LBFGSState(NamedTuple):
 
 
 def safeguarded_lbfgs(
-    memory: int = 20, first_step: float = 0.02, preconditioner: Preconditioner = IDENTITY
+    memory: int = 30, first_step: float = 0.02, preconditioner: Preconditioner = IDENTITY
 ) -> optax.GradientTransformationExtraArgs:
     """L-BFGS whose every update costs one evaluation, made by the caller.
 

@@ -63,10 +63,10 @@ def from_arrays(arrays: Arrays, config: TransferConfig, describe_states: Callabl
         )
         snapshot = jax.tree_util.tree_map_with_path(lambda path, _: arrays[_name(path)], template)
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise ConfigError(f"what was saved is not of this run ({error})") from error
+        raise ConfigError(f"what was saved is not of this run, or of another version of nst_jax ({error})") from error
     shapes = jax.tree.map(lambda found, wanted: (found.shape, found.dtype) == (wanted.shape, wanted.dtype), snapshot.states, template.states)
     if not all(jax.tree.leaves(shapes)) or not _is_history(snapshot.history, lanes) or not _is_result(snapshot.found, lanes):
-        raise ConfigError("what was saved is not of this run (other shapes)")
+        raise ConfigError("what was saved is not of this run, or of another version of nst_jax (other shapes)")
     return snapshot
 
 

@@ -6,6 +6,7 @@ import pytest
 from nst_jax.preconditioner import curvature_preconditioner
 
 INIT, UPDATE, APPLY, SQUARED_NORM = curvature_preconditioner()
+COLOURS = np.array([[1, 1, 1], [1, -1, 0], [1, 1, -2]], np.float32)  # grey, red against green, yellow against blue
 
 
 def after_pairs(shape, hessian, num_pairs, seed=0):
@@ -87,6 +88,14 @@ def test_it_learns_at_which_frequencies_the_loss_bends():
         assert abs(np.log2(learned) - np.log2((frequency / slow_frequency) ** -power)) < 0.2
 
 
+def test_it_learns_in_which_colours_the_loss_bends():
+    shape = (32, 48, 3)
+    state = after_pairs(shape, lambda step: step + 8 * step.mean(axis=2, keepdims=True), 8)  # nine times along grey
+    image, _ = wave(shape, 3, 5)
+    gains = [np.vdot(colour, APPLY(state, jnp.asarray(colour * image))[0, 0]) / np.vdot(colour, colour) for colour in COLOURS]
+    np.testing.assert_allclose(gains / gains[1], [1 / 9, 1, 1], rtol=0.1)
+
+
 def test_it_learns_where_the_loss_bends():
     shape = (32, 48, 3)
     curvature = np.ones(shape)
@@ -115,7 +124,7 @@ def test_a_pair_of_zeros_leaves_it_finite():
 
 
 def test_its_program_holds_no_array_of_the_images_size():
-    """What would fill caches and the compiler's memory."""
+    """It would fill caches and the compiler's memory."""
     image = jax.ShapeDtypeStruct((1024, 1024, 3), np.float32)
     state = jax.eval_shape(INIT, image)
     for function, arguments in ((UPDATE, (image, image)), (APPLY, (image,)), (SQUARED_NORM, (image,))):
