@@ -15,8 +15,8 @@ from nst_jax.placement import Placement
 from nst_jax.vgg import Params, prepare_params
 
 _TILES = (1024, 512, 256)
-# Copies of the images, the compiler's own memory, buffers of threads: measured 9 % over the arrays at 4096 × 3072 pixels in tiles, where the targets
-# were done before the descent's arrays were there.
+# Copies of the images, the compiler's own memory, buffers of threads: measured 9 % over the arrays at 4096 × 3072 pixels in tiles, where the
+# targets were done before the descent's arrays were there.
 _OVERHEAD = 1.1
 _LEAST_MEMORY = 3  # pairs; with fewer, L-BFGS is little better than gradient descent
 _BYTES_A_PIXEL = 8000  # more than any network took here, VGG-19 untiled about 3000: below that nothing is asked of the compiler

@@ -1,8 +1,8 @@
-"""A first guess of the loss's curvature that learns while the descent goes on: how much it bends at each frequency of a colour, and at each place.
+"""A first guess of the loss's curvature that learns while the descent goes on: how much it bends at each frequency of a colour, and where.
 
-Along coarse patterns the loss of style transfer bends less than along fine ones, along grey ones otherwise than along coloured ones, and in flat
-parts of the picture otherwise than in busy ones; by how much depends on the pictures. The pairs (s, y) of L-BFGS tell: where a step moved much and
-the gradient changed little, it bends little.
+Along coarse patterns the loss of style transfer bends less than along fine ones, along grey ones otherwise than along coloured ones, and in
+flat parts of the picture otherwise than in busy ones; by how much depends on the pictures. The pairs (s, y) of L-BFGS tell: where a step moved
+much and the gradient changed little, it bends little.
 
 On two pairs of pictures at 192 pixels (VGG-16, scaling `mean`, from the content), the loss that L-BFGS with a fixed f^−½ for P reached in 200
 evaluations was reached in 156 and 159. With frequencies alone, about 190; with a memory for the estimate of 0.9, or 20 bands, or places of 8
