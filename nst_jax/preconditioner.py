@@ -26,8 +26,9 @@ from jaxtyping import Float
 
 from nst_jax.lbfgs import Preconditioner
 
-# Grey, red against green, and red and green against blue, as orthonormal columns.
-_OPPONENT_COLOURS = np.array([[1, 1, 1], [1, -1, 1], [1, 0, -2]], np.float32) / np.sqrt(np.array([3, 2, 6], np.float32))
+# Grey, red against green, and red and green against blue, as orthogonal columns, and their squared lengths.
+_OPPONENT_COLOURS = np.array([[1, 1, 1], [1, -1, 1], [1, 0, -2]], np.float32)
+_SQUARED_LENGTHS = np.array([3, 2, 6], np.float32)
 _NUM_BANDS, _CELL = 12, 4  # bands of frequencies, evenly spaced on a logarithmic scale; pixels of a place's side
 # Pairs to learn from all, and one of how many then, for learning takes about as long as all else that is done here; lanes of `vmap` do it
 # always, and keep it when they should.
@@ -89,7 +90,8 @@ def _update(estimate: CurvatureEstimate, step: Array, gradient_step: Array) -> C
 
 def _apply(estimate: CurvatureEstimate, image: Float[Array, "height width 3"]) -> Float[Array, "height width 3"]:
     gains, places = _gains(estimate, image.shape)
-    return places * _inverse_fourier(gains * _fourier(places * image), image.shape[1])
+    spectrum = gains / _SQUARED_LENGTHS * _mix(_fourier(places * image), _OPPONENT_COLOURS)
+    return places * _inverse_fourier(_mix(spectrum, _OPPONENT_COLOURS.T), image.shape[1])
 
 
 def _squared_norm(estimate: CurvatureEstimate, image: Float[Array, "height width 3"]) -> Float[Array, ""]:
@@ -130,14 +132,14 @@ def _shares(image: Array) -> tuple[Array, Array]:
 
 
 def _energies(image: Float[Array, "height width 3"]) -> Float[Array, "height half_width 3"]:
-    """Each coefficient's part of Σ |image|²; that of two opposite frequencies, which a real image has alike, where `_fourier` gives one."""
+    """Each opponent colour's and frequency's part of Σ |image|²; that of two opposite frequencies, alike in a real image, where `_fourier` has one."""
     height, width = image.shape[:2]
     opposites = np.full(width // 2 + 1, 2.0, np.float32)
     opposites[0] = 1
     if width % 2 == 0:
         opposites[-1] = 1
-    spectrum = _fourier(image / (height * width) ** 0.5)
-    return (jnp.square(spectrum.real) + jnp.square(spectrum.imag)) * opposites[:, None]
+    spectrum = _mix(_fourier(image / (height * width) ** 0.5), _OPPONENT_COLOURS)
+    return (jnp.square(spectrum.real) + jnp.square(spectrum.imag)) * (opposites[:, None] / _SQUARED_LENGTHS)
 
 
 def _lowest(height: int, width: int) -> float:
@@ -166,13 +168,16 @@ def _places_among_bands(height: int, width: int) -> tuple[Array, Array]:
 
 # One axis at a time, which XLA's CPU compiler can also do for an image whose rows several devices share.
 def _fourier(image: Array) -> Array:
-    return jnp.fft.fft(jnp.fft.rfft(_mix(image, _OPPONENT_COLOURS), axis=1), axis=0)
+    return jnp.fft.fft(jnp.fft.rfft(image, axis=1), axis=0)
 
 
 def _inverse_fourier(spectrum: Array, width: int) -> Array:
-    return _mix(jnp.fft.irfft(jnp.fft.ifft(spectrum, axis=0), n=width, axis=1), _OPPONENT_COLOURS.T)
+    return jnp.fft.irfft(jnp.fft.ifft(spectrum, axis=0), n=width, axis=1)
 
 
-def _mix(image: Array, colours: np.ndarray) -> Array:
-    """Each pixel times a matrix; not as a product of matrices, which accelerators would round to fewer digits."""
-    return image[..., 0, None] * colours[0] + image[..., 1, None] * colours[1] + image[..., 2, None] * colours[2]
+def _mix(spectrum: Array, colours: np.ndarray) -> Array:
+    """The colours of each coefficient times a matrix; not as a product of matrices, which is slow for so small ones.
+
+    Of the spectrum, not of the image, whose pixels the compiler would round otherwise in lanes than in single runs.
+    """
+    return spectrum[..., 0, None] * colours[0] + spectrum[..., 1, None] * colours[1] + spectrum[..., 2, None] * colours[2]
