@@ -132,7 +132,7 @@ def _shares(image: Array) -> tuple[Array, Array]:
 
 
 def _energies(image: Float[Array, "height width 3"]) -> Float[Array, "height half_width 3"]:
-    """Each opponent colour's and frequency's part of Σ |image|²; that of two opposite frequencies, alike in a real image, where `_fourier` has one."""
+    """Each colour's and frequency's part of Σ |image|²; that of two opposite frequencies, alike in a real image, where `_fourier` has one."""
     height, width = image.shape[:2]
     opposites = np.full(width // 2 + 1, 2.0, np.float32)
     opposites[0] = 1

@@ -153,9 +153,9 @@ def test_a_lane_that_overflows_fails_alone(vgg16_params, images, lanes_at_once):
 
 
 def test_a_converged_lane_ends_and_the_others_go_on(vgg16_params, images):
-    # Without style the content image is where it should be from the start.
+    # With hardly any style the content image is nearly where it should be from the start.
     config = nst.TransferConfig(num_steps=30, tolerance=1e-3, **SHALLOW)
-    result = nst.run_study(vgg16_params, *images, {"style_weight": (0.0, 20.0)}, config, lanes_at_once=2)
+    result = nst.run_study(vgg16_params, *images, {"style_weight": (1e-3, 20.0)}, config, lanes_at_once=2)
     assert result.num_steps[0] < result.num_steps[1] == 30
     assert result.converged.tolist() == [True, False]
     assert np.isnan(result.losses[0, result.num_steps[0] :]).all() and np.isfinite(result.losses[1]).all()
