@@ -156,7 +156,7 @@ def _places_among_bands(height: int, width: int) -> tuple[Array, Array]:
 
     The mean counts as the lowest frequency.
     """
-    # Computed by the program each time: as constants of a program for large images they took the compiler a gigabyte.
+    # Computed by the program each time: as constants they took the compiler 0.8 GB at 4096 × 3072 pixels.
     lowest = _lowest(height, width)
     sides = np.fft.fftfreq(height), np.fft.rfftfreq(width)
     rows, columns = (jnp.asarray(np.square(frequencies / lowest), jnp.float32) for frequencies in sides)
