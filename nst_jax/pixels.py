@@ -1,0 +1,54 @@
+"""The one rule for what an image is, wherever one is taken: by the losses, by the descent, by what writes files."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nst_jax.config import ConfigError
+
+ROUNDING = 1e-3
+"""How far beyond [0, 1] a pixel may be because it was rounded, resampled in half precision, or converted: it is clipped without a word."""
+
+WHILE_IT_MOVES = 1.0
+"""How far beyond [0, 1] an image may be that an optimiser without bounds moves. Pixels of 0 to 255 are farther."""
+
+
+def check_image(name: str, image: Any, slack: float = ROUNDING) -> None:
+    """Makes sure that an image is (height, width, 3) of floating-point sRGB in [0, 1].
+
+    Of an image that is being traced, shape and type are checked, for its values are not there yet.
+
+    Args:
+        name: What the message calls it, for instance `"content"`.
+        image: The image.
+        slack: How far beyond [0, 1] its values may be.
+
+    Raises:
+        ConfigError: It is not such an image; the message says what to do.
+
+    Example:
+        >>> check_image("content", np.zeros((32, 48, 3), np.uint8))
+        Traceback (most recent call last):
+        nst_jax.config.ConfigError: the content image is of uint8; convert it: image.astype("float32") / 255
+    """
+    shape, kind = np.shape(image), getattr(image, "dtype", None)
+    if len(shape) != 3 or shape[-1] != 3:
+        batch = "; jax.vmap takes the images of a batch one by one" if len(shape) == 4 else ""
+        raise ConfigError(f"the {name} image has shape {shape}; it must be (height, width, 3){batch}")
+    if kind is None:
+        kind = np.asarray(image).dtype
+    if not jnp.issubdtype(kind, jnp.floating):
+        how = f" / {np.iinfo(kind).max}" if np.issubdtype(kind, np.integer) else ""
+        raise ConfigError(f'the {name} image is of {kind}; convert it: image.astype("float32"){how}')
+    if isinstance(image, jax.core.Tracer) or 0 in shape:
+        return
+    values = np.asarray(jax.device_get(image))
+    least, most = float(values.min()), float(values.max())
+    if not np.isfinite([least, most]).all():
+        raise ConfigError(f"the {name} image holds values that are not finite")
+    if least < -slack or most > 1 + slack:
+        is_bytes = most > 2 and least >= -slack
+        advice = "divide pixels of 0 to 255 by 255" if is_bytes else "bring them to that range, or clip them"
+        raise ConfigError(f"the {name} image holds values from {least:.4g} to {most:.4g}; it must be sRGB in [0, 1]: {advice}")
