@@ -1,20 +1,27 @@
-"""The 3 × 3 convolution that every layer of VGG is made of, and its gradient.
+"""The 3 × 3 convolution that every layer of VGG is made of, with its derivatives.
 
-The network is frozen: the only derivative anyone needs is the one with respect to the input. It is written out here as what it is, a
-convolution with the kernel flipped and its channels swapped. XLA's CPU compiler keeps that form on its fast path inside `scan` and
-`while_loop`, where the gradient that autodiff makes of a convolution runs several times slower than alone.
+It is a JAX primitive of its own, linear in the features and in the kernel, so that every transformation has it: forward and reverse mode, of
+any order, and `vmap`. Its gradient in the features is written out as what it is, a convolution with the kernel reversed and its channels
+swapped. XLA's CPU compiler keeps that form on its fast path inside `scan` and `while_loop`, where the gradient that autodiff makes of a
+convolution runs several times slower than alone.
 
 On a CPU, layers of many channels are faster by Winograd's algorithm, on kernels that `prepare_kernels` has transformed once.
+
+References:
+    JAX's documentation, "JAX Internals: primitives", for what a primitive has to define.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 from jaxtyping import Float
 
 from nst_jax.config import Precision
@@ -43,15 +50,12 @@ def _transform_kernels(kernels: Mapping[str, Kernel]) -> dict[str, Array]:
     return {name: transform_kernel(kernel) for name, kernel in kernels.items()}
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(
     features: Float[Array | np.ndarray, "height width in_channels"], kernel: Kernel, precision: Precision = "highest"
 ) -> Float[Array, "height width out_channels"]:
     """Cross-correlates features with a 3 × 3 kernel, zero-padded to the same size.
 
     out[y, x, o] = Σ_{i, j, c} features[y + i − 1, x + j − 1, c] · kernel[i, j, c, o]
-
-    The kernel counts as a constant: its cotangent is zero.
 
     Args:
         features: One layer's activations, or an image less its mean.
@@ -61,13 +65,16 @@ def convolve(
     Returns:
         The responses, before bias and ReLU, of the features' type.
     """
-    features, kernel = jnp.asarray(features), jnp.asarray(kernel)
+    return _convolution.bind(jnp.asarray(features), jnp.asarray(kernel), precision=precision, is_reversed=False)
+
+
+def _compute(features: Array, kernel: Array, precision: Precision, is_reversed: bool) -> Array:
+    """The responses to the kernel, or, reversed, their gradient in the features: those to the kernel reversed, its channels swapped."""
     if kernel.shape[0] == 6:
-        return convolve_transformed(features.astype(jnp.float32), kernel).astype(features.dtype)
-    return _direct(features, kernel, precision)
-
-
-def _direct(features: Array, kernel: Array, precision: Precision) -> Array:
+        winograd = convolve_reversed if is_reversed else convolve_transformed
+        return winograd(features.astype(jnp.float32), kernel.astype(jnp.float32)).astype(features.dtype)
+    if is_reversed:
+        kernel = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
     return lax.conv_general_dilated(
         features[None],
         kernel.astype(features.dtype),
@@ -79,14 +86,26 @@ def _direct(features: Array, kernel: Array, precision: Precision) -> Array:
     )[0]
 
 
-def _forward(features: Array | np.ndarray, kernel: Array | np.ndarray, precision: Precision) -> tuple[Array, Array | np.ndarray]:
-    return convolve(features, kernel, precision), kernel
+def _shape(features: Any, kernel: Any, precision: Precision, is_reversed: bool) -> Any:
+    return features.update(shape=(*features.shape[:2], kernel.shape[2 if is_reversed else 3]), weak_type=False)
 
 
-def _backward(precision: Precision, kernel: Array | np.ndarray, cotangent: Array) -> tuple[Array, None]:
-    if kernel.shape[0] == 6:
-        return convolve_reversed(cotangent.astype(jnp.float32), jnp.asarray(kernel)).astype(cotangent.dtype), None
-    return _direct(cotangent, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), precision), None
+def _features_cotangent(cotangent: Array, features: Any, kernel: Array, precision: Precision, is_reversed: bool) -> Array:
+    return _convolution.bind(cotangent, kernel, precision=precision, is_reversed=not is_reversed)
 
 
-convolve.defvjp(_forward, _backward)
+def _kernel_cotangent(cotangent: Array, features: Array, kernel: Any, precision: Precision, is_reversed: bool) -> Array:
+    of_kernel = partial(_compute, features, precision=precision, is_reversed=is_reversed)
+    return jax.linear_transpose(of_kernel, kernel.aval)(cotangent)[0]
+
+
+def _batch(arguments: Sequence[Array], axes: Sequence[int | None], precision: Precision, is_reversed: bool) -> tuple[Array, int]:
+    return jax.vmap(partial(_compute, precision=precision, is_reversed=is_reversed), axes)(*arguments), 0
+
+
+_convolution = Primitive("nst_jax_convolution")
+_convolution.def_impl(jax.jit(_compute, static_argnames=("precision", "is_reversed")))
+_convolution.def_abstract_eval(_shape)
+ad.defbilinear(_convolution, _features_cotangent, _kernel_cotangent)
+batching.primitive_batchers[_convolution] = _batch
+mlir.register_lowering(_convolution, mlir.lower_fun(_compute, multiple_results=False))

@@ -6,6 +6,7 @@ Nothing here knows what the loss is made of, nor how long a run lasts.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -14,6 +15,7 @@ from jax import Array
 from jaxtyping import Float
 
 from nst_jax.config import TransferConfig
+from nst_jax.dtypes import accumulation_type
 from nst_jax.lbfgs import safeguarded_lbfgs
 from nst_jax.preconditioner import curvature_preconditioner
 
@@ -86,7 +88,7 @@ def init(image: Float[Array | np.ndarray, "height width 3"], optimizer: optax.Gr
         image=jnp.array(image),
         opt_state=optimizer.init(image),
         best_image=jnp.array(image),
-        best_loss=jnp.asarray(jnp.inf, image.dtype),
+        best_loss=jnp.asarray(jnp.inf, accumulation_type(image.dtype)),
         best_step=jnp.zeros((), jnp.int32),
         step=jnp.zeros((), jnp.int32),
     )
@@ -105,9 +107,11 @@ def step(state: TransferState, evaluate: Evaluation, optimizer: optax.GradientTr
     """
     (loss, terms), gradient = evaluate(state.image)
     better = loss < state.best_loss  # false for a NaN
-    updates, opt_state = optimizer.update(gradient, state.opt_state, state.image, value=loss)
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes types where the caller may have forbidden it
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.image, value=loss)
+        image = jnp.asarray(optax.apply_updates(state.image, updates))
     return TransferState(
-        image=jnp.asarray(optax.apply_updates(state.image, updates)),
+        image=image,
         opt_state=opt_state,
         best_image=jnp.where(better, state.image, state.best_image),
         best_loss=jnp.where(better, loss, state.best_loss),

@@ -142,7 +142,9 @@ class History:
 
     def add(self, info: StepInfo, num_steps: int, states: TransferState) -> None:
         """Takes what a piece of `num_steps` saw, (at least num_steps, lanes), and ends the lanes that failed or no longer gain."""
-        info = jax.tree.map(lambda rows: np.asarray(rows)[:num_steps], info)
+        info = jax.tree.map(lambda rows: np.array(rows[:num_steps]), jax.device_get(info))
+        for rows in jax.tree.leaves(info[:2]):
+            rows[:, ~self.active] = np.nan
         found, made = self._found, self._step
         for lane in np.flatnonzero(self.active):
             self._count_bad_steps(info, made, int(lane))
@@ -151,7 +153,7 @@ class History:
         self._found = found = found._replace(info=longer)
         found.active[:] &= found.failure == ""
         if self._tolerance and self._step % _TOLERANCE_WINDOW == 0:
-            best, before = np.asarray(states.best_loss), found.best_before
+            best, before = jax.device_get(states.best_loss), found.best_before
             seen = np.isfinite(before)
             gained = np.where(seen, before, 0) - np.where(seen, best, 0) > self._tolerance * np.where(seen, before, 0)
             found.converged[:] |= self.active & seen & ~gained
@@ -176,7 +178,7 @@ class History:
             done=self._step / self._max_steps,
             loss=loss,
             terms=terms,
-            best_loss=np.asarray(states.best_loss),
+            best_loss=jax.device_get(states.best_loss),
             image=jnp.clip(states.best_image, 0, 1),
         )
 
@@ -187,8 +189,8 @@ class History:
         losses, terms = jax.tree.map(lambda rows: rows.T[:, :longest], self._last_info[:2])
         return TransferResult(
             image=jnp.clip(states.best_image, 0, 1),
-            loss=np.asarray(states.best_loss),
-            best_step=np.asarray(states.best_step),
+            loss=jax.device_get(states.best_loss),
+            best_step=jax.device_get(states.best_step),
             num_steps=found.num_steps,
             losses=losses,
             terms=terms,

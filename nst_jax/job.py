@@ -33,7 +33,7 @@ from nst_jax.record import (
     write_record,
 )
 from nst_jax.stopping import Stopped, StopSignals
-from nst_jax.transfer import check_sharing, stylize
+from nst_jax.transfer import check_sharing, make_key, stylize
 from nst_jax.weights import load_weights
 
 
@@ -165,7 +165,7 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
             style,
             config,
             job.weights,
-            key=jax.random.key(job.seed) if config.init == "noise" else None,
+            key=make_key(job.seed) if config.init == "noise" else None,
             initial=initial,
             callback=save_and_report,
             callback_every=preset.save_every,

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax import Array, lax
 
@@ -95,7 +96,7 @@ class LaneProgram:
         arguments = self._place(params, targets, lanes)
         states = self.placement.deal(self.describe_states(lanes.images))
         active = self.placement.deal(lanes.active)
-        lowered = _run_piece.lower(*arguments, states, active, 1, program=self._config, placement=self.placement)
+        lowered = _run_piece.lower(*arguments, states, active, np.int32(1), program=self._config, placement=self.placement)
         self._compiled = compiled = lowered.compile()
         needed = compiled.memory_analysis()
         if needed is None:
@@ -131,16 +132,16 @@ class LaneProgram:
             keep: Called between pieces, about every two seconds, with all that it takes to go on; the run ends where it returns False.
         """
         history = History(lanes.active, num_steps, tolerance, steps_before, start and start[1])
-        states = self._start(lanes.images) if start is None else self.placement.deal(jax.tree.map(jnp.asarray, start[0]))
-        active = self.placement.deal(jnp.asarray(history.active))
+        states = self._start(lanes.images) if start is None else self.placement.deal(start[0])
+        active = self.placement.deal(history.active)
         arguments = self._place(params, targets, lanes)
         piece = 1
         while not history.done:
             piece = history.until_next_stop(piece, callback_every)
             started = time.perf_counter()
-            states, info = self._compiled(*arguments, states, active, piece)
+            states, info = self._compiled(*arguments, states, active, jax.device_put(np.int32(piece)))
             history.add(info, piece, states)
-            active = self.placement.deal(jnp.asarray(history.active))
+            active = self.placement.deal(history.active)
             if callback:
                 callback(history.progress(states))
             seconds = max(time.perf_counter() - started, 1e-6)
@@ -202,7 +203,7 @@ def _run_piece_on_one_device(params, targets, own, states, active, num_steps, pr
             state, info = step(carry[0], evaluate, optimizer)
             return placement.keep_dealt(state), jax.tree.map(lambda rows, row: rows.at[index].set(row), carry[1], info)
 
-        gap = jnp.full(_LONGEST_PIECE, jnp.nan, jnp.float32)
+        gap = jnp.zeros(_LONGEST_PIECE)  # the history knows who has not run; NaN would stop whoever looks for it
         terms = LossTerms(dict.fromkeys(program.content_layers, gap), dict.fromkeys(program.style_layers, gap), gap)
         blank = StepInfo(gap, terms, jnp.zeros(_LONGEST_PIECE, bool))
         return lax.fori_loop(0, jnp.where(is_active, num_steps, 0), body, (state, blank))

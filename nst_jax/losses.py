@@ -10,6 +10,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from nst_jax.dtypes import accumulation_type
+
 
 def gram_matrix(features: Float[Array | np.ndarray, "height width channels"]) -> Float[Array, "channels channels"]:
     """Mean product of every pair of channels over all positions.
@@ -28,19 +30,23 @@ def gram_matrix(features: Float[Array | np.ndarray, "height width channels"]) ->
     return _mean_products(jnp.asarray(features).reshape(-1, features.shape[-1]))  # (M, N)
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def _mean_products(positions: Array) -> Array:
-    # Sums over thousands of positions: in float32, whatever the activations are.
-    return jnp.matmul(positions.T, positions, precision="highest", preferred_element_type=jnp.float32) / positions.shape[0]
+    return _products(positions, positions)
 
 
-def _mean_products_backward(positions: Array, cotangent: Array) -> tuple[Array]:
-    # One product, where autodiff, which does not know that both factors are the same, takes two.
-    symmetric = (cotangent + cotangent.T) / positions.shape[0]
-    return (jnp.matmul(positions, symmetric, precision="highest").astype(positions.dtype),)
+@_mean_products.defjvp
+def _mean_products_tangent(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # Backwards this takes one product, where autodiff, which does not know that both factors are the same, takes two.
+    (positions,), (tangent,) = primals, tangents
+    half = _products(positions, tangent)
+    return _mean_products(positions), half + half.T
 
 
-_mean_products.defvjp(lambda positions: (_mean_products(positions), positions), _mean_products_backward)
+def _products(first: Array, second: Array) -> Array:
+    # Sums over thousands of positions: in float32 at least, whatever the activations are.
+    kind = accumulation_type(first.dtype)
+    return jnp.matmul(first.T, second, precision="highest", preferred_element_type=kind) / first.shape[0]
 
 
 def content_loss(
@@ -57,7 +63,8 @@ def content_loss(
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 1, without its factor 1/2.
     """
-    return jnp.sum(jnp.square(jnp.subtract(features, content_features).astype(jnp.float32)))
+    missing = jnp.subtract(features, content_features)
+    return jnp.sum(jnp.square(missing.astype(accumulation_type(missing.dtype))))
 
 
 def style_loss(

@@ -93,10 +93,10 @@ class Placement:
         """The arrays where they belong, or shapes that say so."""
 
         def put(leaf: Any) -> Any:
-            where = self._sharding(spec_of(np.shape(leaf)))
+            where = self._sharding(spec_of(np.shape(leaf))) if self.devices else None
             return leaf.update(sharding=where) if isinstance(leaf, jax.ShapeDtypeStruct) else jax.device_put(leaf, where)
 
-        return jax.tree.map(put, tree) if self.devices else tree
+        return jax.tree.map(put, tree)
 
 
 def _behind_lanes(spec: PartitionSpec) -> PartitionSpec:

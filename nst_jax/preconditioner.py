@@ -90,7 +90,8 @@ def _update(estimate: CurvatureEstimate, step: Array, gradient_step: Array) -> C
 
 def _apply(estimate: CurvatureEstimate, image: Float[Array, "height width 3"]) -> Float[Array, "height width 3"]:
     gains, places = _gains(estimate, image.shape)
-    spectrum = gains / _SQUARED_LENGTHS * _mix(_fourier(places * image), _OPPONENT_COLOURS)
+    mixed = _mix(_fourier(places * image), _OPPONENT_COLOURS)
+    spectrum = (gains / _along_colours(_SQUARED_LENGTHS, gains)).astype(mixed.dtype) * mixed
     return places * _inverse_fourier(_mix(spectrum, _OPPONENT_COLOURS.T), image.shape[1])
 
 
@@ -104,11 +105,14 @@ def _gains(estimate: CurvatureEstimate, shape: Sequence[int]) -> tuple[Float[Arr
     """b of each coefficient of `_fourier`, and D^½."""
     height, width = shape[:2]
     # To the loss that L-BFGS reaches from the content with the identity for P in 200 evaluations (192 pixels, VGG-16), f^−½ takes about 165.
+    kind = estimate.step_bands.dtype
     centres = _band_centres(height, width)[:, None]
-    step_prior, gradient_prior = (_PRIOR / 3 * prior / prior.sum() for prior in (centres**power for power in (-0.5, 0.5)))
+    step_prior, gradient_prior = (
+        jnp.asarray(_PRIOR / 3 * prior / prior.sum(), kind) for prior in (centres**power for power in (-0.5, 0.5))
+    )
     bands = 0.5 * jnp.log((estimate.step_bands + step_prior) / (estimate.gradient_bands + gradient_prior))
     lower, share = _places_among_bands(height, width)
-    share = share[..., None]
+    share = share[..., None].astype(kind)
     gains = jnp.exp((1 - share) * bands[lower] + share * bands[lower + 1])
     step_cells, gradient_cells = (
         cells + _LEAST_SHARE * jnp.mean(cells) + _PRIOR / cells.size for cells in (estimate.step_cells, estimate.gradient_cells)
@@ -139,7 +143,8 @@ def _energies(image: Float[Array, "height width 3"]) -> Float[Array, "height hal
     if width % 2 == 0:
         opposites[-1] = 1
     spectrum = _mix(_fourier(image / (height * width) ** 0.5), _OPPONENT_COLOURS)
-    return (jnp.square(spectrum.real) + jnp.square(spectrum.imag)) * (opposites[:, None] / _SQUARED_LENGTHS)
+    energies = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
+    return energies * jnp.asarray(opposites[:, None] / _SQUARED_LENGTHS, energies.dtype)[None]
 
 
 def _lowest(height: int, width: int) -> float:
@@ -161,9 +166,9 @@ def _places_among_bands(height: int, width: int) -> tuple[Array, Array]:
     sides = np.fft.fftfreq(height), np.fft.rfftfreq(width)
     rows, columns = (jnp.asarray(np.square(frequencies / lowest), jnp.float32) for frequencies in sides)
     bands_per_octave = (_NUM_BANDS - 1) / np.log2(0.5**0.5 / lowest)
-    places = float(bands_per_octave / 2) * jnp.log2(jnp.maximum(rows[:, None] + columns, 1))
+    places = float(bands_per_octave / 2) * jnp.log2(jnp.maximum(rows[:, None] + columns[None, :], 1))
     lower = jnp.minimum(places.astype(jnp.int32), _NUM_BANDS - 2)
-    return lower, jnp.minimum(places - lower, 1)
+    return lower, jnp.minimum(places - lower.astype(places.dtype), 1)
 
 
 # One axis at a time, which XLA's CPU compiler can also do for an image whose rows several devices share.
@@ -180,4 +185,9 @@ def _mix(spectrum: Array, colours: np.ndarray) -> Array:
 
     Of the spectrum, not of the image, whose pixels the compiler would round otherwise in lanes than in single runs.
     """
-    return spectrum[..., 0, None] * colours[0] + spectrum[..., 1, None] * colours[1] + spectrum[..., 2, None] * colours[2]
+    return sum(spectrum[..., place, None] * _along_colours(row, spectrum) for place, row in enumerate(colours))
+
+
+def _along_colours(values: np.ndarray, image: Array) -> Array:
+    """Three numbers as constants of an image's type, along its last axis."""
+    return jnp.asarray(values, image.dtype)[None, None]

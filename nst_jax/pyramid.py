@@ -81,7 +81,8 @@ class Pyramid:
         config: TransferConfig,
         placement: Placement = DEFAULT_DEVICE,
     ) -> None:
-        self._params, self._contents, self._styles, self._config = params, contents, styles, config
+        # Put on the device by name: what is moved on purpose is no accident to whoever guards against transfers.
+        self._params, self._contents, self._styles, self._config = jax.device_put(dict(params)), contents, styles, config
         self._shape = contents[0].shape[0], contents[0].shape[1]
         self._scales = make_schedule(self._shape, config)
         self._programs = [LaneProgram(config, placement.for_rows(scale.shape[0])) for scale in self._scales]
@@ -190,7 +191,7 @@ class Pyramid:
 
     def _enlarge(self, images: Array, details: Sequence[Array | None], shape: tuple[int, int]) -> Array:
         # One at a time: a batch would be rounded otherwise than a run of its own.
-        return jnp.stack([carry_up(image, detail, shape) for image, detail in zip(np.asarray(images), details, strict=True)])
+        return jnp.stack([carry_up(image, detail, shape) for image, detail in zip(jax.device_put(list(jax.device_get(images))), details, strict=True)])
 
     def _report(self, callback: Callback, details: Sequence[Array | None], index: int, progress: Progress) -> None:
         """Passes on what is seen at a scale as seen from the whole run."""

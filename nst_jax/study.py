@@ -25,7 +25,7 @@ from nst_jax.placement import Placement
 from nst_jax.pyramid import Pyramid
 from nst_jax.snapshot import Arrays
 from nst_jax.study_result import FinishedLane, StudyResult, collect
-from nst_jax.transfer import checked_image, initial_image
+from nst_jax.transfer import checked_image, initial_image, make_key
 from nst_jax.vgg import Params
 
 Images = Mapping[str, Any]
@@ -187,20 +187,20 @@ def _run_group(
         filled = chunk + chunk[:1] * (size - len(chunk))
         settings = [grid.lanes[index] for index in filled]
         return Lanes(
-            content=jnp.asarray([list(contents).index(lane.content) for lane in settings], jnp.int32),
-            style=jnp.asarray([list(styles).index(lane.style) for lane in settings], jnp.int32),
+            content=np.asarray([list(contents).index(lane.content) for lane in settings], np.int32),
+            style=np.asarray([list(styles).index(lane.style) for lane in settings], np.int32),
             weights=jax.tree.map(
-                lambda *leaves: jnp.asarray(leaves, jnp.float32), *(weights_of(lane, grid.layer_weights) for lane in settings)
+                lambda *leaves: np.asarray(leaves, np.float32), *(weights_of(lane, grid.layer_weights) for lane in settings)
             ),
             images=jnp.stack(
                 [
                     initial_image(
-                        contents[lane.content], styles[lane.style], jax.random.key(lane.seed) if lane.init == "noise" else None, lane.init
+                        contents[lane.content], styles[lane.style], make_key(lane.seed) if lane.init == "noise" else None, lane.init
                     )
                     for lane in settings
                 ]
             ),
-            active=jnp.arange(size) < len(chunk),
+            active=np.arange(size) < len(chunk),
         )
 
     def compile_for(lanes_per_device: int) -> tuple[int, int]:
@@ -234,7 +234,7 @@ def _run_group(
         result = pyramid.run(lanes_of(chunk, size), keeps_detail, without_padding, start=saved, keep=keep)
         if saving and saving.stopped:
             return
-        result = result._replace(image=np.asarray(result.image))
+        result = result._replace(image=jax.device_get(result.image))
         seconds = (time.perf_counter() - started) / len(chunk)
         for place, index in enumerate(chunk):
             steps = int(result.num_steps[place])

@@ -33,6 +33,11 @@ def _cut(length: int, tile: int, halo: int) -> tuple[np.ndarray, int]:
     return np.stack([starts, np.append(starts[1:], length), patch_starts], axis=1), patch
 
 
+def _corner(place: Array, stride: int = 1) -> tuple[Array, ...]:
+    """Where a tile's patch begins, in a layer of that stride; along the channels too."""
+    return (*(place[:, 2] // stride), jnp.zeros((), place.dtype))
+
+
 class Tiles:
     """The tiles of an image, and what is done in each."""
 
@@ -52,11 +57,11 @@ class Tiles:
 
     def patch(self, image: Array, place: Array) -> Array:
         """The pixels that a tile needs."""
-        return lax.dynamic_slice(image, (*place[:, 2], 0), (*self._patch_shape, image.shape[2]))
+        return lax.dynamic_slice(image, _corner(place), (*self._patch_shape, image.shape[2]))
 
     def add_patch(self, image: Array, patch: Array, place: Array) -> Array:
         """The image with a patch added where it belongs."""
-        return lax.dynamic_update_slice(image, self.patch(image, place) + patch, (*place[:, 2], 0))
+        return lax.dynamic_update_slice(image, self.patch(image, place) + patch, _corner(place))
 
     def mask(self, layer: str, place: Array) -> Array:
         """Which positions of the tile's patch are its own, (height, width, 1)."""
@@ -70,12 +75,12 @@ class Tiles:
     def window(self, whole: Array, layer: str, place: Array) -> Array:
         """Of the whole image's activations, those of the tile's patch."""
         shape = *(length // stride(layer) for length in self._patch_shape), whole.shape[2]
-        return lax.dynamic_slice(whole, (*(place[:, 2] // stride(layer)), 0), shape)
+        return lax.dynamic_slice(whole, _corner(place, stride(layer)), shape)
 
     def put(self, whole: Array, activations: Array, layer: str, place: Array) -> Array:
         """The whole image's activations with the tile's own, found in its patch, in their place."""
         merged = jnp.where(self.mask(layer, place), activations, self.window(whole, layer, place))
-        return lax.dynamic_update_slice(whole, merged, (*(place[:, 2] // stride(layer)), 0))
+        return lax.dynamic_update_slice(whole, merged, _corner(place, stride(layer)))
 
     def mean_products(self, activations: Array, layer: str, place: Array) -> Array:
         """A tile's part of the Gram matrix of the whole image, from the activations of its patch."""

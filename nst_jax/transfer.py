@@ -81,7 +81,7 @@ def stylize(
 
 def _lane(batch: Any) -> Any:
     """The only lane of a batch of one; plain numbers stay."""
-    return jax.tree.map(lambda leaf: leaf[0] if np.ndim(leaf) else leaf, batch)
+    return jax.tree.map(lambda leaf: leaf.squeeze(0) if np.ndim(leaf) else leaf, batch)
 
 
 def stylize_batch(
@@ -133,7 +133,7 @@ def stylize_batch(
     elif config.init == "noise" and keys is not None:
         images = jnp.stack([initial_image(content, style, key, config.init) for key in keys])
     else:
-        key = jax.random.key(0) if config.init == "noise" else None
+        key = make_key(0) if config.init == "noise" else None
         images = _for_each_lane(initial_image(content, style, key, config.init), num_lanes)
     check_sharing(content.shape[0], config, devices or ())
     first = np.zeros(num_lanes, np.int32)
@@ -154,12 +154,22 @@ def _for_each_lane(image: Array, num_lanes: int) -> Array:
     return jax.device_put(np.broadcast_to(np.asarray(image), (num_lanes, *image.shape)))
 
 
+def make_key(seed: int) -> Array:
+    """`jax.random.key(seed)`, put on the device on purpose."""
+    return jax.random.key(jax.device_put(np.uint32(seed)))
+
+
 def initial_image(content: Array, style: Array, key: Array | None, kind: str) -> Array:
     """The image that a descent starts from; `kind` as in `TransferConfig.init`, of which noise alone needs a key."""
     if kind == "noise":
         assert key is not None
-        return jax.random.uniform(key, content.shape)
+        return _noise(key, content.shape)
     return content if kind == "content" else _resized_to(style, content.shape)
+
+
+@partial(jax.jit, static_argnums=1)
+def _noise(key: Array, shape: tuple[int, ...]) -> Array:
+    return jax.random.uniform(key, shape, jnp.float32)
 
 
 @partial(jax.jit, static_argnums=1)

@@ -114,7 +114,7 @@ def features_shapes(params: Params, image_shape: Sequence[int], layers: Sequence
         return {}
     height, width = image_shape[:2]
     least = least_size(order[-1])
-    if min(height, width) < least:
+    if any(side < least for side in (height, width) if isinstance(side, int)):  # not one that `jax.export` leaves open
         raise ConfigError(
             f"an image of {height} × {width} pixels is too small for {order[-1]}: "
             f"each side must be at least {least}; use a larger image or a shallower layer"
@@ -154,7 +154,7 @@ def features(
     wanted = list(features_shapes(params, image.shape, layers))
     if not wanted:
         return {}
-    found, activations, block = {}, jnp.asarray(image - params["mean"]), 1
+    found, activations, block = {}, jnp.asarray(image) - jnp.asarray(params["mean"], image.dtype)[None, None], 1
     if precision == "bfloat16":
         activations = activations.astype(jnp.bfloat16)
     for name in NETWORKS[network_of(params)]:
@@ -162,7 +162,7 @@ def features(
             activations, block = _pool(activations, pooling), _block(name)
         kernel, bias = params[name]["kernel"], params[name]["bias"]
         responses: Array = convolve(activations, kernel, precision)
-        activations = jax.nn.relu(responses + jnp.asarray(bias, activations.dtype))
+        activations = jax.nn.relu(responses + jnp.asarray(bias, activations.dtype)[None, None])
         if name in wanted:
             found[name] = activations
         if name == wanted[-1]:
