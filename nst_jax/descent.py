@@ -14,6 +14,7 @@ from flax import struct
 from jax import Array
 from jaxtyping import Float
 
+from nst_jax.bounds import start_within, within_bounds
 from nst_jax.config import TransferConfig
 from nst_jax.dtypes import accumulation_type
 from nst_jax.lbfgs import safeguarded_lbfgs
@@ -59,14 +60,15 @@ class StepInfo(NamedTuple):
 
 
 def make_optimizer(config: TransferConfig) -> optax.GradientTransformationExtraArgs:
-    """The optimiser that `config` names, as an optax transformation that takes `value`, the loss at the parameters."""
+    """The optimiser that `config` names, as an optax transformation that takes `value`, the loss at the parameters.
+
+    Every image that it asks to evaluate lies in [0, 1], so that the loss seen is that of a picture that can be written.
+    """
     if config.optimizer == "lbfgs":
-        return safeguarded_lbfgs(config.memory, preconditioner=curvature_preconditioner())
+        return within_bounds(safeguarded_lbfgs(config.memory, preconditioner=curvature_preconditioner()))
     learning_rate = optax.exponential_decay(config.learning_rate, transition_steps=100, decay_rate=config.decay)
-    if config.optimizer == "sgd":
-        return optax.with_extra_args_support(optax.sgd(learning_rate))
-    # Adam steps as far into the forbidden as anywhere; L-BFGS must not be clipped, for its pairs would not fit the gradients.
-    return optax.with_extra_args_support(optax.chain(optax.adam(learning_rate), _keep_in_range()))
+    method = optax.sgd(learning_rate) if config.optimizer == "sgd" else optax.adam(learning_rate)
+    return optax.with_extra_args_support(optax.chain(method, _keep_in_range()))
 
 
 def _keep_in_range() -> optax.GradientTransformation:
@@ -81,13 +83,15 @@ def init(image: Float[Array | np.ndarray, "height width 3"], optimizer: optax.Gr
 
     Args:
         image: Where the descent starts, sRGB in [0, 1].
-        optimizer: From `make_optimizer`, or any of optax's.
+        optimizer: From `make_optimizer`, or any of optax's. That of L-BFGS begins at least 0.02 from black and white.
     """
+    opt_state = optimizer.init(image)
+    start = start_within(image, opt_state)
     return TransferState(
         # Copies, so that the state can be donated whole.
-        image=jnp.array(image),
-        opt_state=optimizer.init(image),
-        best_image=jnp.array(image),
+        image=jnp.array(start),
+        opt_state=opt_state,
+        best_image=jnp.array(start),
         best_loss=jnp.asarray(jnp.inf, accumulation_type(image.dtype)),
         best_step=jnp.zeros((), jnp.int32),
         step=jnp.zeros((), jnp.int32),

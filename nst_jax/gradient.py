@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from nst_jax.config import TransferConfig
 from nst_jax.objective import LossTerms, LossWeights, Targets, total_loss
+from nst_jax.pixels import WHILE_IT_MOVES, check_image
 from nst_jax.tiles import Tiles
 from nst_jax.tiling import tiled_loss_and_gradient
 from nst_jax.vgg import Params
@@ -38,6 +39,7 @@ def loss_and_gradient(
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 7 and its derivative.
     """
+    check_image("generated", image, WHILE_IT_MOVES)
     image = jnp.asarray(image)
     if config.tile and not Tiles(image.shape, config.tile, params, config.content_layers + config.style_layers).is_one:
         return tiled_loss_and_gradient(params, image, targets, weights, config)

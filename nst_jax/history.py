@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -24,7 +23,7 @@ class Progress(NamedTuple):
         loss: Loss at the last evaluation.
         terms: Its terms.
         best_loss: Lowest loss so far at the present size.
-        image: The image of that loss, clipped to [0, 1].
+        image: The image of that loss, in [0, 1].
     """
 
     step: int
@@ -40,7 +39,8 @@ class TransferResult(NamedTuple):
     """What a run found. From `stylize_batch`, every field has a leading axis of lanes.
 
     Args:
-        image: The image of the lowest loss at full size, sRGB clipped to [0, 1], (height, width, 3).
+        image: The image of the lowest loss at full size, sRGB in [0, 1], (height, width, 3); the
+            loss is its own.
         loss: That loss; infinite if no evaluation was finite.
         best_step: The evaluation that saw it, from 1.
         num_steps: Evaluations made, fewer than asked for where `tolerance` or a failure stopped the run.
@@ -179,7 +179,7 @@ class History:
             loss=loss,
             terms=terms,
             best_loss=jax.device_get(states.best_loss),
-            image=jnp.clip(states.best_image, 0, 1),
+            image=states.best_image,
         )
 
     def result(self, states: TransferState) -> TransferResult:
@@ -188,7 +188,7 @@ class History:
         longest = found.num_steps.max(initial=0)
         losses, terms = jax.tree.map(lambda rows: rows.T[:, :longest], self._last_info[:2])
         return TransferResult(
-            image=jnp.clip(states.best_image, 0, 1),
+            image=states.best_image,
             loss=jax.device_get(states.best_loss),
             best_step=jax.device_get(states.best_step),
             num_steps=found.num_steps,

@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from nst_jax.config import ConfigError
 from nst_jax.dtypes import accumulation_type
 
 
@@ -24,10 +25,16 @@ def gram_matrix(features: Float[Array | np.ndarray, "height width channels"]) ->
     Returns:
         Symmetric, positive semidefinite; independent of where in the image each feature lies.
 
+    Raises:
+        ConfigError: The features are not of one image, (height, width, channels).
+
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 3, which sums where this averages, so that images of any two sizes compare.
     """
-    return _mean_products(jnp.asarray(features).reshape(-1, features.shape[-1]))  # (M, N)
+    if np.ndim(features) != 3:
+        raise ConfigError(f"features has shape {np.shape(features)}; give one image's (height, width, channels); jax.vmap takes a batch")
+    features = jnp.asarray(features)
+    return _mean_products(features.reshape(-1, features.shape[-1]))  # (M, N)
 
 
 @jax.custom_jvp

@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from nst_jax.config import ConfigError, Scaling, TransferConfig
 from nst_jax.losses import content_loss, gram_matrix, style_loss, total_variation
+from nst_jax.pixels import check_image
 from nst_jax.tiles import configured_features, features_and_grams
 from nst_jax.vgg import Params, features_shapes
 
@@ -113,11 +114,13 @@ def make_targets(
         M and N are those of the generated image's layer, H and W its sides. The Keras notebook takes differences of 0–255 pixels, whence 255.
 
     Raises:
-        ConfigError: A layer is unknown, or an image too small.
+        ConfigError: A layer is unknown, an image too small, or no floating-point sRGB in [0, 1].
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equations 1 and 4 for `paper`, whose sums over M positions are means here.
     """
+    check_image("content", content)
+    check_image("style", style)
     return _make_targets(params, content, style, config)
 
 

@@ -14,6 +14,7 @@ from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.history import TransferResult
 from nst_jax.lanes import Callback, Lanes
 from nst_jax.objective import LossWeights, layer_weights
+from nst_jax.pixels import check_image
 from nst_jax.placement import Placement
 from nst_jax.pyramid import Keep, Pyramid
 from nst_jax.snapshot import Arrays
@@ -68,7 +69,7 @@ def stylize(
         style,
         config,
         jax.tree.map(lambda weight: np.asarray(weight, np.float32)[None], weights or LossWeights()),
-        keys=None if key is None else key[None],
+        keys=None if key is None else _checked_keys("key", key, 0)[None],
         initial=initial,
         callback=callback and (lambda progress: callback(_lane(progress))),
         callback_every=callback_every,
@@ -122,6 +123,7 @@ def stylize_batch(
         ConfigError: As in `stylize`, or `weights` and `keys` have different numbers of lanes.
     """
     config, weights = config or TransferConfig(), weights or LossWeights()
+    keys = None if keys is None else _checked_keys("keys", keys, 1)
     content, style = checked_image("content", content), checked_image("style", style)
     weights = _as_arrays(weights, config)
     num_lanes = _count_lanes(weights, keys)
@@ -183,14 +185,9 @@ def checked_image(name: str, image: Any) -> Array:
     Raises:
         ConfigError: It is no (height, width, 3) of floating-point values in [0, 1].
     """
-    pixels = np.asarray(image)
-    if pixels.ndim != 3 or pixels.shape[-1] != 3:
-        raise ConfigError(f"the {name} image has shape {pixels.shape}; it must be (height, width, 3)")
-    is_floating = jnp.issubdtype(pixels.dtype, jnp.floating)
-    pixels = pixels.astype(np.float32)  # a copy, for what is put on the device may share memory with what it was
-    if not is_floating or not bool(np.all((pixels >= 0) & (pixels <= 1))):
-        raise ConfigError(f"the {name} image must hold floating-point sRGB in [0, 1]; divide 0–255 pixels by 255")
-    return jax.device_put(pixels)
+    check_image(name, image)
+    # A copy, for what is put on the device may share memory with what it was.
+    return jax.device_put(np.clip(np.array(jax.device_get(image), np.float32), 0, 1))
 
 
 def check_sharing(num_rows: int, config: TransferConfig, devices: Sequence[jax.Device]) -> None:
@@ -223,9 +220,23 @@ def _as_arrays(weights: LossWeights, config: TransferConfig) -> LossWeights:
     )
 
 
+def _checked_keys(name: str, keys: Any, num_axes: int) -> Array:
+    """Random keys with so many axes; those of JAX's older style, `jax.random.PRNGKey`, as the new.
+
+    Raises:
+        ConfigError: They are none.
+    """
+    kind = getattr(keys, "dtype", None)
+    if kind == np.uint32 and np.shape(keys)[num_axes:] == (2,):
+        keys = jax.random.wrap_key_data(jnp.asarray(keys))
+    if not isinstance(keys, Array) or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) or keys.ndim != num_axes:
+        example = "one key a lane, such as jax.random.split(jax.random.key(0), 4)" if num_axes else "a random key, such as jax.random.key(0)"
+        found = repr(keys) if kind is None else f"of {kind} with shape {np.shape(keys)}"
+        raise ConfigError(f"{name} is {found}; give {example}")
+    return keys
+
+
 def _count_lanes(weights: LossWeights, keys: Array | None) -> int:
-    if keys is not None and keys.ndim != 1:
-        raise ConfigError(f"keys has shape {keys.shape}; give one key a lane, such as jax.vmap(jax.random.key)(jnp.arange(4))")
     sizes: dict[str, int] = {} if keys is None else {"keys": keys.shape[0]}
     for path, leaf in jax.tree_util.tree_leaves_with_path(weights):
         name = f"weights{jax.tree_util.keystr(path)}"

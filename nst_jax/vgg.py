@@ -19,6 +19,7 @@ from jaxtyping import Float
 
 from nst_jax.config import ConfigError, Pooling, Precision
 from nst_jax.convolution import convolve, prepare_kernels
+from nst_jax.pixels import WHILE_IT_MOVES, check_image
 
 Params = Mapping[str, Any]
 """`{"mean": (3,), layer: {"kernel": (3, 3, in, out), "bias": (out,)}}`, float32."""
@@ -135,7 +136,7 @@ def features(
 
     Args:
         params: A network's parameters, as `load_params` returns them.
-        image: sRGB in [0, 1]; at least `least_size` of the deepest layer on either side.
+        image: sRGB in [0, 1] or somewhat beyond; at least `least_size` of the deepest layer on either side.
         layers: Names such as `"conv4_2"`, in any order.
         pooling: `"avg"` (which the paper found to give the more appealing results) or `"max"` (what the networks were trained with).
         precision: As in `TransferConfig`.
@@ -144,17 +145,20 @@ def features(
         A mapping from each name in `layers` to its activations, bfloat16 where that is the precision.
 
     Raises:
-        ConfigError: A layer is not in the network, the image is too small for the deepest one, or there is no such pooling.
+        ConfigError: A layer is not in the network, the image is too small for the deepest one, or no image (integers, 0–255), or there is no
+            such pooling.
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), section 2.
     """
     if pooling not in get_args(Pooling):
         raise ConfigError(f"pooling is {pooling!r}; it must be one of {', '.join(get_args(Pooling))}")
+    check_image("generated", image, WHILE_IT_MOVES)
+    image = jnp.asarray(image)
     wanted = list(features_shapes(params, image.shape, layers))
     if not wanted:
         return {}
-    found, activations, block = {}, jnp.asarray(image) - jnp.asarray(params["mean"], image.dtype)[None, None], 1
+    found, activations, block = {}, image - jnp.asarray(params["mean"], image.dtype)[None, None], 1
     if precision == "bfloat16":
         activations = activations.astype(jnp.bfloat16)
     for name in NETWORKS[network_of(params)]:
