@@ -12,6 +12,7 @@ ALLOWED = {
     "files": set(),
     "pixels": {"config"},
     "decoding": set(),
+    "lock": {"config"},
     "images": {"config", "decoding", "files", "pixels"},
     "vgg": {"config", "convolution"},
     "normalisation": {"config", "vgg"},
@@ -55,7 +56,7 @@ ALLOWED = {
     "report": {"files", "images", "page", "plots"},
     "study_folder": {"config", "grid", "images", "record", "study"},
     "study_job": {
-        *("config", "grid", "images", "lanes", "objective", "perceptual"),
+        *("config", "grid", "images", "lanes", "lock", "objective", "perceptual"),
         *("checkpoint", "processes", "record", "report", "snapshot", "stopping", "study", "study_folder", "study_result", "weights"),
     },
     "study_commands": {"compilation_cache", "config", "grid_file", "images", "processes", "progress", "study_job"},
@@ -70,7 +71,7 @@ ALLOWED = {
     "checkpoint": {"config", "files", "snapshot"},
     "stopping": set(),
     "job": {
-        *("checkpoint", "config", "files", "fit", "grid", "history", "images", "lanes"),
+        *("checkpoint", "config", "files", "fit", "grid", "history", "images", "lanes", "lock"),
         *("objective", "record", "stopping", "transfer", "weights"),
     },
     "rerun": {"config", "files", "job", "study_job"},
