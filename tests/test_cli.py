@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,7 +41,9 @@ def test_stylize_writes_the_picture_its_settings_and_its_history(photos, capfd):
         settings = json.loads(picture.text["nst_jax"])
         assert picture.size == (32, 26)
     record = json.loads((photos / "photo_painting.json").read_text())
-    assert record["settings"] == settings
+    named = {name: file | {"path": Path(file["path"]).name} for name, file in record["settings"]["inputs"].items()}
+    network = record["settings"]["network"]
+    assert record["settings"] | {"inputs": named, "network": network | {"path": Path(network["path"]).name}} == settings
     assert settings["style_weight"] == 7 and settings["style_layers"] == ["conv1_1", "conv2_1"] and settings["num_steps"] == 4
     assert settings["network"]["name"] == "vgg16" and len(settings["inputs"]["content"]["sha256"]) == 64
     history = record["history"]
@@ -79,6 +82,33 @@ def test_the_notebook_preset_reads_images_as_the_notebook_does(photos):
     assert cli.main([*words, "--size", "48", "--output", "b.png"]) == 0
     record = json.loads((photos / "b.json").read_text())["settings"]
     assert record["width"] == 48 and record["optimizer"] == "sgd"
+
+
+def test_pictures_say_of_files_their_names_alone(photos, monkeypatch):
+    """Those of runs, on the way too, of studies with their reports, and of the demo; in every part of the file."""
+    secret = photos / "secret folder"
+    (secret / "below").mkdir(parents=True)
+    for name in ("photo.jpg", "painting.png"):
+        (photos / name).rename(secret / "below" / name)
+    content, style, start = (str(secret / "below" / name) for name in ("photo.jpg", "painting.png", "painting.png"))
+    for ending in (".png", ".tif"):
+        words = ["--init", start, "--save-every", "2", "--output", str(secret / f"out{ending}"), "--overwrite"]
+        assert cli.main(["stylize", content, style, *QUICK, *words]) == 0
+    study = ["study", content, style, "--network", "vgg16", "--size", "32", "--num-steps", "1", "--content-layers", "conv1_1"]
+    assert cli.main([*study, "--style-layers", "conv1_1", "--seed", "1", "2", "--output-dir", str(secret / "study")]) == 0
+    monkeypatch.setattr(demo, "SIZE", 48)
+    monkeypatch.setattr(demo, "NUM_STEPS", 1)
+    assert cli.main(["demo", "--output", str(secret / "demo.png")]) == 0
+    inputs = {Path(path) for path in (content, style)}
+    pictures = [path for path in photos.rglob("*") if path.suffix in (".png", ".jpg", ".webp", ".tif") and path not in inputs]
+    assert len(pictures) == 2 + 2 + 2 + 4 + 2
+    for path in pictures:
+        with Image.open(path) as picture:
+            texts = [str(value) for value in {**picture.info, **picture.getexif()}.values()]
+        for text in texts:
+            assert "secret folder" not in text and "below" not in text and os.sep not in text, (path, text)
+        assert b"secret folder" not in path.read_bytes()
+    assert cli.main(["rerun", str(secret / "out.json"), "--output", "again.png"]) == 0  # whose record does say where they are
 
 
 def test_the_demo_has_its_pictures():
