@@ -250,6 +250,69 @@ def test_wrong_words_are_one_line_and_status_2(words, monkeypatch, tmp_path, cap
     assert "; see nst-jax" in err and err.endswith(" --help\n")
 
 
+DASHED = {
+    "stylize -photo.jpg style.jpg": "-photo.jpg",
+    "stylize photo.jpg -style.jpg": "-style.jpg",
+    "stylize photo.jpg --style.webp": "--style.webp",
+    "stylize photo.jpg -there": "-there",
+    "stylize a.jpg b.jpg --output -out.png": "-out.png",
+    "stylize a.jpg b.jpg --init -there": "-there",
+    "stylize a.jpg b.jpg --network -net.safetensors": "-net.safetensors",
+    "demo --output -a.gif": "-a.gif",
+    "rerun -a.json": "-a.json",
+    "study -there b.jpg": "-there",
+    "study a.jpg b.jpg --grid -grid.toml": "-grid.toml",
+    "reconstruct -photo.jpg --output-dir out": "-photo.jpg",
+    "weights convert -a.h5 --output b": "-a.h5",
+    "weights normalise -there --output b": "-there",
+}
+
+
+@pytest.mark.parametrize("words", DASHED)
+def test_a_file_whose_name_begins_with_a_dash_is_told_how_it_is_given(words, photos, capfd):
+    """And given so, it is taken for the file."""
+    (photos / "-there").mkdir()
+    name = DASHED[words]
+    assert cli.main(words.split()) == 2
+    err = capfd.readouterr().err
+    assert f"; if {name} is a file, give it as ./{name}; see nst-jax" in err and err.count("\n") == 1
+    assert cli.main(words.replace(f" {name}", f" ./{name}").split()) == 2
+    assert "; see nst-jax" not in capfd.readouterr().err  # but of the images, which are not there
+
+
+@pytest.mark.parametrize("words", ["stylize a.jpg b.jpg --sizes 3", "stylize a.jpg b.jpg --style-weight", "study a b -x -0.5"])
+def test_a_wrong_option_is_not_taken_for_a_file(words, photos, capfd):
+    assert cli.main(words.split()) == 2
+    assert "give it as" not in capfd.readouterr().err
+
+
+STYLIZE = "stylize photo.jpg painting.png --no-compilation-cache"
+NOT_THERE = [(platform, STYLIZE) for platform in ("cuda", "cudaa", "rocm", "CPU", "cpu,none", ",")]
+NOT_THERE += [("cuda", "study photo.jpg painting.png --network vgg16 --no-compilation-cache"), ("cuda", "demo")]
+
+
+@pytest.mark.parametrize(("platform", "words"), NOT_THERE)
+def test_a_platform_that_is_not_there_is_one_line_and_status_2(platform, words, photos):
+    environment = os.environ | {"JAX_PLATFORMS": platform}
+    ended = subprocess.run([sys.executable, "-m", "nst_jax", *words.split()], env=environment, capture_output=True, text=True, check=False)
+    if ended.returncode == 0:
+        pytest.skip("it is there")
+    (line,) = (line for line in ended.stderr.splitlines() if not line.startswith("network: "))
+    assert ended.returncode == 2 and line.startswith(f"nst-jax: error: JAX_PLATFORMS is '{platform}', and JAX finds no such device")
+    assert "unset it" in line and ".[cuda]" in line and line.count("JAX_PLATFORMS") == 1
+    assert {path.name for path in photos.iterdir()} == {"photo.jpg", "painting.png"}
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, AssertionError, NotImplementedError])
+def test_other_errors_are_not_hidden(kind, photos, monkeypatch):
+    def fail(*args):
+        raise kind("something else")
+
+    monkeypatch.setattr(cli, "run_job", fail)
+    with pytest.raises(kind, match="something else"):
+        cli.main(["stylize", "photo.jpg", "painting.png"])
+
+
 @pytest.mark.parametrize("words", [[], ["stylize"], ["demo"], ["weights"], ["weights", "convert"], ["stylize", "--preset", "notebook"]])
 def test_help_fits_80_columns(words, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
