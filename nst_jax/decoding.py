@@ -29,16 +29,15 @@ LEAST_SIDE = 16
 """The least height and width of an image: conv5_1 lies behind four halvings."""
 
 # Pillow would open others by running other programs (EPS), and each is more code that a hostile
-# file can reach. Importing a plugin registers its format.
+# file can reach.
 _PLUGINS = (
-    PngImagePlugin,
-    JpegImagePlugin,
-    WebPImagePlugin,
-    TiffImagePlugin,
-    GifImagePlugin,
-    BmpImagePlugin,
+    PngImagePlugin.PngImageFile,
+    JpegImagePlugin.JpegImageFile,
+    WebPImagePlugin.WebPImageFile,
+    TiffImagePlugin.TiffImageFile,
+    GifImagePlugin.GifImageFile,
+    BmpImagePlugin.BmpImageFile,
 )
-_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
 
 _DARK = 65535 // 8
 """The brightest value of 16 bits up to which an image is called dark; one of 13 bits has no more."""
@@ -96,8 +95,8 @@ def _open(file: BinaryIO, max_pixels: int) -> ImageFile.ImageFile:
             raise Image.DecompressionBombError
 
     prefix = file.read(16)
-    for name in _FORMATS:
-        factory, accept = Image.OPEN[name]
+    for plugin in _PLUGINS:
+        factory, accept = Image.OPEN[str(plugin.format)]
         accepted = accept is None or accept(prefix)
         if not accepted or isinstance(accepted, str):  # a text says why this Pillow lacks the format
             continue
