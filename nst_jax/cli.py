@@ -21,6 +21,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 from nst_jax import demo
 from nst_jax.compilation_cache import keep_programs
 from nst_jax.config import PRESETS, ConfigError, Optimizer, Pooling, Precision, Scaling
+from nst_jax.devices import why_no_devices
 from nst_jax.images import MAX_PIXELS, ImageError, make_sheet, read_image, write_image
 from nst_jax.job import Job, parse_init, run_job
 from nst_jax.processes import Processes
@@ -236,10 +237,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ConfigError, ImageError, WeightsError) as error:
         say(f"nst-jax: error: {error}")
         return 2
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+    except (MemoryError, RuntimeError, AssertionError) as error:
+        if isinstance(error, MemoryError) or (isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)):
+            say("nst-jax: error: out of memory; pass a smaller --size")
+            return 2
+        if (reason := why_no_devices(error)) is None:
             raise
-        say("nst-jax: error: out of memory; pass a smaller --size")
+        say(f"nst-jax: error: {reason}")
         return 2
     except OSError as error:  # a folder in a file's place, a name too long, a disk that fails: wherever no better line is to be had
         say(f"nst-jax: error: {error.filename or 'a file'}: {error.strerror or error}; choose another place")
@@ -269,7 +273,13 @@ def _parse(command: Any, argv: list[str]) -> Any:
         lines = [line.strip("│ ") for line in box.getvalue().splitlines()[1:]]
         said = " ".join(itertools.takewhile(lambda line: not line.startswith(("───", "Got errors")), lines)).strip()
         helping = re.search(r"nst-jax[a-z ]* --help", " ".join(lines))
-        raise ConfigError(f"{said.rstrip('.')}; see {helping[0] if helping else 'nst-jax --help'}") from None
+        dashed = next((f"; if {word} is a file, give it as ./{word}" for word in argv if _is_dashed_file(word)), "")
+        raise ConfigError(f"{said.rstrip('.')}{dashed}; see {helping[0] if helping else 'nst-jax --help'}") from None
+
+
+def _is_dashed_file(word: str) -> bool:
+    """Whether a word that the parser takes for an option is, or looks like, the name of a file."""
+    return word.startswith("-") and (Path(word).exists() or Path(word).suffix[1:2].isalpha())
 
 
 def _preset_in(argv: Sequence[str]) -> PresetName:

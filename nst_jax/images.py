@@ -1,18 +1,20 @@
-"""Image files: read, resized, written. The only module that knows Pillow."""
+"""Image files: read, resized, written. Beside `nst_jax.decoding`, the only module that knows Pillow."""
 
-import contextlib
 import io
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
+from nst_jax.config import ConfigError
+from nst_jax.decoding import LEAST_SIDE, ImageError, decode
 from nst_jax.files import whole_file
+from nst_jax.pixels import check_image
 
 PixelArray = np.ndarray
 """(height, width, 3) float32 sRGB in [0, 1]."""
@@ -23,21 +25,9 @@ OUTPUT_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP
 INPUT_ENDINGS = frozenset({*OUTPUT_FORMATS, ".gif", ".bmp"})
 """The endings by which images are known in a folder; of a file that is named, its content decides."""
 
-# Pillow would open others by running other programs (EPS), and each is more code that a hostile file can reach.
-_INPUT_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
-
 _FILTERS = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
 MAX_PIXELS = 178_000_000
 """The most pixels that an image is decoded with or brought to, unless told otherwise."""
-
-LEAST_SIDE = 16
-"""The least height and width of an image: conv5_1 lies behind four halvings."""
-
-_SRGB = ImageCms.createProfile("sRGB")
-
-
-class ImageError(ValueError):
-    """An image cannot be read or written; the message says which, what is wrong, and what to do."""
 
 
 def read_image(
@@ -51,9 +41,10 @@ def read_image(
 ) -> PixelArray:
     """Reads an image file, upright, in sRGB, resized as asked.
 
-    Orientation marks are applied and embedded colour profiles converted to sRGB. Transparency is laid over white, and of several frames the
-    first is taken; both draw a warning. Palette, greyscale, CMYK and 16-bit images are taken. The aspect ratio is kept unless `shape` says
-    otherwise.
+    Orientation marks are applied and embedded colour profiles converted to sRGB. Transparency is laid
+    over white, and of several frames the first is taken; both draw a warning, and so does an image of 16
+    bits that uses less than an eighth of their range. Palette, greyscale, CMYK and 16-bit images are
+    taken. The aspect ratio is kept unless `shape` says otherwise. Threads may call it at once.
 
     Args:
         path: The file; its content decides its format.
@@ -76,16 +67,9 @@ def read_image(
     if os.path.exists(path) and not os.path.isfile(path):  # a pipe can be read but once, and its hash is wanted too
         raise ImageError(f"{path}: cannot be read, for it is no file; give the path of an image")
     try:
-        with _bounded(max_pixels):
-            image = Image.open(path, formats=_INPUT_FORMATS)
-            if image.width * image.height > max_pixels:
-                raise Image.DecompressionBombError
-            if min(image.size) < LEAST_SIDE:
-                raise ImageError(f"{path}: {image.width} × {image.height} pixels is too small; each side must be at least {LEAST_SIDE}")
-            has_frames = image.format != "MPO" and getattr(image, "is_animated", False)  # a camera's MPO has previews
-            image.load()
-            image = _to_srgb(ImageOps.exif_transpose(image), str(path))
-    except ImageError:
+        with open(path, "rb") as file:
+            image, notes = decode(file, str(path), max_pixels)
+    except (ImageError, Warning):  # a warning of Pillow's that the user has made an error
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path}: has more than {max_pixels:,} pixels; make it smaller first, or allow more (--max-pixels)") from error
@@ -96,8 +80,8 @@ def read_image(
         raise ImageError(f"{path}: cannot be read ({reason}); check the path, or save the image again if it is damaged") from error
     except Exception as error:  # whatever a decoder throws at damaged input
         raise ImageError(f"{path}: damaged image ({' '.join(str(error).split())}); save it again") from error
-    if has_frames:
-        warnings.warn(f"{path}: of its several frames, the first was taken", stacklevel=2)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
     if size:
         factor = size / max(image.size)
         shape = max(round(image.height * factor), 1), max(round(image.width * factor), 1)
@@ -110,55 +94,6 @@ def read_image(
     if shape and shape != (image.height, image.width):
         image = image.resize((shape[1], shape[0]), _FILTERS[resample])
     return np.asarray(image, np.float32) / 255
-
-
-@contextlib.contextmanager
-def _bounded(max_pixels: int) -> Iterator[None]:
-    """Has Pillow refuse nothing that the bound allows; it warns from its own bound, and refuses from twice that."""
-    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
-
-
-def _to_srgb(image: Image.Image, name: str) -> Image.Image:
-    """The image as 8-bit sRGB without transparency."""
-    profile = image.info.get("icc_profile")
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _from_deep_grey(image, name)
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
-        layer = image.convert("RGBA")
-        if np.asarray(layer.getchannel("A")).min() < 255:
-            warnings.warn(f"{name}: transparent parts were laid over white", stacklevel=3)
-        white = Image.new("RGBA", layer.size, "white")
-        image = Image.alpha_composite(white, layer).convert("L" if image.mode in ("LA", "La") else "RGB")
-    elif image.mode not in ("RGB", "L", "CMYK"):
-        image = image.convert("RGB")
-    if profile:
-        try:
-            embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            return ImageCms.profileToProfile(image, embedded, _SRGB, outputMode="RGB") or image
-        except (ImageCms.PyCMSError, OSError):
-            warnings.warn(f"{name}: its colour profile does not fit the image, which was read as sRGB", stacklevel=3)
-    return image.convert("RGB")
-
-
-def _from_deep_grey(image: Image.Image, name: str) -> Image.Image:
-    """A greyscale image of more than 8 bits; Pillow's own conversion would cut instead of scale."""
-    grey = np.asarray(image, np.float64)
-    if not np.all(np.isfinite(grey)):
-        raise ImageError(f"{name}: holds values that are not finite; save it again")
-    most = grey.max(initial=0)
-    if grey.min(initial=0) < 0 or most > 65535:
-        raise ImageError(f"{name}: holds values from {grey.min():g} to {most:g}; bring them to 0–1 or 0–65535, and save it again")
-    if image.mode != "F":
-        grey = grey / 65535
-    elif most > 2:  # up to twice white, highlights are cut
-        grey = grey / (65535 if most > 255 else 255)
-    return Image.fromarray(np.round(np.clip(grey, 0, 1) * 255).astype(np.uint8)).convert("RGB")
 
 
 def check_output(path: str | os.PathLike[str]) -> None:
@@ -187,17 +122,16 @@ def write_image(path: str | os.PathLike[str], image: PixelArray, metadata: Mappi
 
     Args:
         path: The file; a missing folder is made.
-        image: (height, width, 3), sRGB; values outside [0, 1] are clipped.
+        image: (height, width, 3) of floating-point sRGB in [0, 1].
         metadata: Texts by keyword, kept in a PNG; the other formats drop them.
 
     Raises:
-        ImageError: The ending stands for no format, the image is not finite, or the file cannot be written.
+        ConfigError: The image is not such a one; nothing is written.
+        ImageError: The ending stands for no format, or the file cannot be written.
     """
     check_output(path)
     path = Path(path)
-    if not np.all(np.isfinite(image)):
-        raise ImageError(f"{path}: the image to write holds values that are not finite; nothing was written")
-    pixels = np.round(np.clip(np.asarray(image), 0, 1) * 255).astype(np.uint8)
+    picture = _to_pillow("output", image)
     file_format = OUTPUT_FORMATS[path.suffix.lower()]
     options: dict[str, object] = {}
     if file_format == "PNG":
@@ -209,7 +143,7 @@ def write_image(path: str | os.PathLike[str], image: PixelArray, metadata: Mappi
         options["quality"] = 95
     try:
         with whole_file(path) as partial:
-            Image.fromarray(pixels).save(partial, file_format, **options)
+            picture.save(partial, file_format, **options)
     except (OSError, ValueError) as error:  # a ValueError where a format cannot hold so large an image
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{path}: cannot be written ({reason}); choose another place for the output") from error
@@ -219,14 +153,19 @@ def make_sheet(images: Sequence[PixelArray], height: int | None = None, gap: int
     """Images side by side on white, brought to one height.
 
     Args:
-        images: Each (height, width, 3) in [0, 1].
+        images: Each (height, width, 3) of floating-point sRGB in [0, 1]; at least one.
         height: Of the sheet in pixels; the last image's if left out.
         gap: Pixels between two images.
+
+    Raises:
+        ConfigError: One is not such an image, or there is none.
     """
-    tall: int = height or images[-1].shape[0]
+    if len(images) == 0:
+        raise ConfigError("there are no images for the sheet; give at least one")
+    pictures = [_to_pillow("sheet's", image) for image in images]
+    tall: int = height or pictures[-1].height
     columns = []
-    for image in images:
-        pixels = Image.fromarray(np.round(np.clip(np.asarray(image), 0, 1) * 255).astype(np.uint8))
+    for pixels in pictures:
         width = max(math.floor(pixels.width * tall / pixels.height + 0.5), 1)
         columns += [np.ones((tall, gap, 3), np.float32), np.asarray(pixels.resize((width, tall), _FILTERS["lanczos"]), np.float32) / 255]
     return np.concatenate(columns[1:], axis=1)
@@ -236,11 +175,19 @@ def make_thumbnail(image: PixelArray, size: int) -> bytes:
     """The image as a WebP of a few kilobytes, at most `size` pixels a side.
 
     Args:
-        image: (height, width, 3) in [0, 1].
+        image: (height, width, 3) of floating-point sRGB in [0, 1].
         size: Longest side in pixels; a smaller image is not enlarged.
+
+    Raises:
+        ConfigError: It is not such an image.
     """
-    pixels = Image.fromarray(np.round(np.clip(np.asarray(image), 0, 1) * 255).astype(np.uint8))
+    pixels = _to_pillow("thumbnail's", image)
     pixels.thumbnail((size, size), _FILTERS["lanczos"])
     stream = io.BytesIO()
     pixels.save(stream, "WEBP", quality=60, method=6)
     return stream.getvalue()
+
+
+def _to_pillow(name: str, image: PixelArray) -> Image.Image:
+    check_image(name, image)
+    return Image.fromarray(np.round(np.clip(np.asarray(image, np.float32), 0, 1) * 255).astype(np.uint8))

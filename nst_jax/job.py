@@ -21,6 +21,7 @@ from nst_jax.grid import check_layer_weights, weights_by_layer
 from nst_jax.history import Progress, TransferResult
 from nst_jax.images import MAX_PIXELS, ImageError, check_output, read_image, write_image
 from nst_jax.lanes import Callback
+from nst_jax.lock import only_one
 from nst_jax.objective import LossWeights
 from nst_jax.record import (
     check_hashes,
@@ -101,6 +102,11 @@ class Job:
         """What a run that was cut off goes on from; it is removed when the run is finished."""
         return Checkpoint(self.output.with_name(f"{self.output.name}.checkpoint"))
 
+    @property
+    def lock(self) -> Path:
+        """What a run holds; by the stem, as the record and the images on the way are named."""
+        return self.output.with_name(f".{self.output.stem}.lock")
+
 
 def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> TransferResult | None:
     """Reads the images and the weights, runs the descent, and writes result and record.
@@ -114,9 +120,17 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
         What `stylize` returned; None where the job goes on with a run that was finished already.
 
     Raises:
-        ConfigError, ImageError, WeightsError: The user's input is wrong; neither result nor record has been written then.
+        ConfigError, ImageError, WeightsError: The user's input is wrong, or another run writes the same
+            output; neither result nor record has been written then.
         Stopped: Ctrl-C or SIGTERM came; the best image until then is written.
     """
+    check_output(job.output)
+    busy = f"{job.output}: another run is writing it; wait until that has ended, or choose another --output"
+    with only_one(job.lock, busy):
+        return _run(job, say, callback)
+
+
+def _run(job: Job, say: Callable[[str], None], callback: Callback) -> TransferResult | None:
     preset, devices = job.preset, jax.local_devices()[: job.num_devices]
     if not 1 <= job.num_devices == len(devices):
         raise ConfigError(f"--devices is {job.num_devices}; it must be between 1 and {len(jax.local_devices())}, which this machine has")
@@ -197,7 +211,6 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
 
 
 def _check_outputs(job: Job, inputs: Mapping[str, Path]) -> None:
-    check_output(job.output)
     if job.record.is_dir():
         raise ImageError(f"{job.record}: is a folder, where the record of the run would go; choose another --output")
     pattern = glob.escape(job.output.stem) + "_at_iteration_*.png"

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
+from nst_jax.config import ConfigError
+from nst_jax.pixels import check_image
 from nst_jax.weights import WeightsError, read_weights_file
 
 _LEAST_SIDE = 31  # AlexNet's second pooling has nothing to pool below
@@ -19,17 +21,24 @@ def lpips_distance(first: np.ndarray, second: np.ndarray) -> float | None:
     """How far apart two images look: 0 for the same, around 0.7 for unrelated ones.
 
     Args:
-        first: (height, width, 3), sRGB in [0, 1].
+        first: (height, width, 3) of floating-point sRGB in [0, 1].
         second: Likewise, of the same shape.
 
     Returns:
         LPIPS version 0.1 with AlexNet; None where its weights are not installed, or the images are smaller than 31 pixels a side.
 
+    Raises:
+        ConfigError: They are not such images.
+
     References:
         Zhang, Isola, Efros, Shechtman and Wang, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (CVPR 2018), eq. 1.
     """
+    for name, image in (("first", first), ("second", second)):
+        check_image(name, image)
+    if np.shape(first) != np.shape(second):
+        raise ConfigError(f"the images have shapes {np.shape(first)} and {np.shape(second)}; they must have the same")
     params = _load()
-    if params is None or min(first.shape[:2]) < _LEAST_SIDE:
+    if params is None or min(np.shape(first)[:2]) < _LEAST_SIDE:
         return None
     return float(_distance(params, jnp.asarray(first), jnp.asarray(second)))
 

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from nst_jax.config import ConfigError
 
@@ -33,16 +34,20 @@ def check_image(name: str, image: Any, slack: float = ROUNDING) -> None:
         Traceback (most recent call last):
         nst_jax.config.ConfigError: the content image is of uint8; convert it: image.astype("float32") / 255
     """
-    shape, kind = np.shape(image), getattr(image, "dtype", None)
-    if len(shape) != 3 or shape[-1] != 3:
+    try:
+        shape, kind = np.shape(image), getattr(image, "dtype", None)
+        if kind is None:
+            kind = np.asarray(image).dtype
+    except ValueError as error:
+        raise ConfigError(f"the {name} image has rows of unequal lengths; it must be (height, width, 3)") from error
+    if len(shape) != 3 or shape[-1] != 3 or 0 in shape:
         batch = "; jax.vmap takes the images of a batch one by one" if len(shape) == 4 else ""
-        raise ConfigError(f"the {name} image has shape {shape}; it must be (height, width, 3){batch}")
-    if kind is None:
-        kind = np.asarray(image).dtype
+        empty = ", and have pixels" if 0 in shape else ""
+        raise ConfigError(f"the {name} image has shape {shape}; it must be (height, width, 3){empty}{batch}")
     if not jnp.issubdtype(kind, jnp.floating):
-        how = f" / {np.iinfo(kind).max}" if np.issubdtype(kind, np.integer) else ""
-        raise ConfigError(f'the {name} image is of {kind}; convert it: image.astype("float32"){how}')
-    if isinstance(image, jax.core.Tracer) or 0 in shape:
+        white = {"uint8": " / 255", "uint16": " / 65535"}.get(str(kind), ", with black at 0 and white at 1")
+        raise ConfigError(f'the {name} image is of {kind}; convert it: image.astype("float32"){white}')
+    if isinstance(image, Tracer):
         return
     values = np.asarray(jax.device_get(image))
     least, most = float(values.min()), float(values.max())

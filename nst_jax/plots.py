@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from nst_jax.images import PixelArray, make_sheet
+from nst_jax.pixels import check_image
 
 if TYPE_CHECKING:  # matplotlib takes a second to import, so each function imports what it draws with
     from matplotlib.axes import Axes
@@ -44,7 +45,8 @@ def make_labelled_sheet(
     """A grid of images on white with labels around it. Labels wrap, and rows and columns grow so that each is there in full.
 
     Args:
-        images: Rows of images, (height, width, 3) in [0, 1]; for None a grey cell says "failed". Rows may differ in length.
+        images: Rows of images, (height, width, 3) of floating-point sRGB in [0, 1]; for None a grey cell
+            says "failed". Rows may differ in length.
         row_labels: At the left of each row; a line feed breaks the line here and in the other labels.
         column_labels: Above each column.
         title: Above all.
@@ -53,6 +55,9 @@ def make_labelled_sheet(
 
     Returns:
         (height, width, 3) float32 in [0, 1].
+
+    Raises:
+        ConfigError: One is not such an image.
     """
     cells = [[None if image is None else _resized(image, cell) for image in row] for row in images]
     drawn = [image for row in cells for image in row if image is not None]
@@ -227,6 +232,8 @@ def _pixels(canvas: "FigureCanvasAgg") -> PixelArray:
 
 
 def _resized(image: PixelArray, cell: int | None) -> PixelArray:
+    check_image("sheet's", image)
+    image = np.clip(np.asarray(image, np.float32), 0, 1)
     longest = max(image.shape[:2])
     if cell is None or cell == longest:
         return image

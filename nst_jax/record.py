@@ -104,8 +104,14 @@ _NO_MATTER = ("versions", "device", "save_every")
 
 
 def image_metadata(settings: Mapping[str, Any]) -> dict[str, str]:
-    """The texts that a PNG carries."""
-    return {"Software": f"nst-jax {version('nst-jax')}", "nst_jax": json.dumps(settings)}
+    """The texts that a PNG carries: pictures are passed on, so files go by their names, without their folders."""
+    return {"Software": f"nst-jax {version('nst-jax')}", "nst_jax": json.dumps(_without_folders(settings))}
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: Path(inner).name if name == "path" else _without_folders(inner) for name, inner in value.items()}
+    return value
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

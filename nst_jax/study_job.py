@@ -1,5 +1,6 @@
 """A study from files to a folder of results, which a study that was stopped goes on from."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -16,6 +17,7 @@ from nst_jax.config import ConfigError, Preset
 from nst_jax.grid import file_name, make_grid
 from nst_jax.images import MAX_PIXELS, ImageError, check_output, read_image, write_image
 from nst_jax.lanes import Callback
+from nst_jax.lock import only_one
 from nst_jax.objective import LossWeights
 from nst_jax.perceptual import lpips_distance
 from nst_jax.processes import Processes
@@ -108,32 +110,37 @@ def run_study_job(
         on_lane: Called with each lane's name and result, once it is written.
 
     Raises:
-        ConfigError, ImageError, WeightsError: The user's input is wrong, or the folder holds another study.
+        ConfigError, ImageError, WeightsError: The user's input is wrong, or the folder holds another study,
+            or another command is writing it.
         Stopped: Ctrl-C or SIGTERM came; the lanes that ran are saved as far as they were.
     """
-    with processes.together():
-        study = _Study(job, say)
-    processes.check_same(json.dumps([{name: deciding(value) for name, value in lane.items()} for lane in study.settings]), "the lanes")
-    if job.overwrite and processes.index == 0:
-        study.forget()  # once all processes have read what they need, and before any of them writes
-    missing = processes.as_first_has([not flag for flag in study.finished])
-    kept = missing.count(False)
-    if kept:
-        say(f"{kept} of {len(missing)} lanes are there already")
-    own = processes.share([index for index, is_missing in enumerate(missing) if is_missing])
-    on_start(len(own))
-    with processes.together(), StopSignals(say) as signals:
-        saving = _ChunkSaving(study, Checkpoint(job.output_dir / f".process_{processes.index}.checkpoint"), signals, say)
-        for lane in study.run(own, callback, say, saving) if own else ():
-            study.write_lane(lane)
-            on_lane(study.grid.names[lane.index], lane)
-        if saving.stopped and signals.received:
-            saved = "" if saving.checkpoint.exists else ", from the last lanes that were written, for nothing could be saved"
-            raise Stopped(f"stopped; the same command goes on{saved}", signals.received)
-        saving.checkpoint.remove()
-    with processes.together():
-        failed = study.write_report() if processes.index == 0 else {}
-    return StudySummary(len(own), kept, failed)
+    busy = f"{job.output_dir}: another study is being written there; wait until that has ended, or choose another --output-dir"
+    with contextlib.ExitStack() as held:
+        with processes.together():
+            if processes.index == 0:  # for all that share the work
+                held.enter_context(only_one(job.output_dir / ".study.lock", busy))
+            study = _Study(job, say)
+        processes.check_same(json.dumps([{name: deciding(value) for name, value in lane.items()} for lane in study.settings]), "the lanes")
+        if job.overwrite and processes.index == 0:
+            study.forget()  # once all processes have read what they need, and before any of them writes
+        missing = processes.as_first_has([not flag for flag in study.finished])
+        kept = missing.count(False)
+        if kept:
+            say(f"{kept} of {len(missing)} lanes are there already")
+        own = processes.share([index for index, is_missing in enumerate(missing) if is_missing])
+        on_start(len(own))
+        with processes.together(), StopSignals(say) as signals:
+            saving = _ChunkSaving(study, Checkpoint(job.output_dir / f".process_{processes.index}.checkpoint"), signals, say)
+            for lane in study.run(own, callback, say, saving) if own else ():
+                study.write_lane(lane)
+                on_lane(study.grid.names[lane.index], lane)
+            if saving.stopped and signals.received:
+                saved = "" if saving.checkpoint.exists else ", from the last lanes that were written, for nothing could be saved"
+                raise Stopped(f"stopped; the same command goes on{saved}", signals.received)
+            saving.checkpoint.remove()
+        with processes.together():
+            failed = study.write_report() if processes.index == 0 else {}
+        return StudySummary(len(own), kept, failed)
 
 
 class _ChunkSaving:

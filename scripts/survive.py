@@ -45,7 +45,7 @@ def finish(process):
 def results(folder):
     """The files that must not depend on what happened on the way."""
     found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.suffix in (".png", ".csv")}
-    left = [path.name for path in folder.rglob("*") if "checkpoint" in path.name or path.suffix == ".partial"]
+    left = [path.name for path in folder.rglob("*") if "checkpoint" in path.name or path.suffix in (".partial", ".lock")]
     return found, left
 
 

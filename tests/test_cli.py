@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,7 +41,9 @@ def test_stylize_writes_the_picture_its_settings_and_its_history(photos, capfd):
         settings = json.loads(picture.text["nst_jax"])
         assert picture.size == (32, 26)
     record = json.loads((photos / "photo_painting.json").read_text())
-    assert record["settings"] == settings
+    named = {name: file | {"path": Path(file["path"]).name} for name, file in record["settings"]["inputs"].items()}
+    network = record["settings"]["network"]
+    assert record["settings"] | {"inputs": named, "network": network | {"path": Path(network["path"]).name}} == settings
     assert settings["style_weight"] == 7 and settings["style_layers"] == ["conv1_1", "conv2_1"] and settings["num_steps"] == 4
     assert settings["network"]["name"] == "vgg16" and len(settings["inputs"]["content"]["sha256"]) == 64
     history = record["history"]
@@ -79,6 +82,33 @@ def test_the_notebook_preset_reads_images_as_the_notebook_does(photos):
     assert cli.main([*words, "--size", "48", "--output", "b.png"]) == 0
     record = json.loads((photos / "b.json").read_text())["settings"]
     assert record["width"] == 48 and record["optimizer"] == "sgd"
+
+
+def test_pictures_say_of_files_their_names_alone(photos, monkeypatch):
+    """Those of runs, on the way too, of studies with their reports, and of the demo; in every part of the file."""
+    secret = photos / "secret folder"
+    (secret / "below").mkdir(parents=True)
+    for name in ("photo.jpg", "painting.png"):
+        (photos / name).rename(secret / "below" / name)
+    content, style, start = (str(secret / "below" / name) for name in ("photo.jpg", "painting.png", "painting.png"))
+    for ending in (".png", ".tif"):
+        words = ["--init", start, "--save-every", "2", "--output", str(secret / f"out{ending}"), "--overwrite"]
+        assert cli.main(["stylize", content, style, *QUICK, *words]) == 0
+    study = ["study", content, style, "--network", "vgg16", "--size", "32", "--num-steps", "1", "--content-layers", "conv1_1"]
+    assert cli.main([*study, "--style-layers", "conv1_1", "--seed", "1", "2", "--output-dir", str(secret / "study")]) == 0
+    monkeypatch.setattr(demo, "SIZE", 48)
+    monkeypatch.setattr(demo, "NUM_STEPS", 1)
+    assert cli.main(["demo", "--output", str(secret / "demo.png")]) == 0
+    inputs = {Path(path) for path in (content, style)}
+    pictures = [path for path in photos.rglob("*") if path.suffix in (".png", ".jpg", ".webp", ".tif") and path not in inputs]
+    assert len(pictures) == 2 + 2 + 2 + 4 + 2
+    for path in pictures:
+        with Image.open(path) as picture:
+            texts = [str(value) for value in {**picture.info, **picture.getexif()}.values()]
+        for text in texts:
+            assert "secret folder" not in text and "below" not in text and os.sep not in text, (path, text)
+        assert b"secret folder" not in path.read_bytes()
+    assert cli.main(["rerun", str(secret / "out.json"), "--output", "again.png"]) == 0  # whose record does say where they are
 
 
 def test_the_demo_has_its_pictures():
@@ -218,6 +248,69 @@ def test_wrong_words_are_one_line_and_status_2(words, monkeypatch, tmp_path, cap
     out, err = capfd.readouterr()
     assert out == "" and err.count("\n") == 1 and err.startswith(f"nst-jax: error: {WRONG_WORDS[words]}")
     assert "; see nst-jax" in err and err.endswith(" --help\n")
+
+
+DASHED = {
+    "stylize -photo.jpg style.jpg": "-photo.jpg",
+    "stylize photo.jpg -style.jpg": "-style.jpg",
+    "stylize photo.jpg --style.webp": "--style.webp",
+    "stylize photo.jpg -there": "-there",
+    "stylize a.jpg b.jpg --output -out.png": "-out.png",
+    "stylize a.jpg b.jpg --init -there": "-there",
+    "stylize a.jpg b.jpg --network -net.safetensors": "-net.safetensors",
+    "demo --output -a.gif": "-a.gif",
+    "rerun -a.json": "-a.json",
+    "study -there b.jpg": "-there",
+    "study a.jpg b.jpg --grid -grid.toml": "-grid.toml",
+    "reconstruct -photo.jpg --output-dir out": "-photo.jpg",
+    "weights convert -a.h5 --output b": "-a.h5",
+    "weights normalise -there --output b": "-there",
+}
+
+
+@pytest.mark.parametrize("words", DASHED)
+def test_a_file_whose_name_begins_with_a_dash_is_told_how_it_is_given(words, photos, capfd):
+    """And given so, it is taken for the file."""
+    (photos / "-there").mkdir()
+    name = DASHED[words]
+    assert cli.main(words.split()) == 2
+    err = capfd.readouterr().err
+    assert f"; if {name} is a file, give it as ./{name}; see nst-jax" in err and err.count("\n") == 1
+    assert cli.main(words.replace(f" {name}", f" ./{name}").split()) == 2
+    assert "; see nst-jax" not in capfd.readouterr().err  # but of the images, which are not there
+
+
+@pytest.mark.parametrize("words", ["stylize a.jpg b.jpg --sizes 3", "stylize a.jpg b.jpg --style-weight", "study a b -x -0.5"])
+def test_a_wrong_option_is_not_taken_for_a_file(words, photos, capfd):
+    assert cli.main(words.split()) == 2
+    assert "give it as" not in capfd.readouterr().err
+
+
+STYLIZE = "stylize photo.jpg painting.png --no-compilation-cache"
+NOT_THERE = [(platform, STYLIZE) for platform in ("cuda", "cudaa", "rocm", "CPU", "cpu,none", ",")]
+NOT_THERE += [("cuda", "study photo.jpg painting.png --network vgg16 --no-compilation-cache"), ("cuda", "demo")]
+
+
+@pytest.mark.parametrize(("platform", "words"), NOT_THERE)
+def test_a_platform_that_is_not_there_is_one_line_and_status_2(platform, words, photos):
+    environment = os.environ | {"JAX_PLATFORMS": platform}
+    ended = subprocess.run([sys.executable, "-m", "nst_jax", *words.split()], env=environment, capture_output=True, text=True, check=False)
+    if ended.returncode == 0:
+        pytest.skip("it is there")
+    (line,) = (line for line in ended.stderr.splitlines() if not line.startswith("network: "))
+    assert ended.returncode == 2 and line.startswith(f"nst-jax: error: JAX_PLATFORMS is '{platform}', and JAX finds no such device")
+    assert "unset it" in line and ".[cuda]" in line and line.count("JAX_PLATFORMS") == 1
+    assert {path.name for path in photos.iterdir()} == {"photo.jpg", "painting.png"}
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, AssertionError, NotImplementedError])
+def test_other_errors_are_not_hidden(kind, photos, monkeypatch):
+    def fail(*args):
+        raise kind("something else")
+
+    monkeypatch.setattr(cli, "run_job", fail)
+    with pytest.raises(kind, match="something else"):
+        cli.main(["stylize", "photo.jpg", "painting.png"])
 
 
 @pytest.mark.parametrize("words", [[], ["stylize"], ["demo"], ["weights"], ["weights", "convert"], ["stylize", "--preset", "notebook"]])
