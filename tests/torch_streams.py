@@ -79,8 +79,9 @@ def storage(key, kind, numel, *view):
 
 def tensor(stored, shape, strides, offset=0, function="_rebuild_tensor_v2"):
     """A view of a storage."""
-    hooks = Call(Name("collections", "OrderedDict"), ())
-    return Call(Name("torch._utils", function), (stored, offset, shape, strides, False, hooks))
+    hooks = (False, Call(Name("collections", "OrderedDict"), ()))
+    more = hooks if function == "_rebuild_tensor_v2" else ()
+    return Call(Name("torch._utils", function), (stored, offset, shape, strides, *more))
 
 
 def whole(key, array, legacy=True):
