@@ -148,7 +148,7 @@ HOSTILE = {
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_lie_is_refused_in_one_line(case, read):
     data, message = HOSTILE[case]
-    with pytest.raises(nst.WeightsError, match="a.pth: ") as caught:
+    with pytest.raises(nst.WeightsError, match=r"a\.pth: ") as caught:
         read(data)
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
@@ -209,6 +209,6 @@ def test_the_process_that_reads_imports_nothing_from_the_working_folder(tmp_path
     for name in ("json", "numpy", "h5py", "nst_jax", "readers", "jax"):
         Path(f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     Path("evil.pth").write_bytes(legacy({"a": Call(Name("os", "mkdir"), ("ran",))}, {}))
-    with pytest.raises(nst.WeightsError, match="evil.pth: .*it asks for os.mkdir"):
+    with pytest.raises(nst.WeightsError, match=r"evil\.pth: .*it asks for os\.mkdir"):
         weights.read_weights_file(Path("evil.pth"))
     assert not os.path.exists("ran")

@@ -4,6 +4,7 @@ They lie in the user's cache, and `NST_JAX_WEIGHTS` names another folder. In a c
 project the folder `weights/` comes first.
 """
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -85,6 +86,16 @@ def write_params(output: Path, params: Mapping[str, Any], **metadata: str) -> No
         raise WeightsError(f"{output}: is a folder; give the name of a file in it")
     try:
         with whole_file(output) as partial:
-            partial.write_bytes(save(flatten(params), metadata={**metadata, "format": "nst_jax"}))
+            partial.write_bytes(_in_order(save(flatten(params), metadata={**metadata, "format": "nst_jax"})))
     except OSError as error:
         raise WeightsError(f"{output}: cannot be written ({error.strerror or error}); choose another --output") from error
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same safetensors file with its remarks sorted, so that all conversions of a file have one hash."""
+    begin = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:begin])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[begin:]
