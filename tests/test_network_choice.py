@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import socket
 import sys
 import tarfile
 import time
@@ -16,7 +17,7 @@ import pytest
 import nst_jax as nst
 from nst_jax import cli, weights
 from nst_jax.record import describe_network
-from nst_jax.weights import choice, registry
+from nst_jax.weights import choice, download, registry
 from nst_jax.weights.conversion import convert
 from nst_jax.weights.index import installed_file
 
@@ -141,6 +142,17 @@ def test_where_nothing_can_be_fetched_it_is_said_and_tried_once_a_day(index):
         assert not choice._failed_lately("vgg19")
     with pytest.raises(nst.WeightsError, match=r"vgg19-8bit: no converted file in .*No matching distribution"):
         weights.load_weights("vgg19-8bit")  # which is tried whenever it is asked for
+
+
+def test_a_server_that_never_answers_is_not_waited_for(index, monkeypatch):
+    """The timeouts of requests count for each address, and not while a name is looked up."""
+    monkeypatch.setattr(download, "_SECONDS_TO_ANSWER", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        source = f"http://127.0.0.1:{silent.getsockname()[1]}/vgg19.h5"
+        begin = time.monotonic()
+        with pytest.raises(nst.WeightsError, match="the server cannot be reached"):
+            weights.fetch(registry.KNOWN_FILES[0]._replace(source=source))
+    assert time.monotonic() - begin < 3
 
 
 def test_an_installed_package_is_read_offline_and_never_imported(index, installed, monkeypatch):
