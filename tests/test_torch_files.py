@@ -12,7 +12,19 @@ import nst_jax as nst
 from nst_jax import weights
 from nst_jax.weights.readers import read_format
 
-from .torch_streams import KINDS, Call, Name, Raw, archive, legacy, pickled, state, storage, tensor, whole
+from .torch_streams import (
+    KINDS,
+    Call,
+    Name,
+    Raw,
+    archive,
+    legacy,
+    pickled,
+    state,
+    storage,
+    tensor,
+    whole,
+)
 
 ARRAYS = {
     f"features.{index}.{kind}": np.arange(24).reshape(2, 3, 4).astype(kind) if kind != "|b1" else np.array([True, False])
@@ -89,7 +101,12 @@ def test_what_lies_around_the_tensors_is_passed_over(read):
     """A training checkpoint; and a module's ordered dictionary, which has attributes of its own."""
     ordered = pickled(Call(Name("collections", "OrderedDict"), ()))[2:-1]
     kept = pickled({"_metadata": 1})[2:-1]
-    tree = {"epoch": 3, "names": ["a"], "state_dict": {"a": whole("1", np.ones(2, np.float32))}, "module": Raw(ordered + kept + b"b")}
+    tree = {
+        "epoch": 3,
+        "names": ["a"],
+        "state_dict": {"a": whole("1", np.ones(2, np.float32))},
+        "module": Raw(ordered + kept + b"b"),
+    }
     assert list(read(legacy(tree, {"1": np.ones(2, np.float32)}) + b"more")) == ["state_dict/a"]
 
 
@@ -105,43 +122,103 @@ GOOD = {"a": whole("1", ONES)}
 HOSTILE = {
     "version": (legacy(GOOD, {"1": ONES}, version=1002), "it is of version 1002"),
     "keys that are no list": (legacy(GOOD, {"1": ONES}, keys="1"), "it has no list of storages"),
-    "a key of no tensor": (legacy(GOOD, {"1": ONES}, keys=["2"]), "a storage '2' that no tensor has"),
+    "a key of no tensor": (
+        legacy(GOOD, {"1": ONES}, keys=["2"]),
+        "a storage '2' that no tensor has",
+    ),
     "a key twice": (legacy(GOOD, {"1": ONES}, keys=["1", "1"]), "lists it twice"),
-    "a key that is no text": (legacy(GOOD, {"1": ONES}, keys=[(1,)]), "a storage '(1,)' that no tensor has"),
+    "a key that is no text": (
+        legacy(GOOD, {"1": ONES}, keys=[(1,)]),
+        "a storage '(1,)' that no tensor has",
+    ),
     "no key": (legacy(GOOD, {}), "its tensor a is described in no known way"),
-    "more numbers than there are": (legacy(GOOD, {"1": ONES}, counts={"1": 5}), "has 5 numbers instead of 4"),
+    "more numbers than there are": (
+        legacy(GOOD, {"1": ONES}, counts={"1": 5}),
+        "has 5 numbers instead of 4",
+    ),
     "fewer numbers": (legacy(GOOD, {"1": ONES}, counts={"1": -(2**63)}), "numbers instead of 4"),
-    "a storage larger than the file": (described(storage("1", "Float", 2**60, None)), "it ends within the storage 1"),
-    "a storage of less than nothing": (described(storage("1", "Float", -1, None)), "its storage 1 is -1 numbers"),
-    "a storage of complex numbers": (described(storage("1", "ComplexFloat", 4, None)), "it asks for torch.ComplexFloatStorage"),
+    "a storage larger than the file": (
+        described(storage("1", "Float", 2**60, None)),
+        "it ends within the storage 1",
+    ),
+    "a storage of less than nothing": (
+        described(storage("1", "Float", -1, None)),
+        "its storage 1 is -1 numbers",
+    ),
+    "a storage of complex numbers": (
+        described(storage("1", "ComplexFloat", 4, None)),
+        "it asks for torch.ComplexFloatStorage",
+    ),
     "a storage of two types": (
         legacy({"a": whole("1", ONES), "b": whole("1", np.ones(4))}, {"1": ONES}),
         "it describes its storage 1 in two ways",
     ),
-    "a part beyond the end": (described(storage("1", "Float", 4, ("b", 2, 3))), "a part of its storage 1 that is not there"),
-    "a part before the start": (described(storage("1", "Float", 4, ("b", -1, 3))), "a part of its storage 1 that is not there"),
-    "a storage by another name": (described(Raw(pickled(("module", 1))[2:-1] + b"Q")), "it names a storage in no known way"),
+    "a part beyond the end": (
+        described(storage("1", "Float", 4, ("b", 2, 3))),
+        "a part of its storage 1 that is not there",
+    ),
+    "a part before the start": (
+        described(storage("1", "Float", 4, ("b", -1, 3))),
+        "a part of its storage 1 that is not there",
+    ),
+    "a storage by another name": (
+        described(Raw(pickled(("module", 1))[2:-1] + b"Q")),
+        "it names a storage in no known way",
+    ),
     "no storage": (legacy({"a": tensor("1", (4,), (1,))}, {}), "described in no known way"),
     "a shape too large": (described(shape=(5,)), "is larger than its storage"),
-    "a shape beyond all memory": (described(shape=(2**39, 2**39, 2**39), strides=(0, 0, 0)), "is larger than its storage"),
+    "a shape beyond all memory": (
+        described(shape=(2**39, 2**39, 2**39), strides=(0, 0, 0)),
+        "is larger than its storage",
+    ),
     "a shape beyond all numbers": (described(shape=(2**500,)), "described in no known way"),
-    "a shape of many axes": (described(shape=(1,) * 40, strides=(1,) * 40), "described in no known way"),
+    "a shape of many axes": (
+        described(shape=(1,) * 40, strides=(1,) * 40),
+        "described in no known way",
+    ),
     "a shape of less than nothing": (described(shape=(-1,)), "described in no known way"),
     "a shape that is no tuple": (described(shape=4), "described in no known way"),
     "a stride too large": (described(shape=(2,), strides=(4,)), "is larger than its storage"),
-    "a stride backwards": (described(shape=(2,), strides=(-1,), offset=3), "described in no known way"),
+    "a stride backwards": (
+        described(shape=(2,), strides=(-1,), offset=3),
+        "described in no known way",
+    ),
     "numbers used twice": (described(shape=(2, 4), strides=(0, 1)), "is larger than its storage"),
     "another number of strides": (described(strides=(1, 1)), "described in no known way"),
     "an offset beyond the end": (described(shape=(1,), offset=4), "is larger than its storage"),
     "an offset before the start": (described(shape=(1,), offset=-1), "described in no known way"),
-    "too few arguments": (legacy({"a": Call(Name("torch._utils", "_rebuild_tensor_v2"), (1,))}, {}), "missing"),
-    "a memo beyond all memory": (legacy(Raw(b"}r\xff\xff\xff\x7f"), {}), "it numbers more values than it has"),
-    "a text beyond the end": (legacy(Raw(b"\x8d" + struct.pack("<Q", 2**40)), {}), "expected 1099511627776 bytes"),
-    "attributes for a stand-in": (legacy(Raw(b"ctorch._utils\n_rebuild_tensor\n}X\1\0\0\0aNsb"), {}), "attribute"),
-    "a dictionary in itself": (legacy(Raw(b"}q\1X\1\0\0\0ah\1s"), {}), "the same dictionary at several places"),
-    "a packed archive": (archive({}, {"1": ONES}, compression=zipfile.ZIP_DEFLATED), "it is compressed"),
-    "an archive's storage too short": (archive({"a": whole("1", ONES, False)}, {"1": ONES[1:]}), "12 bytes instead of 16"),
-    "an archive's storage missing": (archive({"a": whole("1", ONES, False)}, {}), "None bytes instead of 16"),
+    "too few arguments": (
+        legacy({"a": Call(Name("torch._utils", "_rebuild_tensor_v2"), (1,))}, {}),
+        "missing",
+    ),
+    "a memo beyond all memory": (
+        legacy(Raw(b"}r\xff\xff\xff\x7f"), {}),
+        "it numbers more values than it has",
+    ),
+    "a text beyond the end": (
+        legacy(Raw(b"\x8d" + struct.pack("<Q", 2**40)), {}),
+        "expected 1099511627776 bytes",
+    ),
+    "attributes for a stand-in": (
+        legacy(Raw(b"ctorch._utils\n_rebuild_tensor\n}X\1\0\0\0aNsb"), {}),
+        "attribute",
+    ),
+    "a dictionary in itself": (
+        legacy(Raw(b"}q\1X\1\0\0\0ah\1s"), {}),
+        "the same dictionary at several places",
+    ),
+    "a packed archive": (
+        archive({}, {"1": ONES}, compression=zipfile.ZIP_DEFLATED),
+        "it is compressed",
+    ),
+    "an archive's storage too short": (
+        archive({"a": whole("1", ONES, False)}, {"1": ONES[1:]}),
+        "12 bytes instead of 16",
+    ),
+    "an archive's storage missing": (
+        archive({"a": whole("1", ONES, False)}, {}),
+        "None bytes instead of 16",
+    ),
 }
 
 
@@ -174,7 +251,10 @@ def test_an_archive_whose_files_lie_over_each_other_is_refused(read):
     data = archive({"a": whole("1", np.ones(400, np.float32), False)}, {"1": np.ones(400, np.float32)})
     at = data.rindex(b"PK\x01\x02")
     entry, end = data[at : data.index(b"PK\x05\x06")], bytearray(data[data.index(b"PK\x05\x06") :])
-    count, size = struct.unpack_from("<HxxI", end, 10)[0] + 9, struct.unpack_from("<I", end, 12)[0] + 9 * len(entry)
+    count, size = (
+        struct.unpack_from("<HxxI", end, 10)[0] + 9,
+        struct.unpack_from("<I", end, 12)[0] + 9 * len(entry),
+    )
     struct.pack_into("<HHI", end, 8, count, count, size)
     others = b"".join(entry.replace(b"model/data/1", f"model/data/{index}".encode()) for index in "abcdefghi")
     with pytest.raises(nst.WeightsError, match="its files are larger than the whole"):

