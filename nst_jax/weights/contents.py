@@ -1,0 +1,29 @@
+"""What a weights file holds, and the error of all that cannot be read, had or used."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+Tensors = dict[str, np.ndarray]
+
+
+class WeightsError(ValueError):
+    """Weights are missing, damaged or not what was asked for.
+
+    The message says which file, what is wrong, and what to do.
+    """
+
+
+class WeightsFile(NamedTuple):
+    """What a weights file holds.
+
+    Args:
+        format: One of the names in `FORMATS`.
+        tensors: Arrays by name; paths are joined by "/" where the format nests them.
+        metadata: The file's own remarks, where the format has any.
+    """
+
+    format: str
+    tensors: Tensors
+    metadata: Mapping[str, str]
