@@ -4,8 +4,8 @@ x = sin²(πz / 2) = (1 − cos πz) / 2 makes a pixel in [0, 1] of every z, smo
 that presses against black or white is then a smooth minimum, where a projection would cut the loss off and spoil the pairs of
 L-BFGS.
 
-At z = 0 and 1 the map is flat, and what starts there would never move. So a descent begins a little inside.
-docs/benchmarks has what this came to beside other maps and a projection.
+At z = 0 and 1 the map is flat, and what starts there would never move. So a descent goes on from a little inside, once the
+start itself has been evaluated. docs/benchmarks has what this came to beside other maps and a projection.
 """
 
 from typing import Any, NamedTuple
@@ -25,21 +25,23 @@ class BoundedState(NamedTuple):
 
     Args:
         position: z, shaped like the parameters.
+        is_there: Whether the parameters evaluated next are those of `position`, as they are but for the first.
         inner: The state of the optimiser that moves z.
     """
 
     position: Any
+    is_there: Array
     inner: Any
 
 
 def within_bounds(inner: optax.GradientTransformationExtraArgs) -> optax.GradientTransformationExtraArgs:
     """An optimiser whose every trial lies in [0, 1].
 
-    Its first gradient must be that at `start_within(params, state)`, which differs from the parameters that `init` was given
-    where those lie nearer than 0.02 to a bound; `nst_jax.init` sees to it.
+    Where the start has values nearer than 0.02 to a bound, the first update returns the move to 0.02, and nothing else.
 
     Args:
-        inner: An optimiser of parameters without bounds, such as `safeguarded_lbfgs()`.
+        inner: An optimiser of parameters without bounds, which takes `value` and answers an infinite one by the trial to make
+            instead, such as `safeguarded_lbfgs()`.
 
     Returns:
         A transformation with optax's interface, for parameters in [0, 1].
@@ -50,22 +52,18 @@ def within_bounds(inner: optax.GradientTransformationExtraArgs) -> optax.Gradien
 
     def init(params: Any) -> BoundedState:
         position = jax.tree.map(_position_of, params)
-        return BoundedState(position, inner.init(position))
+        is_inside = [jnp.all((leaf >= _MARGIN) & (leaf <= 1 - _MARGIN)) for leaf in jax.tree.leaves(params)]
+        return BoundedState(position, jnp.all(jnp.stack(is_inside)), inner.init(position))
 
-    def update(updates: Any, state: BoundedState, params: Any = None, **extra_args: Any) -> tuple[Any, BoundedState]:
+    def update(updates: Any, state: Any, params: Any = None, *, value: Array, **extra_args: Any) -> tuple[Any, BoundedState]:
         gradient = jax.tree.map(lambda gradient, position: gradient * _slope(position), updates, state.position)
-        moves, opt_state = inner.update(gradient, state.inner, state.position, **extra_args)
+        value = jnp.where(state.is_there, value, jnp.inf)
+        moves, opt_state = inner.update(gradient, state.inner, state.position, value=value, **extra_args)
         position = optax.apply_updates(state.position, moves)
-        return jax.tree.map(lambda position, now: _pixel_of(position) - now, position, params), BoundedState(position, opt_state)
+        updates = jax.tree.map(lambda position, now: _pixel_of(position) - now, position, params)
+        return updates, BoundedState(position, jnp.ones_like(state.is_there), opt_state)
 
-    return optax.GradientTransformationExtraArgs(init, update)
-
-
-def start_within(params: Any, opt_state: Any) -> Any:
-    """The parameters that an optimiser's state begins from: its own, if it keeps bounds, else those given."""
-    if not isinstance(opt_state, BoundedState):
-        return params
-    return jax.tree.map(lambda position, given: _pixel_of(position).astype(given.dtype), opt_state.position, params)
+    return optax.GradientTransformationExtraArgs(init, update)  # type: ignore[arg-type], for optax cannot say that `value` is needed
 
 
 def _position_of(pixel: Array) -> Array:

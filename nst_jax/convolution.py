@@ -100,7 +100,8 @@ def _kernel_cotangent(cotangent: Array, features: Array, kernel: Any, precision:
 
 
 def _batch(arguments: Sequence[Array], axes: Sequence[int | None], precision: Precision, is_reversed: bool) -> tuple[Array, int]:
-    return jax.vmap(partial(_compute, precision=precision, is_reversed=is_reversed), axes)(*arguments), 0
+    one = lambda features, kernel: _compute(features, kernel, precision, is_reversed)
+    return jax.vmap(one, axes)(*arguments), 0
 
 
 _convolution = Primitive("nst_jax_convolution")

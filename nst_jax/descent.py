@@ -14,7 +14,7 @@ from flax import struct
 from jax import Array
 from jaxtyping import Float
 
-from nst_jax.bounds import start_within, within_bounds
+from nst_jax.bounds import within_bounds
 from nst_jax.config import TransferConfig
 from nst_jax.dtypes import accumulation_type
 from nst_jax.lbfgs import safeguarded_lbfgs
@@ -83,15 +83,13 @@ def init(image: Float[Array | np.ndarray, "height width 3"], optimizer: optax.Gr
 
     Args:
         image: Where the descent starts, sRGB in [0, 1].
-        optimizer: From `make_optimizer`, or any of optax's. That of L-BFGS begins at least 0.02 from black and white.
+        optimizer: From `make_optimizer`, or any of optax's.
     """
-    opt_state = optimizer.init(image)
-    start = start_within(image, opt_state)
     return TransferState(
         # Copies, so that the state can be donated whole.
-        image=jnp.array(start),
-        opt_state=opt_state,
-        best_image=jnp.array(start),
+        image=jnp.array(image),
+        opt_state=optimizer.init(image),
+        best_image=jnp.array(image),
         best_loss=jnp.asarray(jnp.inf, accumulation_type(image.dtype)),
         best_step=jnp.zeros((), jnp.int32),
         step=jnp.zeros((), jnp.int32),

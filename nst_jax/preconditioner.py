@@ -185,7 +185,8 @@ def _mix(spectrum: Array, colours: np.ndarray) -> Array:
 
     Of the spectrum, not of the image, whose pixels the compiler would round otherwise in lanes than in single runs.
     """
-    return sum(spectrum[..., place, None] * _along_colours(row, spectrum) for place, row in enumerate(colours))
+    first, second, third = (spectrum[..., place, None] * _along_colours(row, spectrum) for place, row in enumerate(colours))
+    return first + second + third
 
 
 def _along_colours(values: np.ndarray, image: Array) -> Array:

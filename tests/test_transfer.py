@@ -32,8 +32,7 @@ def test_every_optimizer_lowers_the_loss_and_returns_the_best_image(optimizer, v
     assert result.image.shape == images[0].shape and result.image.min() >= 0 and result.image.max() <= 1
     targets = nst.make_targets(vgg16_params, *images, config)
     loss, _ = nst.total_loss(vgg16_params, result.image, targets, nst.LossWeights(), config)
-    if optimizer == "adam":  # which alone never leaves [0, 1], so that clipping changed nothing
-        np.testing.assert_allclose(loss, result.loss, rtol=1e-4)
+    np.testing.assert_allclose(loss, result.loss, rtol=1e-5)
 
 
 def test_a_batch_equals_its_single_runs_and_traces_the_loss_once(vgg16_params, images, traces):
@@ -78,7 +77,7 @@ def test_a_step_is_one_evaluation_of_the_network_also_under_vmap(vgg16_params, i
         return nst.step(state, evaluate, optimizer)
 
     def convolutions(function, *args):
-        return str(jax.make_jaxpr(function)(*args)).count("conv_general_dilated[")
+        return jax.jit(function).lower(*args).as_text().count("stablehlo.convolution")
 
     state = nst.init(jnp.asarray(images[0]), optimizer)
     lanes = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), state)
@@ -209,9 +208,9 @@ def test_any_of_optaxs_optimizers_takes_a_step(vgg16_params, images):
     ("change", "message"),
     [
         (dict(content=np.zeros((32, 32), np.float32)), r"content image has shape \(32, 32\)"),
-        (dict(style=np.full((32, 32, 3), 200.0, np.float32)), "divide 0–255 pixels by 255"),
-        (dict(content=np.full((32, 32, 3), np.nan, np.float32)), r"floating-point sRGB in \[0, 1\]"),
-        (dict(style=np.zeros((32, 32, 3), np.uint8)), "style image must hold floating-point"),
+        (dict(style=np.full((32, 32, 3), 200.0, np.float32)), "divide pixels of 0 to 255 by 255"),
+        (dict(content=np.full((32, 32, 3), np.nan, np.float32)), "content image holds values that are not finite"),
+        (dict(style=np.zeros((32, 32, 3), np.uint8)), "style image is of uint8; convert it"),
         (dict(initial=np.zeros((32, 33, 3), np.float32)), "initial image has shape"),
         (dict(weights=nst.LossWeights(style=-1.0)), "weights.style is .*at least 0"),
         (dict(weights=nst.LossWeights(content=float("nan"))), "weights.content"),

@@ -25,7 +25,7 @@ def test_every_layer_agrees_with_numpy_in_float64(network, pooling, rng):
     assert list(expected) == list(nst.NETWORKS[network])
     shapes = vgg.features_shapes(params, image.shape, [*expected][::-1])
     assert list(shapes.items()) == [(layer, values.shape) for layer, values in expected.items()]
-    assert vgg.features_shapes(params, (0, 5), ()) == {} == nst.features(params, image[:0], ())
+    assert vgg.features_shapes(params, (0, 5), ()) == {} == nst.features(params, image, ())
     for layer, values in expected.items():
         assert found[layer].shape == values.shape
         assert np.abs(found[layer] - values).max() <= FEATURE_TOLERANCE * values.max(), layer
@@ -110,7 +110,7 @@ def test_prepared_parameters_give_the_same_features(network, rng):
 def test_nothing_deeper_than_the_deepest_layer_is_computed(vgg16_params, rng):
     image = rng.random((32, 32, 3)).astype(np.float32)
     text = str(jax.make_jaxpr(lambda image: nst.features(vgg16_params, image, ("conv2_1", "conv1_2")))(image))
-    assert text.count("custom_vjp_call") == 3
+    assert text.count("nst_jax_convolution") == 3
 
 
 def test_an_image_too_small_is_told_the_least_size(vgg16_params):
