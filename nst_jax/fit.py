@@ -81,7 +81,7 @@ def _bytes_needed(params: Params, content: Any, style: Any, config: TransferConf
         jax.ShapeDtypeStruct((1, *shape), kind) for shape, kind in ((content.shape, jnp.float32), ((), jnp.int32), ((), jnp.bool_))
     )
     weight = jax.ShapeDtypeStruct((1,), jnp.float32)
-    lanes = Lanes(number, number, LossWeights(weight, weight, weight), image, flag)
+    lanes = Lanes(number, number, LossWeights(weight, weight, weight), image, flag, flag)
     if not placement.shares_rows:
         params = jax.eval_shape(lambda params: prepare_params(params, config.content_layers + config.style_layers), params)
     descent = sum(program.compile(params, targets, lanes))

@@ -21,6 +21,7 @@ from nst_jax.descent import StepInfo, TransferState, init, make_optimizer, step
 from nst_jax.gradient import loss_and_gradient
 from nst_jax.history import History, HistoryState, Progress, TransferResult
 from nst_jax.objective import LossTerms, LossWeights, Targets
+from nst_jax.pixels import in_grey
 from nst_jax.placement import DEFAULT_DEVICE, Placement
 from nst_jax.vgg import Params
 
@@ -41,6 +42,7 @@ class Lanes:
         weights: What each part of its loss counts.
         images: Where it starts, (lanes, height, width, 3).
         active: Whether it is to run at all; padding is not.
+        is_grey: Whether its picture is grey, because all that it is made of is.
     """
 
     content: Any
@@ -48,6 +50,7 @@ class Lanes:
     weights: LossWeights
     images: Any
     active: Any
+    is_grey: Any
 
 
 def stack_targets(contents: list[Targets], styles: list[Targets]) -> Targets:
@@ -85,7 +88,8 @@ class LaneProgram:
 
     def describe_states(self, images: Any) -> TransferState:
         """Shapes and types of the states of lanes with such images, or shapes in their place."""
-        return jax.eval_shape(partial(_init_lanes, program=self._config), images)
+        is_grey = jax.ShapeDtypeStruct(images.shape[:1], jnp.bool_)
+        return jax.eval_shape(partial(_init_lanes, program=self._config), images, is_grey)
 
     def compile(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[int, int]:
         """Compiles the program ahead, for lanes of this number and shape alone; shapes will do for the arrays.
@@ -132,7 +136,7 @@ class LaneProgram:
             keep: Called between pieces, about every two seconds, with all that it takes to go on; the run ends where it returns False.
         """
         history = History(lanes.active, num_steps, tolerance, steps_before, start and start[1])
-        states = self._start(lanes.images) if start is None else self.placement.deal(start[0])
+        states = self._start(lanes) if start is None else self.placement.deal(start[0])
         active = self.placement.deal(history.active)
         arguments = self._place(params, targets, lanes)
         piece = 1
@@ -153,24 +157,26 @@ class LaneProgram:
 
     def _place(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[Any, ...]:
         """The arguments that stay the same from piece to piece, on the devices where they are needed."""
-        own = lanes.content, lanes.style, lanes.weights
+        own = lanes.content, lanes.style, lanes.weights, lanes.is_grey
         return self.placement.put_everywhere(params), self.placement.deal_targets(targets), self.placement.deal(own)
 
-    def _start(self, images: Array) -> TransferState:
+    def _start(self, lanes: Lanes) -> TransferState:
         # Dealt out first, so that no device holds the states of all.
-        return self.placement.deal(_init_lanes(self.placement.deal(images), program=self._config, placement=self.placement))
+        images, is_grey = self.placement.deal((lanes.images, lanes.is_grey))
+        return self.placement.deal(_init_lanes(images, is_grey, program=self._config, placement=self.placement))
 
 
 @partial(jax.jit, static_argnames=("program", "placement"))
-def _init_lanes(images: Array, program: TransferConfig, placement: Placement = DEFAULT_DEVICE) -> TransferState:
-    return jax.vmap(lambda image: placement.keep_dealt(init(image, make_optimizer(program))))(images)
+def _init_lanes(images: Array, is_grey: Array, program: TransferConfig, placement: Placement = DEFAULT_DEVICE) -> TransferState:
+    start = lambda image, is_grey: placement.keep_dealt(init(in_grey(image, is_grey), make_optimizer(program)))
+    return jax.vmap(start)(images, is_grey)
 
 
 @partial(jax.jit, static_argnames=("program", "placement"), donate_argnames="states")
 def _run_piece(
     params: Params,
     targets: Targets,
-    own: tuple[Array, Array, LossWeights],
+    own: tuple[Array, Array, LossWeights, Array],
     states: TransferState,
     active: Array,
     num_steps: Array,
@@ -187,7 +193,7 @@ def _run_piece_on_one_device(params, targets, own, states, active, num_steps, pr
     optimizer = make_optimizer(program)
 
     def run_lane(lane: tuple[Any, ...]) -> tuple[TransferState, StepInfo]:
-        (content, style, weights), state, is_active = lane
+        (content, style, weights, is_grey), state, is_active = lane
         target = Targets(
             content=jax.tree.map(lambda rows: rows[content], targets.content),
             content_scale=jax.tree.map(lambda rows: rows[content], targets.content_scale),
@@ -197,10 +203,12 @@ def _run_piece_on_one_device(params, targets, own, states, active, num_steps, pr
         )
 
         def evaluate(image: Array) -> tuple[tuple[Array, LossTerms], Array]:
-            return loss_and_gradient(params, image, target, weights, program)
+            found, gradient = loss_and_gradient(params, image, target, weights, program)
+            return found, in_grey(gradient, is_grey)
 
         def body(index: Array, carry: tuple[TransferState, StepInfo]) -> tuple[TransferState, StepInfo]:
             state, info = step(carry[0], evaluate, optimizer)
+            state = dataclasses.replace(state, image=in_grey(state.image, is_grey))  # exactly, where the optimiser has rounded
             return placement.keep_dealt(state), jax.tree.map(lambda rows, row: rows.at[index].set(row), carry[1], info)
 
         gap = jnp.zeros(_LONGEST_PIECE)  # the history knows who has not run; NaN would stop whoever looks for it

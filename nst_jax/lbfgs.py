@@ -101,8 +101,8 @@ def safeguarded_lbfgs(
         preconditioner: P; the identity if left out.
 
     Returns:
-        A transformation with optax's interface, for any pytree of floating-point parameters of one type. Its state holds the best parameters, in
-        float32 where they have fewer bits.
+        A transformation with optax's interface, for any pytree of floating-point parameters of one type. Its state holds the best parameters,
+        in float32 where they have fewer bits.
     """
 
     def init(params: Any) -> LBFGSState:

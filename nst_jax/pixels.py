@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.core import Tracer
 
 from nst_jax.config import ConfigError
@@ -57,3 +58,14 @@ def check_image(name: str, image: Any, slack: float = ROUNDING) -> None:
         is_bytes = most > 2 and least >= -slack
         advice = "divide pixels of 0 to 255 by 255" if is_bytes else "bring them to that range, or clip them"
         raise ConfigError(f"the {name} image holds values from {least:.4g} to {most:.4g}; it must be sRGB in [0, 1]: {advice}")
+
+
+def is_grey(image: Any) -> bool:
+    """Whether an image's three channels are alike, to within a level of 8 bits, which a colour profile may cost."""
+    values = np.asarray(jax.device_get(image))
+    return float(np.ptp(values, axis=-1).max(initial=0)) < 1.5 / 255
+
+
+def in_grey(image: Array, wanted: Array) -> Array:
+    """The image, with the mean of its channels for each of them where that is wanted."""
+    return jnp.where(wanted, jnp.broadcast_to(jnp.mean(image, axis=-1, keepdims=True), image.shape), image)

@@ -107,9 +107,7 @@ def _gains(estimate: CurvatureEstimate, shape: Sequence[int]) -> tuple[Float[Arr
     # To the loss that L-BFGS reaches from the content with the identity for P in 200 evaluations (192 pixels, VGG-16), f^−½ takes about 165.
     kind = estimate.step_bands.dtype
     centres = _band_centres(height, width)[:, None]
-    step_prior, gradient_prior = (
-        jnp.asarray(_PRIOR / 3 * prior / prior.sum(), kind) for prior in (centres**power for power in (-0.5, 0.5))
-    )
+    step_prior, gradient_prior = (jnp.asarray(_PRIOR / 3 * prior / prior.sum(), kind) for prior in (centres**power for power in (-0.5, 0.5)))
     bands = 0.5 * jnp.log((estimate.step_bands + step_prior) / (estimate.gradient_bands + gradient_prior))
     lower, share = _places_among_bands(height, width)
     share = share[..., None].astype(kind)

@@ -11,7 +11,6 @@ References:
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,42 +23,13 @@ from nst_jax.descent import TransferState
 from nst_jax.history import HistoryState, Progress, TransferResult
 from nst_jax.lanes import Callback, KeepStates, LaneProgram, Lanes, stack_targets
 from nst_jax.objective import Targets, make_targets
+from nst_jax.pixels import is_grey
 from nst_jax.placement import DEFAULT_DEVICE, Placement
+from nst_jax.schedule import LEAST_SIDE, Scale, make_schedule
 from nst_jax.snapshot import Arrays, Snapshot, from_arrays, to_arrays
 from nst_jax.vgg import Params, prepare_params
 
 Keep = Callable[[Arrays], bool]
-
-_LEAST_FINEST = 384  # pixels of the longest side
-_LEAST_SIDE = 16  # four poolings
-# Of the steps, at half the size. With twice as many, a style of small cells took a tenth more steps to the same loss; with a quarter of the
-# size before, it lost content that the finest scale did not find again.
-_SHARE = 1 / 20
-
-
-class Scale(NamedTuple):
-    """One stage of the descent.
-
-    Args:
-        shape: Height and width of its image.
-        num_steps: Evaluations made there.
-    """
-
-    shape: tuple[int, int]
-    num_steps: int
-
-
-def make_schedule(shape: tuple[int, int], config: TransferConfig) -> list[Scale]:
-    """The scales of a descent, coarsest first: half the size, from 384 pixels up, and the whole.
-
-    Args:
-        shape: Height and width of the result.
-        config: Says whether to go from coarse to fine at all, and the steps of all scales together.
-    """
-    steps = int(_SHARE * config.num_steps)
-    if not (config.coarse_to_fine and steps and max(shape) >= _LEAST_FINEST and min(shape) >= 2 * _LEAST_SIDE):
-        return [Scale(shape, config.num_steps)]
-    return [Scale((round(shape[0] / 2), round(shape[1] / 2)), steps), Scale(shape, config.num_steps - steps)]
 
 
 class Pyramid:
@@ -69,7 +39,7 @@ class Pyramid:
         params: The network's parameters, from `load_params`.
         contents: Content images, all (height, width, 3).
         styles: Style images of any sizes; each scale shrinks them as it does the contents.
-        config: The settings of the descent; `init` has no effect.
+        config: The settings of the descent; of `init`, whether it is noise.
         placement: As in `LaneProgram`; a scale whose rows do not go round takes fewer devices.
     """
 
@@ -119,6 +89,7 @@ class Pyramid:
         Raises:
             ConfigError: `start` is not of such a run.
         """
+        lanes = dataclasses.replace(lanes, is_grey=self._are_grey(lanes, keeps_detail))
         saved = None if start is None else from_arrays(start, self._config, self._describe_states)
         details = [image if keeps else None for image, keeps in zip(lanes.images, keeps_detail, strict=True)]
         coarsest = self._scales[0]
@@ -158,6 +129,12 @@ class Pyramid:
             found = found._replace(image=self._enlarge(found.image, details, self._shape))
         return found
 
+    def _are_grey(self, lanes: Lanes, keeps_detail: Sequence[bool]) -> np.ndarray:
+        """Which lanes are made of grey images alone; noise takes their colours."""
+        contents, styles = ([is_grey(image) for image in images] for images in (self._contents, self._styles))
+        pairs = [contents[content] and styles[style] for content, style in zip(lanes.content, lanes.style, strict=True)]
+        return np.array([pair and (not keeps or is_grey(image)) for pair, keeps, image in zip(pairs, keeps_detail, lanes.images, strict=True)])
+
     @cached_property
     def _prepared(self) -> Params:
         if self._placement.shares_rows:  # Winograd's algorithm takes rows in strips of its own, which the compiler does not deal out
@@ -185,13 +162,15 @@ class Pyramid:
         if scale.shape == self._shape:
             return image
         height, width = (
-            max(round(side * small / large), _LEAST_SIDE) for side, small, large in zip(image.shape[:2], scale.shape, self._shape, strict=True)
+            max(round(side * small / large), LEAST_SIDE) for side, small, large in zip(image.shape[:2], scale.shape, self._shape, strict=True)
         )
         return _resize(image, (height, width))
 
     def _enlarge(self, images: Array, details: Sequence[Array | None], shape: tuple[int, int]) -> Array:
         # One at a time: a batch would be rounded otherwise than a run of its own.
-        return jnp.stack([carry_up(image, detail, shape) for image, detail in zip(jax.device_put(list(jax.device_get(images))), details, strict=True)])
+        return jnp.stack(
+            [carry_up(image, detail, shape) for image, detail in zip(jax.device_put(list(jax.device_get(images))), details, strict=True)]
+        )
 
     def _report(self, callback: Callback, details: Sequence[Array | None], index: int, progress: Progress) -> None:
         """Passes on what is seen at a scale as seen from the whole run."""

@@ -154,7 +154,8 @@ def check_study(params: Params, contents: Images, styles: Images, grid: Grid, co
 
 def _program_of(lane: Lane, config: TransferConfig) -> TransferConfig:
     """What a lane's compiled program is made for; lanes that share it are a group."""
-    return dataclasses.replace(lane.config(config), init="content")
+    # Noise goes through sizes of its own.
+    return dataclasses.replace(lane.config(config), init="noise" if lane.init == "noise" else "content")
 
 
 def _run_group(
@@ -189,18 +190,15 @@ def _run_group(
         return Lanes(
             content=np.asarray([list(contents).index(lane.content) for lane in settings], np.int32),
             style=np.asarray([list(styles).index(lane.style) for lane in settings], np.int32),
-            weights=jax.tree.map(
-                lambda *leaves: np.asarray(leaves, np.float32), *(weights_of(lane, grid.layer_weights) for lane in settings)
-            ),
+            weights=jax.tree.map(lambda *leaves: np.asarray(leaves, np.float32), *(weights_of(lane, grid.layer_weights) for lane in settings)),
             images=jnp.stack(
                 [
-                    initial_image(
-                        contents[lane.content], styles[lane.style], make_key(lane.seed) if lane.init == "noise" else None, lane.init
-                    )
+                    initial_image(contents[lane.content], styles[lane.style], make_key(lane.seed) if lane.init == "noise" else None, lane.init)
                     for lane in settings
                 ]
             ),
             active=np.arange(size) < len(chunk),
+            is_grey=np.zeros(size, bool),  # the pyramid finds out
         )
 
     def compile_for(lanes_per_device: int) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Whole runs of the descent: `stylize`, and `stylize_batch` over lanes."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -131,7 +132,7 @@ def stylize_batch(
         initial = checked_image("initial", initial)
         if initial.shape != content.shape:
             raise ConfigError(f"the initial image has shape {initial.shape}, the content image {content.shape}; they must be the same")
-        images = _for_each_lane(initial, num_lanes)
+        images, config = _for_each_lane(initial, num_lanes), dataclasses.replace(config, init="content")
     elif config.init == "noise" and keys is not None:
         images = jnp.stack([initial_image(content, style, key, config.init) for key in keys])
     else:
@@ -145,8 +146,9 @@ def stylize_batch(
         weights=jax.tree.map(lambda weight: np.broadcast_to(weight, num_lanes), weights),
         images=images,
         active=np.ones(num_lanes, bool),
+        is_grey=np.zeros(num_lanes, bool),  # the pyramid finds out
     )
-    keeps_detail = [initial is not None or config.init != "noise"] * num_lanes
+    keeps_detail = [config.init != "noise"] * num_lanes
     pyramid = Pyramid(params, [content], [style], config, Placement(tuple(devices or ()), by_rows=True))
     return pyramid.run(lanes, keeps_detail, callback, callback_every, start, keep)
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import nst_jax as nst
-from nst_jax import checkpoint, cli, files, job, pyramid
+from nst_jax import checkpoint, cli, files, job, schedule
 from nst_jax.checkpoint import Checkpoint
 
 SHALLOW = {"content_layers": ("conv2_1",), "style_layers": ("conv1_1", "conv2_1")}
@@ -28,8 +28,8 @@ def pair(rng):
 
 @pytest.fixture
 def small_pyramid(monkeypatch):
-    monkeypatch.setattr(pyramid, "_LEAST_FINEST", 40)
-    monkeypatch.setattr(pyramid, "_SHARE", 0.1)
+    monkeypatch.setattr(schedule, "_LEAST_FINEST", 40)
+    monkeypatch.setattr(schedule, "_SHARE", 0.1)
 
 
 @pytest.mark.parametrize(

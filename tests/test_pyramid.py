@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax import pyramid
-from nst_jax.pyramid import carry_up, make_schedule
+from nst_jax import schedule
+from nst_jax.pyramid import carry_up
+from nst_jax.schedule import make_schedule
 
 SHALLOW = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
 
@@ -14,8 +15,8 @@ SHALLOW = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
 @pytest.fixture
 def small(monkeypatch):
     """Images of the tests' size go through two scales."""
-    monkeypatch.setattr(pyramid, "_LEAST_FINEST", 40)
-    monkeypatch.setattr(pyramid, "_SHARE", 0.5)
+    monkeypatch.setattr(schedule, "_LEAST_FINEST", 40)
+    monkeypatch.setattr(schedule, "_SHARE", 0.5)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import nst_jax as nst
 PROGRAM = """
 import dataclasses, jax, numpy as np, nst_jax as nst
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from nst_jax import pyramid
+from nst_jax import schedule
 from tests import reference
 
 params, rng = reference.random_params("vgg16"), np.random.default_rng(0)
@@ -36,7 +36,7 @@ for pooling, shape in (("avg", (128, 97)), ("max", (212, 80))):  # the second's 
         np.testing.assert_allclose(shared_loss, loss, rtol=1e-5)
         assert np.abs(shared_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max()
 
-pyramid._LEAST_FINEST, pyramid._SHARE = 128, 0.1
+schedule._LEAST_FINEST, schedule._SHARE = 128, 0.1
 content, style = rng.random((128, 96, 3), np.float32), rng.random((64, 70, 3), np.float32)
 for optimizer in ("lbfgs", "adam"):
     config = nst.TransferConfig(num_steps=20, optimizer=optimizer)
