@@ -1,5 +1,6 @@
 """Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016) as pure functions in JAX."""
 
+from nst_jax.bounds import within_bounds
 from nst_jax.config import PRESETS, ConfigError, Preset, TransferConfig
 from nst_jax.descent import TransferState, init, make_optimizer, step
 from nst_jax.gradient import loss_and_gradient
@@ -10,6 +11,7 @@ from nst_jax.losses import content_loss, gram_matrix, style_loss, total_variatio
 from nst_jax.normalisation import normalise_activations
 from nst_jax.objective import LossTerms, LossWeights, Targets, make_targets, total_loss
 from nst_jax.plots import make_labelled_sheet
+from nst_jax.preconditioner import curvature_preconditioner
 from nst_jax.study import run_study
 from nst_jax.study_result import StudyResult
 from nst_jax.transfer import stylize, stylize_batch
@@ -33,6 +35,7 @@ __all__ = [
     "TransferState",
     "WeightsError",
     "content_loss",
+    "curvature_preconditioner",
     "features",
     "gram_matrix",
     "init",
@@ -53,5 +56,6 @@ __all__ = [
     "stylize_batch",
     "total_loss",
     "total_variation",
+    "within_bounds",
     "write_image",
 ]

@@ -17,6 +17,7 @@ from jax import Array
 from jaxtyping import Float
 
 from nst_jax.config import ConfigError, Scaling, TransferConfig
+from nst_jax.dtypes import accumulation_type
 from nst_jax.losses import content_loss, gram_matrix, style_loss, total_variation
 from nst_jax.pixels import check_image
 from nst_jax.tiles import configured_features, features_and_grams
@@ -136,15 +137,16 @@ def _make_targets(params, content, style, config) -> Targets:
         style=grams,
         content_scale={layer: _content_scale(scaling, content_features[layer]) for layer in content_layers},
         style_scale={layer: _style_scale(scaling, grams[layer], generated[layer], pixels) for layer in style_layers},
-        total_variation_scale=jnp.asarray(255**2.5 if scaling == "notebook" else 1 / pixels, jnp.float32),
+        total_variation_scale=jnp.asarray(255**2.5 if scaling == "notebook" else 1 / pixels, accumulation_type(content.dtype)),
     )
 
 
 def _content_scale(scaling: Scaling, content_features: Array) -> Array:
+    kind = accumulation_type(content_features.dtype)
     if scaling == "relative":
         # A layer that no content reaches (a black image through dead filters) has nothing to keep: any finite coefficient will do.
-        return 1 / jnp.maximum(jnp.sum(jnp.square(content_features.astype(jnp.float32))), _TINY)
-    return jnp.asarray({"paper": 0.5, "mean": 1 / content_features.size, "notebook": 1.0}[scaling], jnp.float32)
+        return 1 / jnp.maximum(jnp.sum(jnp.square(content_features.astype(kind))), _TINY)
+    return jnp.asarray({"paper": 0.5, "mean": 1 / content_features.size, "notebook": 1.0}[scaling], kind)
 
 
 def _style_scale(scaling: Scaling, style_gram: Array, generated_shape: tuple[int, ...], pixels: int) -> Array:
@@ -152,7 +154,7 @@ def _style_scale(scaling: Scaling, style_gram: Array, generated_shape: tuple[int
     if scaling == "relative":
         return 1 / jnp.maximum(jnp.sum(jnp.square(style_gram)), _TINY)
     by_scaling = {"paper": 1 / (4 * channels**2), "mean": 1 / channels**2, "notebook": (height * width / pixels) ** 2 / 36}
-    return jnp.asarray(by_scaling[scaling], jnp.float32)
+    return jnp.asarray(by_scaling[scaling], style_gram.dtype)
 
 
 _TINY = 1e-30

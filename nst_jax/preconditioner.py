@@ -125,7 +125,7 @@ def _shares(image: Array) -> tuple[Array, Array]:
     largest = jnp.max(jnp.abs(image))
     image = image / jnp.where(largest > 0, largest, 1)  # squares neither overflow nor vanish
     lower, share = _places_among_bands(height, width)
-    nearest = (lower + (share > 0.5)).ravel()
+    nearest = (lower + (share > 0.5).astype(lower.dtype)).ravel()
     bands = jax.ops.segment_sum(_energies(image).reshape(-1, 3), nearest, _NUM_BANDS)
     cells = jnp.sum(jnp.square(image), axis=2)
     cells = jax.image.resize(cells, (-(-height // _CELL), -(-width // _CELL)), "linear")

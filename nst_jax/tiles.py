@@ -14,6 +14,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from nst_jax.config import TILE_ALIGNMENT, TransferConfig
+from nst_jax.dtypes import accumulation_type
 from nst_jax.losses import gram_matrix
 from nst_jax.vgg import Params, features, features_shapes, field_of_view, stride
 
@@ -117,9 +118,9 @@ def features_and_grams(
         grams = {layer: gram + tiles.mean_products(found[layer], layer, place) for layer, gram in grams.items()}
         return (contents, grams), None
 
-    kind = jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32
+    kind = jnp.bfloat16 if config.precision == "bfloat16" else image.dtype
     start = (
         {layer: jnp.zeros(shapes[layer], kind) for layer in content_layers},
-        {layer: jnp.zeros(2 * shapes[layer][2:]) for layer in style_layers},
+        {layer: jnp.zeros(2 * shapes[layer][2:], accumulation_type(kind)) for layer in style_layers},
     )
     return lax.scan(add, start, tiles.places)[0]

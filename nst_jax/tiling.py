@@ -44,7 +44,7 @@ def tiled_loss_and_gradient(
         return jax.tree.map(jnp.add, sums, (content_of(found, place), grams)), None
 
     nothing = (
-        dict.fromkeys(config.content_layers, jnp.zeros(())),
+        {layer: jnp.zeros_like(targets.content_scale[layer]) for layer in config.content_layers},
         {layer: jnp.zeros_like(targets.style[layer]) for layer in config.style_layers},
     )
     (content, grams), _ = lax.scan(add_up, nothing, tiles.places)

@@ -24,6 +24,9 @@ from nst_jax.pixels import WHILE_IT_MOVES, check_image
 Params = Mapping[str, Any]
 """`{"mean": (3,), layer: {"kernel": (3, 3, in, out), "bias": (out,)}}`, float32."""
 
+Side = Any
+"""Pixels, or a dimension that `jax.export` leaves open."""
+
 _BLOCK_CHANNELS = (64, 128, 256, 512, 512)
 _BLOCK_DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 
@@ -92,7 +95,7 @@ def field_of_view(params: Params, layers: Sequence[str]) -> int:
     return view
 
 
-def features_shapes(params: Params, image_shape: Sequence[int], layers: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+def features_shapes(params: Params, image_shape: Sequence[Side], layers: Sequence[str]) -> dict[str, tuple[Side, Side, int]]:
     """The shapes of what `features` finds, layers in the network's order.
 
     Args:

@@ -20,12 +20,10 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 import nst_jax as nst
-from nst_jax.demo import style_path
-from nst_jax.preconditioner import curvature_preconditioner
 
 METHODS = {
     "default": nst.make_optimizer(nst.TransferConfig()),
-    "without bounds": nst.safeguarded_lbfgs(nst.TransferConfig().memory, preconditioner=curvature_preconditioner()),
+    "without bounds": nst.safeguarded_lbfgs(nst.TransferConfig().memory, preconditioner=nst.curvature_preconditioner()),
     "Adam, 0.02": nst.make_optimizer(nst.TransferConfig(optimizer="adam", learning_rate=0.02)),
     "Adam, 0.05": nst.make_optimizer(nst.TransferConfig(optimizer="adam", learning_rate=0.05)),
 }
@@ -63,7 +61,7 @@ def engraving(photograph):
 
 
 def pairs(size, shared):
-    strokes = nst.read_image(style_path(), size=size)
+    strokes = nst.read_image(Path(nst.__file__).with_name("data") / "brush_strokes.jpg", size=size)
     burnt_out = np.clip(1.5 * packaged(sklearn, "china.jpg") ** 0.8, 0, 1)
     found = {
         "Chelsea × engraving": (packaged(skimage, "chelsea.png"), engraving(packaged(skimage, "coffee.png"))),

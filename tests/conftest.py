@@ -7,8 +7,9 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("KERAS_BACKEND", "jax")
 # What one test or command has compiled, the next reads; the user's cache is no place for tests.
 os.environ.pop("JAX_ENABLE_COMPILATION_CACHE", None)
-_PROGRAMS = tempfile.TemporaryDirectory()
-os.environ |= {"JAX_COMPILATION_CACHE_DIR": _PROGRAMS.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
+if "PYTEST_XDIST_WORKER" not in os.environ:  # whose processes share the folder of the one that starts them
+    _PROGRAMS = tempfile.TemporaryDirectory()
+    os.environ |= {"JAX_COMPILATION_CACHE_DIR": _PROGRAMS.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
 
 from pathlib import Path
 

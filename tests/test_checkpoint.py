@@ -30,6 +30,8 @@ def pair(rng):
 def small_pyramid(monkeypatch):
     monkeypatch.setattr(schedule, "_LEAST_FINEST", 40)
     monkeypatch.setattr(schedule, "_SHARE", 0.1)
+    monkeypatch.setattr(schedule, "_SHARES_FROM_NOISE", (0.1, 0))
+    monkeypatch.setattr(schedule, "_LEAST_FROM_NOISE", 16)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ def small(monkeypatch):
     """Images of the tests' size go through two scales."""
     monkeypatch.setattr(schedule, "_LEAST_FINEST", 40)
     monkeypatch.setattr(schedule, "_SHARE", 0.5)
+    monkeypatch.setattr(schedule, "_SHARES_FROM_NOISE", (0.5, 0))
+    monkeypatch.setattr(schedule, "_LEAST_FROM_NOISE", 16)
 
 
 @pytest.fixture
@@ -44,6 +46,19 @@ def test_the_schedule_begins_at_half_the_size_and_makes_all_steps(shape, sizes):
     assert make_schedule(shape, nst.TransferConfig(num_steps=300, coarse_to_fine=False)) == [(shape, 300)]
     for name in ("paper", "notebook"):
         assert len(make_schedule(shape, nst.PRESETS[name].config)) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes"),
+    [((47, 63), [63]), ((64, 48), [64]), ((128, 96), [64, 128]), ((384, 512), [64, 128, 256, 512]), ((70, 1600), [800, 1600])],
+)
+def test_noise_begins_as_small_as_the_network_can_judge(shape, sizes):
+    config = nst.TransferConfig(init="noise")
+    scales = make_schedule(shape, config)
+    assert [max(scale.shape) for scale in scales] == sizes and scales[-1].shape == shape
+    assert [scale.num_steps for scale in scales] == [50, 50, 50, 100, 500 - sum([50, 50, 100][4 - len(sizes) :])][-len(sizes) :]
+    assert make_schedule(shape, dataclasses.replace(config, coarse_to_fine=False)) == [(shape, 500)]
+    assert sum(scale.num_steps for scale in make_schedule(shape, dataclasses.replace(config, num_steps=9))) == 9
 
 
 def test_carrying_up_keeps_the_detail_that_the_coarse_image_lacks(rng):
