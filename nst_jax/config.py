@@ -52,7 +52,8 @@ class TransferConfig:
             result but for rounding, in memory set by the tile; 0 evaluates the image whole.
         precision: How the convolutions of a GPU or TPU compute: `"highest"` in float32, `"default"` in float32 with rounded factors, or on
             `"bfloat16"` activations. Gram matrices are float32 in all. On a CPU, the first two are the same.
-        coarse_to_fine: Whether images whose longest side has 384 pixels or more are descended on at half the size first; see `nst_jax.pyramid`.
+        coarse_to_fine: Whether images whose longest side has 384 pixels or more are descended on at half the size first, and noise of any size
+            at several smaller ones; see `nst_jax.schedule`.
         tolerance: Stop (each size) once the best loss falls by less than this fraction over 10 steps; 0 runs all of `num_steps`.
 
     Raises:
@@ -233,4 +234,5 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
     }
 )
-"""The named configurations. `paper` is meant for activation-normalised weights; `notebook` is the Keras notebook."""
+"""The named configurations. `paper` is meant for activation-normalised weights; `notebook` is the Keras notebook, but for its pixels,
+which it lets leave the range until it saves them: here they are kept within it."""

@@ -5,4 +5,4 @@ cd "$(dirname "$0")/.."
 ruff check .
 ruff format --check .
 pyright nst_jax
-pytest
+pytest -n 2 --dist worksteal
