@@ -37,7 +37,7 @@ class BoundedState(NamedTuple):
 def within_bounds(inner: optax.GradientTransformationExtraArgs) -> optax.GradientTransformationExtraArgs:
     """An optimiser whose every trial lies in [0, 1].
 
-    Where the start has values nearer than 0.02 to a bound, the first update returns the move to 0.02, and nothing else.
+    Where the start has values nearer than 0.02 to a bound, the first update moves them to 0.02, and nothing else.
 
     Args:
         inner: An optimiser of parameters without bounds, which takes `value` and answers an infinite one by the trial to make

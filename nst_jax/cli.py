@@ -86,7 +86,7 @@ class Stylize:
     precision: Precision
     """How a GPU or TPU convolves; bfloat16 is the fastest."""
     coarse_to_fine: bool
-    """Descend at half the size first, from 384 pixels up."""
+    """Descend at half the size first, from 384 pixels up; from noise, at several sizes."""
     tile: Annotated[int, arg(metavar="PIXELS")] = 0
     """Evaluate in tiles of that side, to save memory; 0: only where the memory would not do."""
     devices: int = 1

@@ -18,6 +18,7 @@ from nst_jax.bounds import within_bounds
 from nst_jax.config import TransferConfig
 from nst_jax.dtypes import accumulation_type
 from nst_jax.lbfgs import safeguarded_lbfgs
+from nst_jax.pixels import check_image
 from nst_jax.preconditioner import curvature_preconditioner
 
 Evaluation = Callable[[Array], tuple[tuple[Array, Any], Array]]
@@ -84,7 +85,11 @@ def init(image: Float[Array | np.ndarray, "height width 3"], optimizer: optax.Gr
     Args:
         image: Where the descent starts, sRGB in [0, 1].
         optimizer: From `make_optimizer`, or any of optax's.
+
+    Raises:
+        ConfigError: The image is none.
     """
+    check_image("initial", image)
     return TransferState(
         # Copies, so that the state can be donated whole.
         image=jnp.array(image),

@@ -25,7 +25,7 @@ def loss_and_gradient(
 
     Args:
         params: The network's parameters; from `prepare_params`, for speed on a CPU.
-        image: The generated image, sRGB in [0, 1] or somewhat beyond.
+        image: The generated image, sRGB in [0, 1] or up to 1 beyond, which is checked outside of `jit` alone.
         targets: From `make_targets`, with the same `config`.
         weights: What each part counts.
         config: Names the layers, the pooling, and the size of the tiles.
@@ -39,7 +39,7 @@ def loss_and_gradient(
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 7 and its derivative.
     """
-    check_image("generated", image, WHILE_IT_MOVES)
+    check_image("given", image, WHILE_IT_MOVES)
     image = jnp.asarray(image)
     if config.tile and not Tiles(image.shape, config.tile, params, config.content_layers + config.style_layers).is_one:
         return tiled_loss_and_gradient(params, image, targets, weights, config)

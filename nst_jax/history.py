@@ -49,7 +49,8 @@ class TransferResult(NamedTuple):
         sizes: Longest side of the image at each evaluation in pixels, which grows where the run goes from coarse to fine; in a batch 0 beyond a
             lane's own end.
         converged: Whether `tolerance` stopped the run.
-        failure: What stopped being finite and when, or an empty text. A run fails when its first evaluation, or ten in a row, are not finite.
+        failure: What stopped being finite and when, or an empty text; a lane that failed at a smaller size has that size's loss. A run fails
+            when its first evaluation, or ten in a row, are not finite.
     """
 
     image: Array

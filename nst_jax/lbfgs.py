@@ -184,9 +184,12 @@ def _shorten(state: LBFGSState, value: Array, finite: Array) -> Array:
     """The step size after a trial at `state.step_size` failed with `value`."""
     tried = state.step_size
     slope = jnp.vdot(state.direction, state.gradient)
-    parabola = -slope * tried**2 / (2 * (value - state.value - slope * tried))
-    # A NaN from values that are not finite, or from a parabola without minimum, ends up at the lower bound.
-    usable = finite & (parabola > _SHORTEST * tried)
+    known = finite & jnp.isfinite(state.value)
+    rise = jnp.where(known, value, 0) - jnp.where(known, state.value, 0)
+    bend = rise - slope * tried
+    parabola = -slope * tried**2 / jnp.where(bend > 0, 2 * bend, 1)
+    # Values that are not finite, or a parabola without minimum, end up at the lower bound.
+    usable = known & (bend > 0) & (parabola > _SHORTEST * tried)
     return jnp.where(usable, jnp.minimum(parabola, _LONGEST * tried), _SHORTEST * tried)
 
 

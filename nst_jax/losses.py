@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from nst_jax.config import ConfigError
 from nst_jax.dtypes import accumulation_type
+from nst_jax.pixels import check_floating
 
 
 def gram_matrix(features: Float[Array | np.ndarray, "height width channels"]) -> Float[Array, "channels channels"]:
@@ -33,6 +34,7 @@ def gram_matrix(features: Float[Array | np.ndarray, "height width channels"]) ->
     """
     if np.ndim(features) != 3:
         raise ConfigError(f"features has shape {np.shape(features)}; give one image's (height, width, channels); jax.vmap takes a batch")
+    check_floating("features", features)
     features = jnp.asarray(features)
     return _mean_products(features.reshape(-1, features.shape[-1]))  # (M, N)
 
@@ -70,6 +72,7 @@ def content_loss(
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 1, without its factor 1/2.
     """
+    check_floating("features", features)
     missing = jnp.subtract(features, content_features)
     return jnp.sum(jnp.square(missing.astype(accumulation_type(missing.dtype))))
 
@@ -102,6 +105,7 @@ def total_variation(image: Float[Array | np.ndarray, "height width 3"]) -> Float
     References:
         Mahendran and Vedaldi, "Understanding Deep Image Representations by Inverting Them" (CVPR 2015), section 3.2, with β = 2.5.
     """
+    check_floating("image", image)
     rows = image[1:, :-1] - image[:-1, :-1]
     columns = image[:-1, 1:] - image[:-1, :-1]
     squares = jnp.square(rows) + jnp.square(columns)

@@ -10,6 +10,7 @@ from jax import Array
 from jaxtyping import Float
 
 from nst_jax.config import ConfigError, Pooling
+from nst_jax.pixels import check_image
 from nst_jax.vgg import NETWORKS, Params, features, network_of
 
 _ENOUGH_IMAGES = 50
@@ -34,7 +35,7 @@ def normalise_activations(params: Params, images: Iterable[Float[Array | np.ndar
         The rescaled parameters.
 
     Raises:
-        ConfigError: There are no images.
+        ConfigError: There are no images, or one is none.
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), section 2.
@@ -47,6 +48,7 @@ def normalise_activations(params: Params, images: Iterable[Float[Array | np.ndar
 
     sums, num_images = None, 0
     for image in images:
+        check_image("normalising", image)
         means = mean_activations(jnp.asarray(image))
         sums = means if sums is None else jax.tree.map(jnp.add, sums, means)
         num_images += 1

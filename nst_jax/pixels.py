@@ -60,6 +60,17 @@ def check_image(name: str, image: Any, slack: float = ROUNDING) -> None:
         raise ConfigError(f"the {name} image holds values from {least:.4g} to {most:.4g}; it must be sRGB in [0, 1]: {advice}")
 
 
+def check_floating(name: str, array: Any) -> None:
+    """Makes sure that an array holds floating-point numbers, of any range.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    kind = getattr(array, "dtype", None) or np.asarray(array).dtype
+    if not jnp.issubdtype(kind, jnp.floating):
+        raise ConfigError(f'{name} is of {kind}; convert it: {name}.astype("float32")')
+
+
 def is_grey(image: Any) -> bool:
     """Whether an image's three channels are alike, to within a level of 8 bits, which a colour profile may cost."""
     values = np.asarray(jax.device_get(image))

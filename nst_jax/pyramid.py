@@ -100,8 +100,12 @@ class Pyramid:
         )
         active, found, keeping = np.asarray(lanes.active), None, _Keeping(keep)
         for index, (scale, program) in enumerate(zip(self._scales, self._programs, strict=True)):
-            if keeping.ended or (saved is not None and index < saved.scale):
+            is_last = index == len(self._scales) - 1
+            if (keeping.ended and not is_last) or (saved is not None and index < saved.scale):
                 continue
+            # A run that ended at a smaller size is evaluated once at its own, so that the loss is that of the image.
+            num_steps = 1 if keeping.ended else scale.num_steps
+            seen = None if keeping.ended or callback is None else partial(self._report, callback, details, index)
             going_on = saved if saved is not None and saved.scale == index else None
             if going_on is not None:
                 found = going_on.found
@@ -115,13 +119,13 @@ class Pyramid:
                     self._prepared,
                     targets,
                     dataclasses.replace(lanes, images=images, active=active),  # not on the device, where it would wait for the targets
-                    scale.num_steps,
+                    num_steps,
                     self._config.tolerance,
-                    callback and partial(self._report, callback, details, index),
+                    seen,
                     callback_every,
                     steps_before=0 if found is None else found.num_steps,
                     start=going_on and (going_on.states, going_on.history),
-                    keep=keeping.at(index, found),
+                    keep=None if keeping.ended else keeping.at(index, found),
                 )
                 found = result if found is None else _join(found, result)
         assert found is not None
@@ -223,6 +227,7 @@ def _resize(image: Array, shape: tuple[int, ...]) -> Array:
     return jnp.clip(_plain_resize(image, shape), 0, 1)
 
 
+@partial(jax.jit, static_argnums=(1, 2))
 def _start(image: Array, shape: tuple[int, ...], keeps_detail: bool) -> Array:
     """What the coarsest scale starts from: noise is cut, since shrinking would average it to grey."""
     return _resize(image, shape) if keeps_detail else image[: shape[0], : shape[1]]

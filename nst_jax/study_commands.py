@@ -83,7 +83,7 @@ class Study:
     lanes: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="(default: what the memory holds; on a CPU one a device)")] = None
     """Lanes that run at once, rounded up to a multiple of the devices."""
     coarse_to_fine: bool = True
-    """Descend at half the size first, from 384 pixels up, unless the preset does not."""
+    """Descend at half the size first, from 384 pixels up, and from noise at several, unless the preset does not."""
     max_pixels: MaxPixels = MAX_PIXELS
     checkpoint_every: Annotated[float, arg(metavar="SECONDS")] = 60.0
     """Save the lanes that run so often, to go on within them; 0: only at Ctrl-C or SIGTERM."""

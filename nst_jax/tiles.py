@@ -118,7 +118,7 @@ def features_and_grams(
         grams = {layer: gram + tiles.mean_products(found[layer], layer, place) for layer, gram in grams.items()}
         return (contents, grams), None
 
-    kind = jnp.bfloat16 if config.precision == "bfloat16" else image.dtype
+    kind = jnp.bfloat16 if config.precision == "bfloat16" else accumulation_type(image.dtype)
     start = (
         {layer: jnp.zeros(shapes[layer], kind) for layer in content_layers},
         {layer: jnp.zeros(2 * shapes[layer][2:], accumulation_type(kind)) for layer in style_layers},

@@ -83,7 +83,7 @@ def stylize(
 
 def _lane(batch: Any) -> Any:
     """The only lane of a batch of one; plain numbers stay."""
-    return jax.tree.map(lambda leaf: leaf.squeeze(0) if np.ndim(leaf) else leaf, batch)
+    return jax.tree.map(lambda leaf: leaf.squeeze(0) if isinstance(leaf, Array) else leaf[0] if np.ndim(leaf) else leaf, batch)
 
 
 def stylize_batch(

@@ -19,6 +19,7 @@ from jaxtyping import Float
 
 from nst_jax.config import ConfigError, Pooling, Precision
 from nst_jax.convolution import convolve, prepare_kernels
+from nst_jax.dtypes import accumulation_type
 from nst_jax.pixels import WHILE_IT_MOVES, check_image
 
 Params = Mapping[str, Any]
@@ -139,7 +140,8 @@ def features(
 
     Args:
         params: A network's parameters, as `load_params` returns them.
-        image: sRGB in [0, 1] or somewhat beyond; at least `least_size` of the deepest layer on either side.
+        image: sRGB in [0, 1] or up to 1 beyond, which is checked outside of `jit` alone; at least `least_size` of the deepest layer on
+            either side.
         layers: Names such as `"conv4_2"`, in any order.
         pooling: `"avg"` (which the paper found to give the more appealing results) or `"max"` (what the networks were trained with).
         precision: As in `TransferConfig`.
@@ -156,8 +158,9 @@ def features(
     """
     if pooling not in get_args(Pooling):
         raise ConfigError(f"pooling is {pooling!r}; it must be one of {', '.join(get_args(Pooling))}")
-    check_image("generated", image, WHILE_IT_MOVES)
+    check_image("given", image, WHILE_IT_MOVES)
     image = jnp.asarray(image)
+    image = image.astype(accumulation_type(image.dtype))
     wanted = list(features_shapes(params, image.shape, layers))
     if not wanted:
         return {}

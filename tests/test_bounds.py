@@ -1,6 +1,7 @@
 """What is written is what was measured: the image of a result lies in [0, 1], and the loss reported is its own."""
 
 import dataclasses
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import pytest
 import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 from PIL import Image, ImageDraw
 
 import nst_jax as nst
@@ -80,6 +82,57 @@ def test_a_result_is_never_worse_than_its_start(optimizer, vgg16_params, photogr
     assert again.loss <= again.losses[0]
     kept = nst.stylize(vgg16_params, photograph, drawing, config, nst.LossWeights(style=0.0))
     np.testing.assert_array_equal(kept.image, photograph)
+
+
+@pytest.mark.parametrize("init", ["content", "noise"])
+def test_a_run_that_is_stopped_at_a_smaller_size_has_the_loss_of_its_picture(init, vgg16_params, rng):
+    content, style = (rng.random(shape).astype(np.float32) for shape in ((64, 384 if init == "content" else 66, 3), (30, 40, 3)))
+    config = dataclasses.replace(CONFIG, init=init)
+    result = nst.stylize(vgg16_params, content, style, config, keep=lambda arrays: False)
+    assert result.image.shape == content.shape and result.sizes[-1] == max(content.shape) > result.sizes[0]
+    targets = nst.make_targets(vgg16_params, content, style, config)
+    loss, _ = nst.total_loss(vgg16_params, result.image, targets, nst.LossWeights(), config)
+    np.testing.assert_allclose(loss, result.loss, rtol=1e-5)
+
+
+@pytest.mark.parametrize("entrance", ["init", "features", "make_targets", "loss_and_gradient", "stylize", "normalise_activations"])
+@pytest.mark.parametrize("kind", ["uint8", "0 to 255", "grey", "batch", "int64", "not finite"])
+def test_the_mathematics_refuses_what_is_no_image(entrance, kind, vgg16_params):
+    good = np.full((16, 18, 3), 0.5, np.float32)
+    bad = {
+        "uint8": (255 * good).astype(np.uint8),
+        "0 to 255": 255 * good,
+        "grey": good[..., 0],
+        "batch": good[None],
+        "int64": good.astype(np.int64),
+        "not finite": good * np.nan,
+    }[kind]
+    targets = nst.make_targets(vgg16_params, good, good, CONFIG)
+    calls = {
+        "init": lambda: nst.init(bad, nst.make_optimizer(CONFIG)),
+        "features": lambda: nst.features(vgg16_params, bad, ("conv1_1",)),
+        "make_targets": lambda: nst.make_targets(vgg16_params, bad, good, CONFIG),
+        "loss_and_gradient": lambda: nst.loss_and_gradient(vgg16_params, bad, targets, nst.LossWeights(), CONFIG),
+        "stylize": lambda: nst.stylize(vgg16_params, good, bad, CONFIG),
+        "normalise_activations": lambda: nst.normalise_activations(vgg16_params, [bad]),
+    }
+    with pytest.raises((nst.ConfigError, TypeCheckError)):  # annotations are checked in tests
+        calls[entrance]()
+
+
+@pytest.mark.parametrize("function", ["gram_matrix", "total_variation", "content_loss"])
+def test_integers_are_refused_by_the_losses(function):
+    array = np.zeros((4, 5, 3), np.uint8)
+    with pytest.raises(nst.ConfigError, match="is of uint8; convert it"):
+        inspect.unwrap(getattr(nst, function))(*[array] * (2 if function == "content_loss" else 1))  # without the tests' own check
+
+
+def test_gram_matrix_does_not_merge_the_images_of_a_batch(rng):
+    gram_matrix = inspect.unwrap(nst.gram_matrix)  # without the tests' check of shapes
+    batch = rng.random((2, 5, 6, 4)).astype(np.float32)
+    with pytest.raises(nst.ConfigError, match=r"features has shape \(2, 5, 6, 4\); .* jax.vmap takes a batch"):
+        gram_matrix(batch)
+    np.testing.assert_allclose(jax.vmap(gram_matrix)(batch)[1], gram_matrix(batch[1]), rtol=1e-5)
 
 
 def quadratic(rng, size=40):

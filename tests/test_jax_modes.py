@@ -141,6 +141,25 @@ def test_studies_run_in_stricter_modes(mode, vgg16_params, pictures):
     assert np.isfinite(result.losses).all() and result.image.shape == (6, 24, 140, 3)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_several_sizes_in_stricter_modes(mode, vgg16_params, rng):
+    images = rng.random((2, 64, 66, 3)).astype(np.float32)
+    config = nst.TransferConfig(num_steps=10, init="noise", content_layers=("conv1_2",), style_layers=("conv1_1",))
+    with MODES[mode]():
+        result = nst.stylize(vgg16_params, *images, config)
+    assert result.sizes.tolist() == [33] * 2 + [66] * 8 and np.isfinite(result.losses).all()
+
+
+def test_nan_checks_let_a_start_at_the_bounds_pass_outside_of_jit():
+    optimizer = nst.make_optimizer(nst.TransferConfig(memory=3))
+    state = nst.init(jnp.zeros((16, 16, 3)), optimizer)
+    evaluate = jax.value_and_grad(lambda image: (jnp.sum(jnp.square(image - 0.7)), None), has_aux=True)
+    with jax.debug_nans(True):
+        for _ in range(5):
+            state, _ = nst.step(state, evaluate, optimizer)
+    assert np.abs(state.image - 0.7).max() < 0.05
+
+
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "sgd"])
 def test_states_in_half_precision_descend(optimizer, vgg16_params, rng):
     content, style = (jnp.asarray(rng.random((20, 24, 3)), jnp.bfloat16) for _ in range(2))
