@@ -211,7 +211,8 @@ def _inverse_hessian_product(
     first = solve_triangular(triangle, _dots(state.steps, vector)[oldest_first])
     vector = vector - first[age] @ state.gradient_steps
     curvature = squared_norm(state.gradient_steps[oldest_first[-1]])
-    vector = precondition(vector) * jnp.where(curvature > 0, _INITIAL_SCALE * curvatures[-1] / curvature, 1)
+    scale = _INITIAL_SCALE * curvatures[-1] / jnp.where(curvature > 0, curvature, 1)
+    vector = precondition(vector) * jnp.where(curvature > 0, scale, 1)
     second = solve_triangular(triangle, curvatures * first - _dots(state.gradient_steps, vector)[oldest_first], trans=1)
     return vector + second[age] @ state.steps
 
