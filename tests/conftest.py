@@ -45,6 +45,15 @@ def rng():
     return np.random.default_rng(1)
 
 
+@pytest.fixture
+def photos(tmp_path, monkeypatch, rng):
+    """A folder, the working one, with a photograph and a painting."""
+    monkeypatch.chdir(tmp_path)
+    nst.write_image("photo.jpg", rng.random((48, 40, 3)))
+    nst.write_image("painting.png", rng.random((40, 56, 3)))
+    return tmp_path
+
+
 @pytest.fixture(autouse=True)
 def no_weights_of_this_machine(tmp_path_factory, monkeypatch):
     """Tests see an empty folder of converted weights, whatever the user has, and fetch none."""

@@ -21,14 +21,6 @@ QUICK = ["--network", "vgg16", "--size", "48", "--num-steps", "2", "--style-laye
 STYLIZE = ["stylize", "photo.jpg", "painting.png", *QUICK]
 
 
-@pytest.fixture
-def photos(tmp_path, monkeypatch, rng):
-    monkeypatch.chdir(tmp_path)
-    nst.write_image("photo.jpg", rng.random((48, 40, 3)))
-    nst.write_image("painting.png", rng.random((40, 56, 3)))
-    return tmp_path
-
-
 def test_a_lock_is_held_by_one_and_leaves_nothing(tmp_path):
     path = tmp_path / "new" / "folder" / ".a.lock"
     for _ in range(2):

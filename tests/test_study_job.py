@@ -20,14 +20,6 @@ STUDY = ["study", "photo.jpg", "painting.png", "--network", "vgg16", "--size", "
 FOLDER_FILES = {"study.json", "lanes.csv", "contact_sheet.png", "losses.png", "index.html", "content_photo.png", "style_painting.png", "lanes"}
 
 
-@pytest.fixture
-def photos(tmp_path, monkeypatch, rng):
-    monkeypatch.chdir(tmp_path)
-    nst.write_image("photo.jpg", rng.random((48, 40, 3)))
-    nst.write_image("painting.png", rng.random((40, 56, 3)))
-    return tmp_path
-
-
 def table_of(folder):
     with (folder / "lanes.csv").open(newline="") as file:
         return list(csv.DictReader(file))
