@@ -10,6 +10,7 @@ from nst_jax.lbfgs import Preconditioner, safeguarded_lbfgs
 from nst_jax.losses import content_loss, gram_matrix, style_loss, total_variation
 from nst_jax.normalisation import normalise_activations
 from nst_jax.objective import LossTerms, LossWeights, Targets, make_targets, total_loss
+from nst_jax.perceptual import lpips_distance
 from nst_jax.plots import make_labelled_sheet
 from nst_jax.preconditioner import curvature_preconditioner
 from nst_jax.study import run_study
@@ -41,6 +42,7 @@ __all__ = [
     "init",
     "load_params",
     "loss_and_gradient",
+    "lpips_distance",
     "make_labelled_sheet",
     "make_optimizer",
     "make_sheet",

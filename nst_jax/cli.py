@@ -185,7 +185,7 @@ class Demo:
 
     def run(self) -> None:
         keep_programs()
-        preset = PRESETS["default"].replace(network="vgg16", size=demo.SIZE, num_steps=demo.NUM_STEPS)
+        preset = PRESETS["default"].replace(size=demo.SIZE, num_steps=demo.NUM_STEPS)
         content, style = demo.content_path(), demo.style_path()
         sheet = self.output.with_stem(f"{self.output.stem}_sheet")
         if sheet.exists() and not self.overwrite and not self.resume:

@@ -160,7 +160,7 @@ class Preset:
         content_weight: Weight of the content term.
         style_weight: Weight of the style term.
         tv_weight: Weight of the total variation.
-        network: The network it was made for, or None for whichever is at hand.
+        network: As `load_params` takes it, or None for the best that is to be had.
         size: Longest side of the result in pixels, or None where `rows` says it.
         rows: Height of the result in pixels, or None where `size` says it.
         resample: Filter that resizes the images, `"lanczos"` or `"nearest"`.
@@ -208,7 +208,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             TransferConfig(scaling="mean", init="noise", num_steps=500, coarse_to_fine=False),
             content_weight=1e-3,
             style_weight=1.0,
-            network="vgg19",
         ),
         "notebook": Preset(
             TransferConfig(
@@ -225,7 +224,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             content_weight=2.5e-8,
             style_weight=1e-6,
             tv_weight=1e-6,
-            network="vgg19",
             size=None,
             rows=400,
             resample="nearest",

@@ -1,0 +1,174 @@
+"""Repeats published runs of neural style transfer, and sets their printed losses beside its own.
+
+    python scripts/published_runs.py author   CONTENT STYLE   the paper's author's program, 500 evaluations
+    python scripts/published_runs.py notebook CONTENT STYLE   the Keras notebook, 4000 steps
+    python scripts/published_runs.py paper    CONTENT STYLE   the preset `paper`, with weights normalised on photographs
+
+CONTENT and STYLE are the run's own pictures, which are not this project's to give. The extra `figures`
+brings scikit-image, whose `pyramid_reduce` shrinks the author's, and the photographs of `paper`.
+Losses go to OUTPUT_DIR/RUN.json and RUN.md, pictures to --pictures.
+
+References:
+    Gatys, Ecker and Bethge (CVPR 2016); the author's losses as his notebook BasicStyleTransfer of
+    NeuralImageSynthesis prints them, the notebook's as the copy of the Keras example
+    NoPainNoCode/Neural_Style_Transfer does.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import nst_jax as nst
+
+AUTHORS_AREA = 512**2
+AUTHORS_TOTALS = {50: 1_260_979, 100: 656_089, 150: 502_277, 200: 441_495, 250: 408_626, 300: 387_915, 500: 350_770}
+AUTHORS_LAYERS = {"conv1_1": 539.9, "conv2_1": 2173.6, "conv3_1": 3653.8, "conv4_1": 53720.3, "conv5_1": 3715.6}
+AUTHORS_CONTENT = 286_966.9
+CHANNELS = {"conv1_1": 64, "conv2_1": 128, "conv3_1": 256, "conv4_1": 512, "conv5_1": 512}
+NOTEBOOKS_LOSSES = {100: 11_018.51, 1000: 5_967.87, 2000: 5_470.67, 3000: 5_285.58, 4000: 5_194.77}
+
+PHOTOGRAPHS = {
+    "skimage.data": (
+        *("astronaut.png", "brick.png", "camera.png", "chelsea.png", "clock_motion.png", "coffee.png", "coins.png"),
+        *("grass.png", "gravel.png", "moon.png", "motorcycle_left.png", "rocket.jpg"),
+    ),
+    "sklearn.datasets.images": ("china.jpg", "flower.jpg"),
+    "matplotlib.mpl-data.sample_data": ("grace_hopper.jpg",),
+}
+"""What packages bring of photographs, by folder."""
+
+Table = list[list[str]]
+
+
+def show(progress: nst.Progress) -> None:
+    step, loss = f"{progress.step} of {progress.num_steps}", float(np.max(progress.best_loss))
+    print(f"\r  step {step}, loss {loss:.6g}   ", end="", file=sys.stderr)
+
+
+def author(arguments: argparse.Namespace) -> tuple[dict, Table]:
+    """Means of squared differences, maximum pooling, from the content; a total of 350,770."""
+    content, style = (shrink_to_area(nst.read_image(path)) for path in (arguments.content, arguments.style))
+    config = nst.TransferConfig(pooling="max", scaling="mean", num_steps=arguments.num_steps or 500)
+    by_layer = {layer: 1e3 / count**2 for layer, count in CHANNELS.items()}
+    weights = nst.LossWeights(content=1.0, style=1.0, style_layers=by_layer)
+    result = nst.stylize(nst.load_params(arguments.network), content, style, config, weights, callback=show)
+    write(arguments, "author", result.image)
+    best = int(result.best_step) - 1
+    own = {layer: float(result.terms.style[layer][best]) * by_layer[layer] for layer in CHANNELS}
+    own_content = float(result.terms.content["conv4_2"][best])
+    losses = at_full_size(result)
+    reached = np.flatnonzero(losses <= AUTHORS_TOTALS[500])
+    rows = [["part", "printed", "here"]]
+    rows += [[layer, f"{AUTHORS_LAYERS[layer]:,.1f}", f"{own[layer]:,.1f}"] for layer in CHANNELS]
+    rows += [["content", f"{AUTHORS_CONTENT:,.1f}", f"{own_content:,.1f}"]]
+    rows += [["total", f"{AUTHORS_TOTALS[500]:,}", f"{float(result.loss):,.0f}"]]
+    for step, printed in AUTHORS_TOTALS.items():
+        if step <= len(losses):
+            rows += [[f"lowest total until {step}", f"{printed:,}", f"{np.nanmin(losses[:step]):,.0f}"]]
+    rows += [["his total reached at", "500", str(reached[0] + 1) if len(reached) else "not reached"]]
+    found = {"losses": losses, "style": own, "content": own_content, "shape": result.image.shape[:2]}
+    return found, rows
+
+
+def shrink_to_area(image: np.ndarray) -> np.ndarray:
+    """The image with as many pixels as the author's, shrunk as he shrank it."""
+    from skimage.transform import pyramid_reduce
+
+    factor = (image.shape[0] * image.shape[1] / AUTHORS_AREA) ** 0.5
+    return np.clip(pyramid_reduce(image, factor, channel_axis=-1), 0, 1).astype(np.float32) if factor > 1 else image
+
+
+def at_full_size(result: nst.TransferResult) -> np.ndarray:
+    """The loss of each evaluation; infinite where it was made at a smaller size, so of another image."""
+    return np.where(result.sizes == np.max(result.sizes), result.losses, np.inf)
+
+
+def notebook(arguments: argparse.Namespace) -> tuple[dict, Table]:
+    """The preset `notebook`; its loss at 100, 1000, 2000, 3000 and 4000 steps."""
+    preset = nst.PRESETS["notebook"]
+    config = dataclasses.replace(preset.config, num_steps=arguments.num_steps or preset.config.num_steps)
+    content = nst.read_image(arguments.content, rows=preset.rows, resample=preset.resample)
+    style = nst.read_image(arguments.style, shape=content.shape[:2], resample=preset.resample)
+    weights = nst.LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight)
+    result = nst.stylize(nst.load_params(arguments.network), content, style, config, weights, callback=show)
+    write(arguments, "notebook", result.image)
+    losses = np.asarray(result.losses, np.float64)
+    rows = [["steps", "printed", "here", "difference"]]
+    for step, printed in NOTEBOOKS_LOSSES.items():
+        if step <= len(losses):
+            rows += [[f"{step:,}", f"{printed:,.1f}", f"{losses[step - 1]:,.1f}", f"{losses[step - 1] / printed - 1:+.2%}"]]
+    return {"losses": losses, "shape": result.image.shape[:2]}, rows
+
+
+def paper(arguments: argparse.Namespace) -> tuple[dict, Table]:
+    """The preset `paper`, from noise, with weights normalised on photographs and their quarters."""
+    preset = nst.PRESETS["paper"]
+    photographs = read_photographs()
+    params = nst.normalise_activations(nst.load_params(arguments.network), photographs, preset.config.pooling)
+    content, style = (nst.read_image(path, size=preset.size) for path in (arguments.content, arguments.style))
+    config = dataclasses.replace(preset.config, num_steps=arguments.num_steps or preset.config.num_steps)
+    weights = nst.LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight)
+    result = nst.stylize(params, content, style, config, weights, callback=show)
+    write(arguments, "paper", result.image)
+    best = int(result.best_step) - 1
+    parts = {"content": result.terms.content, "style": result.terms.style}
+    rows = [["part", "mean squared difference"]]
+    rows += [[f"{kind}, {layer}", f"{float(found[best]):.4g}"] for kind, layers in parts.items() for layer, found in layers.items()]
+    rows += [["loss", f"{float(result.loss):.4g}"], ["images normalised on", str(len(photographs))]]
+    return {"losses": result.losses, "images": len(photographs), "shape": result.image.shape[:2]}, rows
+
+
+def read_photographs() -> list[np.ndarray]:
+    """Each photograph and its four quarters, brought to 256 pixels a side."""
+    from importlib.util import find_spec
+
+    images = []
+    for folder, names in PHOTOGRAPHS.items():
+        package, *parts = folder.split(".")
+        found = find_spec(package)
+        if found is None or not found.submodule_search_locations:
+            sys.exit(f"{package} is not installed, which brings photographs; run: pip install '.[figures]'")
+        for name in names:
+            whole = nst.read_image(Path(found.submodule_search_locations[0], *parts, name), shape=(512, 512))
+            quarters = [whole[top : top + 256, left : left + 256] for top in (0, 256) for left in (0, 256)]
+            images += [whole.reshape(256, 2, 256, 2, 3).mean((1, 3)), *quarters]
+    return images
+
+
+def write(arguments: argparse.Namespace, name: str, image: np.ndarray) -> None:
+    if arguments.pictures:
+        nst.write_image(arguments.pictures / f"{name}.png", np.asarray(image))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    runs: dict[str, Callable] = {"author": author, "notebook": notebook, "paper": paper}
+    parser.add_argument("run", choices=runs)
+    parser.add_argument("content", type=Path)
+    parser.add_argument("style", type=Path)
+    parser.add_argument("--network", default="vgg19-8bit")
+    parser.add_argument("--num-steps", type=int, default=None, help="instead of the run's own")
+    parser.add_argument("--output-dir", type=Path, default=Path("docs/published"))
+    parser.add_argument("--pictures", type=Path, default=None, help="folder for the picture; none is written if left out")
+    arguments = parser.parse_args()
+    for folder in filter(None, (arguments.output_dir, arguments.pictures)):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        found, (head, *rows) = runs[arguments.run](arguments)
+    except (nst.ConfigError, nst.ImageError, nst.WeightsError) as error:
+        parser.exit(2, f"{error}\n")
+    lines = [head, ["---"] * len(head), *rows]
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    print(f"\n{table}", end="")
+    arguments.output_dir.joinpath(f"{arguments.run}.md").write_text(table, "utf-8")
+    found |= {"network": arguments.network, "losses": [round(float(loss), 6) for loss in found["losses"]]}
+    arguments.output_dir.joinpath(f"{arguments.run}.json").write_text(json.dumps(found, indent=1).replace("Infinity", "null"), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
