@@ -21,7 +21,7 @@ _CHECKED = [f"nst_jax.{name}" for name in ("convolution", "losses", "vgg", "obje
 
 with install_import_hook(_CHECKED, "beartype.beartype"):
     import nst_jax as nst
-    from nst_jax import gradient
+    from nst_jax.objective import gradient
 
 import jax
 

@@ -88,9 +88,9 @@ def make_target(kind, path):
     """A function of bytes that raises what must never be raised."""
     if kind in ("image", "settings", "record", "checkpoint"):
         import nst_jax as nst
-        from nst_jax.checkpoint import Checkpoint
-        from nst_jax.grid_file import read_grid_file
-        from nst_jax.rerun import job_of_record
+        from nst_jax.jobs.checkpoint import Checkpoint
+        from nst_jax.jobs.grid_file import read_grid_file
+        from nst_jax.jobs.rerun import job_of_record
 
         read, allowed = {
             "image": (lambda: nst.read_image(path, max_pixels=1_000_000), nst.ImageError),

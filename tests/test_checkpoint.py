@@ -15,8 +15,12 @@ import pytest
 from PIL import Image
 
 import nst_jax as nst
-from nst_jax import checkpoint, cli, files, job, schedule
-from nst_jax.checkpoint import Checkpoint
+from nst_jax import cli
+from nst_jax.descent import schedule
+from nst_jax.files import atomic as files
+from nst_jax.jobs import checkpoint
+from nst_jax.jobs import stylize_job as job
+from nst_jax.jobs.checkpoint import Checkpoint
 
 SHALLOW = {"content_layers": ("conv2_1",), "style_layers": ("conv1_1", "conv2_1")}
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax import fit
+from nst_jax.descent import fit
 
 GB = 10**9
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax import schedule
-from nst_jax.pyramid import carry_up
-from nst_jax.schedule import make_schedule
+from nst_jax.descent import schedule
+from nst_jax.descent.pyramid import carry_up
+from nst_jax.descent.schedule import make_schedule
 
 SHALLOW = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
 

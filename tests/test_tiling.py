@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax.tiles import features_and_grams
+from nst_jax.objective.statistics import features_and_grams
 
 TOLERANCE = 1e-5  # relative for the loss; of the largest component for the gradient
 

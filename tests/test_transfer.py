@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import nst_jax as nst
-from nst_jax import transfer
+from nst_jax.descent import stylize as transfer
 
 from . import reference
 
