@@ -39,7 +39,7 @@ class TransferConfig:
         content_layers: Layers at which the content is compared.
         style_layers: Layers at which the Gram matrices are compared.
         pooling: How the network pools, `"avg"` or `"max"`.
-        scaling: What each layer's squared distance is multiplied by; see `nst_jax.objective`.
+        scaling: What each layer's squared distance is multiplied by; see `nst_jax.objective.statistics`.
         optimizer: `"lbfgs"`, `"adam"` or `"sgd"`.
         num_steps: Evaluations of the loss and its gradient, one a step, over all sizes together.
         init: The image that the descent starts from: `"content"`, `"style"` (resized to the content's shape) or `"noise"` (uniform in [0, 1]).
@@ -51,7 +51,7 @@ class TransferConfig:
         precision: How the convolutions of a GPU or TPU compute: `"highest"` in float32, `"default"` in float32 with rounded factors, or on
             `"bfloat16"` activations. Gram matrices are float32 in all. On a CPU, the first two are the same.
         coarse_to_fine: Whether images whose longest side has 384 pixels or more are descended on at half the size first, and noise of any size
-            at several smaller ones; see `nst_jax.schedule`.
+            at several smaller ones; see `nst_jax.descent.schedule`.
         tolerance: Stop (each size) once the best loss falls by less than this fraction over 10 steps; 0 runs all of `num_steps`.
 
     Raises:

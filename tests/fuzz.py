@@ -136,12 +136,12 @@ def fuzz(kind, corpus):
         "safetensors",
         "numpy.lib",
         "pickletools",
-        "nst_jax.images",
+        "nst_jax.files.images",
         "nst_jax.weights",
     ]
     folder = tempfile.mkdtemp()
     with atheris.instrument_imports(
-        include=[*include, "nst_jax.grid_file", "nst_jax.checkpoint", "nst_jax.rerun"], enable_loader_override=False
+        include=[*include, "nst_jax.jobs.grid_file", "nst_jax.jobs.checkpoint", "nst_jax.jobs.rerun"], enable_loader_override=False
     ):
         target = make_target(kind, Path(folder, "a.json" if kind == "record" else "a.bin"))
     for data in seeds(kind):  # what is imported late, is now

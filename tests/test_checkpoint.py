@@ -292,7 +292,7 @@ def test_a_signal_saves_and_stops(photos, number):
 def test_the_second_signal_ends_the_process_at_once(tmp_path):
     program = """
 import time
-from nst_jax.stopping import StopSignals
+from nst_jax.host.stopping import StopSignals
 with StopSignals(lambda line: print(line, flush=True)) as signals:
     print("ready", flush=True)
     while True:  # as a run that does not look, in calls that do not return

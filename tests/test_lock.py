@@ -67,7 +67,7 @@ def test_what_a_killed_process_left_locks_nothing(tmp_path):
     path = tmp_path / ".a.lock"
     program = f"""
 import pathlib, time
-from nst_jax.lock import only_one
+from nst_jax.files.lock import only_one
 with only_one(pathlib.Path({str(path)!r}), "busy"):
     print("held", flush=True)
     time.sleep(100)

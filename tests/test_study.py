@@ -125,7 +125,7 @@ def test_layers_and_pooling_make_groups_and_images_make_lanes(vgg16_params, imag
     config = nst.TransferConfig(num_steps=3, **SHALLOW)
     result = nst.run_study(vgg16_params, contents, styles, axes, config)
     assert len(traces) == 4 and len(result.lanes) == 16
-    assert np.isnan(result.terms.content["conv2_2"][0]).all() and np.isfinite(result.terms.content["conv2_2"][-1]).all()
+    assert np.isnan(result.terms["content"]["conv2_2"][0]).all() and np.isfinite(result.terms["content"]["conv2_2"][-1]).all()
     for index, lane in enumerate(result.lanes):
         single = nst.stylize(vgg16_params, contents[lane.content], styles[lane.style], lane.config(config))
         np.testing.assert_array_equal(result.losses[index], single.losses)
@@ -177,7 +177,7 @@ def test_the_table_has_a_row_a_lane(vgg16_params, images):
     result = nst.run_study(vgg16_params, *images, {"seed": (3, 4)}, nst.TransferConfig(num_steps=2, init="noise", **SHALLOW))
     table = result.to_dataframe()
     assert isinstance(table, pandas.DataFrame) and table["seed"].tolist() == [3, 4]
-    best = result.terms.style["conv2_1"][np.arange(2), result.best_step - 1]
+    best = result.terms["style"]["conv2_1"][np.arange(2), result.best_step - 1]
     np.testing.assert_array_equal(table["style_conv2_1"], best)
 
 

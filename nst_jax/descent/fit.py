@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from nst_jax.config import ConfigError, TransferConfig
-from nst_jax.descent.lanes import LaneProgram, Lanes, stack_targets
+from nst_jax.descent.lanes import LaneProgram, Lanes, Optimizer, stack_targets
 from nst_jax.descent.placement import Placement
 from nst_jax.host.memory import free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params, prepare_params
-from nst_jax.objective.loss import LossWeights
 from nst_jax.objective.targets import Targets, make_targets
+from nst_jax.objective.terms import Loss
 
 _TILES = (1024, 512, 256)
 # Copies of the images, the compiler's own memory, buffers of threads: measured 9 % over the arrays at 4096 × 3072 pixels in tiles, where the
@@ -24,7 +24,14 @@ _BYTES_A_PIXEL = 8000  # more than any network took here, VGG-19 untiled about 3
 
 
 def fitting_config(
-    params: Params, content: Any, style: Any, config: TransferConfig, devices: Sequence[jax.Device] = (), fewer_pairs: bool = True
+    params: Params,
+    content: Any,
+    style: Any,
+    loss: Loss,
+    config: TransferConfig,
+    devices: Sequence[jax.Device] = (),
+    fewer_pairs: bool = True,
+    optimizer: Optimizer | None = None,
 ) -> tuple[TransferConfig, str]:
     """The configuration that the device's free memory allows: as it is, else in tiles as large as fit.
 
@@ -32,9 +39,11 @@ def fitting_config(
         params: The network's parameters.
         content: Content image, (height, width, 3).
         style: Style image.
+        loss: The terms of the run.
         config: The run's settings; a `tile` in it stays.
         devices: Those that share the image by rows; left out, one has it whole.
         fewer_pairs: Whether L-BFGS may keep fewer pairs than `config` says, which changes the result.
+        optimizer: As in `LaneProgram`.
 
     Returns:
         The settings to run with, and a line that says what they need; empty where there is plenty.
@@ -48,10 +57,10 @@ def fitting_config(
         return config, ""
     pair = int(_OVERHEAD * 24 * content.shape[0] * content.shape[1] / max(len(devices), 1))  # bytes of two images
     choices = [config] if config.tile or len(devices) > 1 else [config, *(dataclasses.replace(config, tile=tile) for tile in _TILES)]
-    may_shrink = fewer_pairs and config.optimizer == "lbfgs"
+    may_shrink = fewer_pairs and config.optimizer == "lbfgs" and optimizer is None
     room, needed = lanes_that_fit(free, 0, 1), 0
     for choice in choices:
-        preparation, descent = _bytes_needed(params, content, style, choice, devices)
+        preparation, descent = _bytes_needed(params, content, style, loss, choice, devices, optimizer)
         needed = max(preparation, descent)
         if not needed:
             return config, ""
@@ -67,24 +76,31 @@ def fitting_config(
     raise ConfigError(f"this needs {needed / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free; take --size {size} or less")
 
 
-def _bytes_needed(params: Params, content: Any, style: Any, config: TransferConfig, devices: Sequence[jax.Device] = ()) -> tuple[int, int]:
+def _bytes_needed(
+    params: Params,
+    content: Any,
+    style: Any,
+    loss: Loss,
+    config: TransferConfig,
+    devices: Sequence[jax.Device] = (),
+    optimizer: Optimizer | None = None,
+) -> tuple[int, int]:
     """The bytes that the targets' preparation, and the descent, need of each device; zeros where the compiler does not tell. Nothing is run."""
     placement = Placement(tuple(devices), by_rows=True)
-    program = LaneProgram(config, placement)
+    program = LaneProgram(config, placement, optimizer)
     content, style = (placement.deal_image(jax.ShapeDtypeStruct(image.shape, jnp.float32)) for image in (content, style))
 
     def targets_of(params: Params, content: Any, style: Any) -> Targets:
-        return make_targets(params, content, style, config)
+        return make_targets(params, content, style, config, loss)
 
     preparation = jax.jit(targets_of).lower(params, content, style).compile().memory_analysis()
-    targets = jax.eval_shape(lambda *arrays: stack_targets([targets_of(*arrays)], [targets_of(*arrays)]), params, content, style)
+    targets = jax.eval_shape(lambda *arrays: stack_targets([targets_of(*arrays)], []), params, content, style)
     image, number, flag = (
         jax.ShapeDtypeStruct((1, *shape), kind) for shape, kind in ((content.shape, jnp.float32), ((), jnp.int32), ((), jnp.bool_))
     )
-    weight = jax.ShapeDtypeStruct((1,), jnp.float32)
-    lanes = Lanes(number, number, LossWeights(weight, weight, weight), image, flag, flag)
+    lanes = Lanes(number, number, jax.tree.map(lambda _: jax.ShapeDtypeStruct((1,), jnp.float32), loss), image, flag, flag)
     if not placement.shares_rows:
-        params = jax.eval_shape(lambda params: prepare_params(params, config.content_layers + config.style_layers), params)
+        params = jax.eval_shape(lambda params: prepare_params(params, loss.layers), params)
     descent = sum(program.compile(params, targets, lanes))
     before = (
         0 if preparation is None else preparation.temp_size_in_bytes + preparation.argument_size_in_bytes + preparation.output_size_in_bytes

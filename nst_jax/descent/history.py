@@ -7,7 +7,7 @@ import numpy as np
 
 from nst_jax.descent.result import Progress, TransferResult
 from nst_jax.descent.step import StepInfo, TransferState
-from nst_jax.objective.loss import LossTerms
+from nst_jax.objective.loss import LossParts
 
 _TOLERANCE_WINDOW = 10
 _MOST_BAD_STEPS = 10  # L-BFGS takes a tenth of its step after each: ten are more than float32 resolves
@@ -157,8 +157,11 @@ class History:
 
 def _first_bad(info: StepInfo, row: int, lane: int) -> str:
     """The first part of the loss, in the order of its terms, that is not finite."""
-    terms: LossTerms = info.terms
-    parts = {f"the content term of {layer}": rows for layer, rows in terms.content.items()}
-    parts |= {f"the style term of {layer}": rows for layer, rows in terms.style.items()}
-    parts |= {"the total variation": terms.total_variation, "the weighted loss": info.loss}
+    terms: LossParts = info.terms
+    parts = {_called(name, part): rows for name, own in terms.items() for part, rows in own.items()} | {"the weighted loss": info.loss}
     return next((name for name, rows in parts.items() if not np.isfinite(rows[row, lane])), "the squared length of the gradient")
+
+
+def _called(name: str, part: str) -> str:
+    """A part of the loss in words."""
+    return f"the {name.replace('_', ' ')}" if part == "all" else f"the {name.replace('_', ' ')} term of {part}"

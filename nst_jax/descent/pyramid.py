@@ -20,14 +20,16 @@ from jaxtyping import Float
 
 from nst_jax.config import TransferConfig
 from nst_jax.descent.history import HistoryState
-from nst_jax.descent.lanes import KeepStates, LaneProgram, Lanes, stack_targets
+from nst_jax.descent.lanes import KeepStates, LaneProgram, Lanes, Optimizer, stack_targets
 from nst_jax.descent.placement import DEFAULT_DEVICE, Placement
 from nst_jax.descent.result import Callback, Progress, TransferResult
 from nst_jax.descent.schedule import LEAST_SIDE, Scale, make_schedule
 from nst_jax.descent.snapshot import Arrays, Snapshot, from_arrays, to_arrays
 from nst_jax.descent.step import TransferState
 from nst_jax.network.vgg import Params, prepare_params
-from nst_jax.objective.targets import Targets, make_targets
+from nst_jax.objective.loss import LossParts
+from nst_jax.objective.targets import Targets, make_targets, targets_of
+from nst_jax.objective.terms import Loss
 from nst_jax.pixels import is_grey
 
 Keep = Callable[[Arrays], bool]
@@ -41,7 +43,10 @@ class Pyramid:
         contents: Content images, all (height, width, 3).
         styles: Style images of any sizes; each scale shrinks them as it does the contents.
         config: The settings of the descent; of `init`, whether it is noise.
+        losses: From `distinct_losses` of all lanes' losses, which have the same terms. Lanes choose among the targets of the first image
+            for each of these losses, then those of the second, and so on.
         placement: As in `LaneProgram`; a scale whose rows do not go round takes fewer devices.
+        optimizer: As in `LaneProgram`.
     """
 
     def __init__(
@@ -50,13 +55,16 @@ class Pyramid:
         contents: Sequence[Array],
         styles: Sequence[Array],
         config: TransferConfig,
+        losses: Sequence[Loss],
         placement: Placement = DEFAULT_DEVICE,
+        optimizer: Optimizer | None = None,
     ) -> None:
         # Put on the device by name: what is moved on purpose is no accident to whoever guards against transfers.
         self._params, self._contents, self._styles, self._config = jax.device_put(dict(params)), contents, styles, config
+        self._losses, self._loss = losses, losses[0]
         self._shape = contents[0].shape[0], contents[0].shape[1]
         self._scales = make_schedule(self._shape, config)
-        self._programs = [LaneProgram(config, placement.for_rows(scale.shape[0])) for scale in self._scales]
+        self._programs = [LaneProgram(config, placement.for_rows(scale.shape[0]), optimizer) for scale in self._scales]
         self._placement = placement
         self._targets: dict[Scale, Targets] = {}
 
@@ -91,7 +99,7 @@ class Pyramid:
             ConfigError: `start` is not of such a run.
         """
         lanes = dataclasses.replace(lanes, is_grey=self._are_grey(lanes, keeps_detail))
-        saved = None if start is None else from_arrays(start, self._config, self._describe_states)
+        saved = None if start is None else from_arrays(start, self._parts, self._describe_states)
         details = [image if keeps else None for image, keeps in zip(lanes.images, keeps_detail, strict=True)]
         coarsest = self._scales[0]
         images = (
@@ -136,7 +144,7 @@ class Pyramid:
 
     def _are_grey(self, lanes: Lanes, keeps_detail: Sequence[bool]) -> np.ndarray:
         """Which lanes are made of grey images alone; noise takes their colours."""
-        contents, styles = ([is_grey(image) for image in images] for images in (self._contents, self._styles))
+        contents, styles = ([is_grey(image) for image in images for _ in self._losses] for images in (self._contents, self._styles))
         pairs = [contents[content] and styles[style] for content, style in zip(lanes.content, lanes.style, strict=True)]
         return np.array([pair and (not keeps or is_grey(image)) for pair, keeps, image in zip(pairs, keeps_detail, lanes.images, strict=True)])
 
@@ -144,7 +152,15 @@ class Pyramid:
     def _prepared(self) -> Params:
         if self._placement.shares_rows:  # Winograd's algorithm takes rows in strips of its own, which the compiler does not deal out
             return self._params
-        return prepare_params(self._params, self._config.content_layers + self._config.style_layers)
+        return prepare_params(self._params, self._loss.layers)
+
+    @cached_property
+    def _parts(self) -> LossParts:
+        """Zero for each part of each term."""
+        image = jax.ShapeDtypeStruct((*self._scales[0].shape, 3), jnp.float32)
+        find = lambda params, image: make_targets(params, image, image, self._config, self._loss)
+        targets = jax.eval_shape(find, self._params, image)
+        return {name: dict.fromkeys(target.scale, 0) for name, target in targets.items()}  # type: ignore[misc], zeros for arrays
 
     def _describe_states(self, scale: int, num_lanes: int) -> TransferState:
         images = jax.ShapeDtypeStruct((num_lanes, *self._scales[scale].shape, 3), jnp.float32)
@@ -157,8 +173,9 @@ class Pyramid:
             # With the parameters as they are, for two images of up to 512² pixels sooner compiled by a second than slower by 0.3 s; but in
             # bfloat16, prepared kernels are exacter, and the targets should be what the descent sees.
             params = self._prepared if self._config.precision == "bfloat16" else self._params
-            by_content = [make_targets(params, content, styles[0], self._config) for content in contents]
-            by_style = [by_content[0], *(make_targets(params, contents[0], style, self._config) for style in styles[1:])]
+            shape = (*scale.shape, 3)
+            by_content = [targets_of(params, content, "content", loss, self._config, shape) for content in contents for loss in self._losses]
+            by_style = [targets_of(params, style, "style", loss, self._config, shape) for style in styles for loss in self._losses]
             self._targets[scale] = stack_targets(by_content, by_style)
         return self._targets[scale]
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jax import Array
 
-from nst_jax.objective.loss import LossTerms
+from nst_jax.objective.loss import LossParts
 
 
 class Progress(NamedTuple):
@@ -17,7 +17,7 @@ class Progress(NamedTuple):
         num_steps: Evaluations to be made at most.
         done: The share of the work that is done, pixels counted, from 0 to 1.
         loss: Loss at the last evaluation.
-        terms: Its terms.
+        terms: Its parts by term, such as `terms["style"]["conv1_1"]`, scaled but not weighted.
         best_loss: Lowest loss so far at the present size.
         image: The image of that loss, in [0, 1].
     """
@@ -26,7 +26,7 @@ class Progress(NamedTuple):
     num_steps: int
     done: float
     loss: np.ndarray
-    terms: LossTerms
+    terms: LossParts
     best_loss: np.ndarray
     image: Array
 
@@ -41,7 +41,7 @@ class TransferResult(NamedTuple):
         best_step: The evaluation that saw it, from 1.
         num_steps: Evaluations made, fewer than asked for where `tolerance` or a failure stopped the run.
         losses: The loss at each evaluation, (num_steps,); in a batch NaN beyond a lane's own end.
-        terms: The terms at each evaluation, likewise.
+        terms: Its parts at each evaluation, likewise: `terms["style"]["conv1_1"]`, scaled but not weighted.
         sizes: Longest side of the image at each evaluation in pixels, which grows where the run goes from coarse to fine; in a batch 0 beyond a
             lane's own end.
         converged: Whether `tolerance` stopped the run.
@@ -54,7 +54,7 @@ class TransferResult(NamedTuple):
     best_step: np.ndarray
     num_steps: np.ndarray
     losses: np.ndarray
-    terms: LossTerms
+    terms: LossParts
     sizes: np.ndarray
     converged: np.ndarray
     failure: np.ndarray

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.config import ConfigError
 from nst_jax.descent.history import HistoryState
 from nst_jax.descent.result import TransferResult
 from nst_jax.descent.step import StepInfo, TransferState
-from nst_jax.objective.loss import LossTerms
+from nst_jax.objective.loss import LossParts
 
 Arrays = Mapping[str, Any]
 """A snapshot as arrays by name, such as `"states/image"`."""
@@ -38,12 +38,12 @@ def to_arrays(snapshot: Snapshot) -> Arrays:
     return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(snapshot)}
 
 
-def from_arrays(arrays: Arrays, config: TransferConfig, describe_states: Callable[[int, int], TransferState]) -> Snapshot:
+def from_arrays(arrays: Arrays, terms: LossParts, describe_states: Callable[[int, int], TransferState]) -> Snapshot:
     """The snapshot that `to_arrays` took apart.
 
     Args:
         arrays: By name.
-        config: That of the run.
+        terms: Anything for each part of each term of the run's loss.
         describe_states: Maps a scale and a number of lanes to the shapes of the states there.
 
     Raises:
@@ -53,7 +53,6 @@ def from_arrays(arrays: Arrays, config: TransferConfig, describe_states: Callabl
         scale, lanes = operator.index(np.asarray(arrays["scale"]).item()), np.shape(arrays["history/active"])
         if scale < 0:
             raise ValueError("its scale is negative")
-        terms = LossTerms(dict.fromkeys(config.content_layers, 0), dict.fromkeys(config.style_layers, 0), 0)
         blank: Any = 0
         result: dict[str, Any] = {**dict.fromkeys(TransferResult._fields, blank), "terms": terms}
         template = Snapshot(
@@ -62,6 +61,9 @@ def from_arrays(arrays: Arrays, config: TransferConfig, describe_states: Callabl
             history=HistoryState(StepInfo(blank, terms, blank), *[blank] * (len(HistoryState._fields) - 1)),
             found=TransferResult(**result) if any(name.startswith("found/") for name in arrays) else None,
         )
+        others = set(arrays) - {_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(template)}
+        if others:
+            raise ValueError(f"it has {min(others)}")
         snapshot = jax.tree_util.tree_map_with_path(lambda path, _: arrays[_name(path)], template)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ConfigError(f"what was saved is not of this run, or of another version of nst_jax ({error})") from error

@@ -10,7 +10,7 @@ from nst_jax.config import LARGEST_SEED, check_at_least
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.jobs.checkpoint import Checkpoint, check_checkpoint_every
 from nst_jax.jobs.presets import Preset
-from nst_jax.objective.loss import LossWeights
+from nst_jax.objective.default import LossWeights
 from nst_jax.study.grid import check_layer_weights, weights_by_layer
 
 

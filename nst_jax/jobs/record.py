@@ -1,5 +1,6 @@
 """What is written beside a result so that it can be made again."""
 
+import dataclasses
 import json
 import platform
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from nst_jax.config import ConfigError
 from nst_jax.descent.result import TransferResult
 from nst_jax.files.atomic import hash_of, whole_file
 from nst_jax.files.images import ImageError
+from nst_jax.objective.terms import Loss
 from nst_jax.weights import LoadedWeights
 
 
@@ -30,6 +32,23 @@ def describe_network(loaded: LoadedWeights) -> dict[str, Any]:
         "path": str(loaded.path),
         "sha256": loaded.sha256,
         "normalised": loaded.normalised,
+    }
+
+
+def describe_loss(loss: Loss) -> dict[str, Any]:
+    """The class and the fields of each term, as plain values for JSON."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: plain(inner) for name, inner in value.items()}
+        if isinstance(value, tuple | list):
+            return [plain(inner) for inner in value]
+        return value if isinstance(value, str | bool | None) else np.asarray(value).tolist()
+
+    return {
+        name: {"type": f"{type(term).__module__}:{type(term).__qualname__}"}
+        | {field.name: plain(getattr(term, field.name)) for field in dataclasses.fields(term)}
+        for name, term in loss.items()
     }
 
 
@@ -53,9 +72,7 @@ def describe_result(result: TransferResult) -> dict[str, Any]:
         "history": {
             "size": result.sizes.tolist(),
             "loss": losses,
-            "content": terms.content,
-            "style": terms.style,
-            "total_variation": terms.total_variation,
+            "terms": terms,
         },
     }
 

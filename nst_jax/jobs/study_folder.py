@@ -12,7 +12,7 @@ import numpy as np
 
 from nst_jax.config import ConfigError
 from nst_jax.files.images import ImageError, read_image, write_image
-from nst_jax.jobs.record import deciding, write_record
+from nst_jax.jobs.record import deciding, describe_loss, write_record
 from nst_jax.study.grid import Grid
 from nst_jax.study.run import Images
 
@@ -26,7 +26,7 @@ def lane_names(grid: Grid) -> tuple[str, ...]:
     texts = (",".join(f"{axis}={label}" for axis, label in coordinates.items()) for coordinates in grid.coordinates)
     names = tuple(file_name(text or "lane") for text in texts)
     if len({name.casefold() for name in names}) < len(names):
-        raise ConfigError("two lanes would have the same file name; rename the images or the sets of layer weights")
+        raise ConfigError("two lanes would have the same file name; rename the images, the sets of layer weights or the losses")
     return names
 
 
@@ -34,6 +34,8 @@ def lane_settings(grid: Grid, index: int, common: Mapping[str, Any], inputs: Map
     """Everything that decides a lane's result, as plain values for JSON."""
     lane = grid.lanes[index]
     sets = {} if lane.layer_weights is None else {"weights_by_layer": dict(grid.layer_weights[lane.layer_weights])}
+    if lane.loss is not None:
+        sets |= {"terms": describe_loss(grid.losses[lane.loss])}
     own = dataclasses.asdict(lane) | {"inputs": {"content": inputs["content"][lane.content], "style": inputs["style"][lane.style]}} | sets
     return json.loads(json.dumps({**common, **own}))
 
@@ -76,8 +78,8 @@ def _check_record(record: Mapping[str, Any]) -> None:
     history = record.get("history")
     mappings = [record.get(name) for name in ("coordinates", "lane", "history")]
     if isinstance(history, dict):
-        mappings += [history.get("content"), history.get("style")]
-    lists = [history.get(name) for name in ("size", "loss", "total_variation")] if isinstance(history, dict) else []
+        mappings += [terms := history.get("terms"), *(terms.values() if isinstance(terms, dict) else ())]
+    lists = [history.get(name) for name in ("size", "loss")] if isinstance(history, dict) else []
     missing = {"status", "reason", "num_steps", "best_step", "lpips"} - set(record)
     if missing or not all(isinstance(value, dict) for value in mappings) or not all(isinstance(value, list) for value in lists):
         raise ValueError("parts of it are missing")

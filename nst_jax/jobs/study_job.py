@@ -21,6 +21,7 @@ from nst_jax.jobs.record import (
     check_hashes,
     deciding,
     describe_inputs,
+    describe_loss,
     describe_machine,
     describe_network,
     describe_result,
@@ -28,7 +29,7 @@ from nst_jax.jobs.record import (
     write_record,
 )
 from nst_jax.jobs.study_folder import RECORD, check_folder, is_finished, lane_names, lane_settings, write_study_record
-from nst_jax.objective.loss import LossWeights
+from nst_jax.objective.default import LossWeights
 from nst_jax.report.perceptual import lpips_distance
 from nst_jax.report.write import write_report
 from nst_jax.study.grid import make_grid
@@ -140,6 +141,7 @@ class _Study:
         self._job = job
         self.grid = make_grid(job.axes, list(contents), list(styles), preset.config, weights, job.zipped)
         self.names = lane_names(self.grid)
+        self._losses = {"loss": {name: describe_loss(loss) for name, loss in self.grid.losses.items()}} if self.grid.losses else {}
         self._lanes_dir = job.output_dir / "lanes"
         for name in self.names:
             check_output(self._lanes_dir / f"{name}.png")
@@ -217,7 +219,7 @@ class _Study:
             leftover.unlink(missing_ok=True)
         records = {name: json.loads((self._lanes_dir / f"{name}.json").read_text()) for name in names}
         settings = self._common | {"inputs": self._inputs, **self._machine}
-        again = {"preset": dataclasses.asdict(self._job.preset), "axes": dict(self._job.axes), "zipped": self._job.zipped}
+        again = {"preset": dataclasses.asdict(self._job.preset), "axes": {**self._job.axes, **self._losses}, "zipped": self._job.zipped}
         write_study_record(folder, self._job.title, self.grid, self._contents, self._styles, settings, again)
         try:
             write_report(folder)

@@ -31,6 +31,7 @@ from nst_jax.jobs.record import (
     image_metadata,
     write_record,
 )
+from nst_jax.objective.default import default_loss
 from nst_jax.weights import load_weights
 
 
@@ -81,7 +82,7 @@ def _run(job: Job, say: Callable[[str], None], callback: Callback) -> TransferRe
     elif job.resume and is_finished(job, _describe(job, preset.config, described)):
         return None
     else:
-        config, memory = fitting_config(loaded.params, content, style, preset.config, devices)
+        config, memory = fitting_config(loaded.params, content, style, default_loss(preset.config, job.weights), preset.config, devices)
         if job.resume:
             say("nothing was saved; the run begins anew")
     if memory:

@@ -1,127 +1,133 @@
-"""The objective: how far an image is from one image's content and another's style.
+"""The loss and its derivative in the pixels, which is all that a step of the descent evaluates.
 
-L = α Σ_l u_l c_l ‖F_l − P_l‖² + β Σ_l w_l s_l ‖G_l − A_l‖² + γ t TV
-
-α, β, γ and the weights u_l, w_l of the layers are `LossWeights`; c_l, s_l and t are the scaling's coefficients, computed once with the targets.
+In tiles, both take memory set by a tile, not by the image. Measures add up: a first pass over the
+tiles sums them; the distances give the loss and its derivative in every measure. A second pass
+back-propagates, tile by tile, ⟨∂loss/∂measure, measure of the tile⟩, features computed anew.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float
 
-from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.config import TransferConfig
 from nst_jax.network.vgg import Params
-from nst_jax.objective.losses import content_loss, gram_matrix, style_loss, total_variation
-from nst_jax.objective.statistics import configured_features
-from nst_jax.objective.targets import Scalar, Targets, check_shapes
+from nst_jax.objective.default import LossWeights, as_loss
+from nst_jax.objective.targets import Targets, add_up, check_targets, tiles_of
+from nst_jax.objective.terms import Loss, Parts, Term, weighted_sum
+from nst_jax.objective.tiles import Tiles
+from nst_jax.objective.views import View, layers_shapes, view_tile, view_whole, windows
+from nst_jax.pixels import WHILE_IT_MOVES, check_image
 
+LossParts = Mapping[str, Mapping[str, Array | np.ndarray]]
+"""The loss in parts, by term and part, each scaled but not yet weighted, so that runs with different weights compare.
 
-@struct.dataclass
-class LossWeights:
-    """What each part of the loss counts.
-
-    Every field is a number, or an array with a leading axis of lanes for `stylize_batch`.
-
-    Args:
-        content: α of the paper.
-        style: β of the paper.
-        total_variation: Weight of the image's roughness.
-        content_layers: Weight u_l of each content layer by name; None weighs all layers alike, summing to 1.
-        style_layers: Weight w_l of each style layer by name; None weighs all layers alike, summing to 1 (the paper's 1/5).
-
-    References:
-        Gatys, Ecker and Bethge (CVPR 2016), equations 5 and 7.
-    """
-
-    content: Any = 1.0
-    style: Any = 20.0
-    total_variation: Any = 0.0
-    content_layers: Mapping[str, Any] | None = None
-    style_layers: Mapping[str, Any] | None = None
-
-
-@struct.dataclass
-class LossTerms:
-    """The loss in parts, each scaled but not yet weighted, so that runs with different weights compare.
-
-    With `relative` scaling each is the fraction still missing. In a history, every field has the axes of its losses.
-
-    Args:
-        content: c_l ‖F_l − P_l‖² by layer.
-        style: s_l ‖G_l − A_l‖² by layer.
-        total_variation: t TV.
-    """
-
-    content: dict[str, Any]
-    style: dict[str, Any]
-    total_variation: Any
+With `relative` scaling each is the fraction still missing. In a history, each has the axes of its losses."""
 
 
 def total_loss(
     params: Params,
     image: Float[Array | np.ndarray, "height width 3"],
     targets: Targets,
-    weights: LossWeights,
+    loss: Loss | Term | LossWeights,
     config: TransferConfig,
-) -> tuple[Scalar, LossTerms]:
-    """The weighted sum that the descent lowers, and its parts.
+) -> tuple[Float[Array, ""], LossParts]:
+    """The weighted sum that the descent lowers, and its parts, of the whole image at once.
 
     Args:
         params: The network's parameters.
         image: The generated image, sRGB in [0, 1] or somewhat beyond.
-        targets: From `make_targets`, with the same `config`.
-        weights: What each part counts.
-        config: Names the layers and the pooling.
+        targets: From `make_targets`, with the same `config` and loss.
+        loss: The terms, or the weights of the default loss.
+        config: Names the pooling and the precision; the layers and the scaling of the default loss.
 
     Returns:
         The loss, and its unweighted parts.
 
     Raises:
-        ConfigError: `weights` names other layers than `config`, or the image has another shape than the content image.
+        ConfigError: The loss has other terms than the targets, weighs other parts than its terms have, or the image has another shape
+            than the content image.
+
+    Example:
+        >>> value, parts = total_loss(params, image, targets, LossWeights(style=5.0), config)
+        >>> parts["style"]["conv1_1"]  # a scalar
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 7.
     """
-    found = configured_features(params, jnp.asarray(image), config.content_layers + config.style_layers, config)
-    check_shapes({layer: found[layer].shape for layer in targets.content}, targets)
-    terms = LossTerms(
-        content={layer: targets.content_scale[layer] * content_loss(found[layer], targets.content[layer]) for layer in config.content_layers},
-        style={
-            layer: targets.style_scale[layer] * style_loss(gram_matrix(found[layer]), targets.style[layer]) for layer in config.style_layers
-        },
-        total_variation=targets.total_variation_scale * total_variation(image),
-    )
-    return weighted_sum(terms, weights, config), terms
+    loss, image = as_loss(loss, config), jnp.asarray(image)
+    check_targets(layers_shapes(params, image.shape, loss.layers), loss, targets)
+    return _compare(loss, _measure(loss, view_whole(params, image, loss.layers, config), _fields(targets)), targets)
 
 
-def weighted_sum(terms: LossTerms, weights: LossWeights, config: TransferConfig) -> Scalar:
-    """The loss that the terms come to.
+def loss_and_gradient(
+    params: Params,
+    image: Float[Array | np.ndarray, "height width 3"],
+    targets: Targets,
+    loss: Loss | Term | LossWeights,
+    config: TransferConfig,
+) -> tuple[tuple[Float[Array, ""], LossParts], Float[Array, "height width 3"]]:
+    """`total_loss` and its gradient, evaluated as `config` says: whole, or in tiles, with the same result but for rounding.
 
-    Raises:
-        ConfigError: `weights` names other layers than `config`.
-    """
-    content_weights = layer_weights("content_layers", weights.content_layers, config.content_layers)
-    style_weights = layer_weights("style_layers", weights.style_layers, config.style_layers)
-    return (
-        weights.content * sum(content_weights[layer] * term for layer, term in terms.content.items())
-        + weights.style * sum(style_weights[layer] * term for layer, term in terms.style.items())
-        + weights.total_variation * terms.total_variation
-    )
+    Args:
+        params: The network's parameters; from `prepare_params`, for speed on a CPU.
+        image: The generated image, sRGB in [0, 1] or up to 1 beyond, which is checked outside of `jit` alone.
+        targets: As in `total_loss`.
+        loss: As in `total_loss`.
+        config: As in `total_loss`, and the size of the tiles.
 
-
-def layer_weights(name: str, given: Mapping[str, Any] | None, layers: Sequence[str]) -> Mapping[str, Any]:
-    """The weight of each layer: those given, or equal ones that sum to 1.
+    Returns:
+        ((loss, its unweighted parts), ∂loss/∂image).
 
     Raises:
-        ConfigError: `given` lacks one of `layers`, or has others.
+        ConfigError: As `total_loss`.
+
+    References:
+        Gatys, Ecker and Bethge (CVPR 2016), equations 2 and 6 for derivatives of its terms.
     """
-    if given is None:
-        return {layer: 1 / len(layers) for layer in layers}
-    if set(given) != set(layers):
-        raise ConfigError(f"weights.{name} weighs {', '.join(given)}, but the layers are {', '.join(layers)}; name exactly those")
-    return given
+    check_image("given", image, WHILE_IT_MOVES)
+    loss, image = as_loss(loss, config), jnp.asarray(image)
+    tiles = tiles_of(params, image.shape, loss, config)
+    if tiles is not None:
+        return _in_tiles(params, image, targets, loss, config, tiles)
+    return jax.value_and_grad(lambda image: total_loss(params, image, targets, loss, config), has_aux=True)(image)
+
+
+def _in_tiles(params: Params, image: Array, targets: Targets, loss: Loss, config: TransferConfig, tiles: Tiles) -> Any:
+    check_targets(layers_shapes(params, image.shape, loss.layers), loss, targets)
+
+    def measure(patch: Array, place: Array) -> dict[str, Any]:
+        view = view_tile(params, patch, place, tiles, loss.layers, config)
+        return _measure(loss, view, {name: windows(fields, tiles, place) for name, fields in _fields(targets).items()})
+
+    found = add_up(lambda place: measure(tiles.patch(image, place), place), tiles)
+    (value, parts), by_measure = jax.value_and_grad(lambda found: _compare(loss, found, targets), has_aux=True)(found)
+
+    def share(patch: Array, place: Array) -> Array:
+        own = measure(patch, place)
+        return jnp.asarray(sum(jnp.vdot(slope, leaf) for slope, leaf in zip(*map(jax.tree.leaves, (by_measure, own)), strict=True)))
+
+    def back_propagate(gradient: Array, place: Array) -> tuple[Array, None]:
+        return tiles.add_patch(gradient, jax.grad(share)(tiles.patch(image, place), place), place), None
+
+    return (value, parts), lax.scan(back_propagate, jnp.zeros_like(image), tiles.places)[0]
+
+
+def _fields(targets: Targets) -> dict[str, Any]:
+    return {name: target.fields for name, target in targets.items()}
+
+
+def _measure(loss: Loss, view: View, fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: term.measure(view, fields[name]) for name, term in loss.items()}
+
+
+def _compare(loss: Loss, found: Mapping[str, Any], targets: Targets) -> tuple[Array, LossParts]:
+    parts: dict[str, Parts] = {}
+    for name, term in loss.items():
+        distances = term.distance(found[name], targets[name].wanted)
+        parts[name] = {part: targets[name].scale[part] * distance for part, distance in distances.items()}
+    return weighted_sum(loss, parts), parts

@@ -4,6 +4,8 @@ N is a layer's number of channels and M its number of positions, as in Gatys, Ec
 Neural Networks" (CVPR 2016). What each term is multiplied by is a matter of the objective's scaling, not of the equation.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,6 +60,29 @@ def _products(first: Array, second: Array) -> Array:
     return jnp.matmul(first.T, second, precision="highest", preferred_element_type=kind) / first.shape[0]
 
 
+@jax.custom_jvp
+def weighted_gram_matrix(features: Array, shares: Array) -> Array:
+    """Σ share · f fᵀ over the positions of features (height, width, channels) with shares (height, width, 1), which have no derivative."""
+    return _share_products(features, features, shares)
+
+
+@weighted_gram_matrix.defjvp
+def _weighted_gram_tangent(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
+    (features, shares), (tangent, _) = primals, tangents
+    half = _share_products(features, tangent, shares)
+    return weighted_gram_matrix(features, shares), half + half.T
+
+
+def _share_products(first: Array, second: Array, shares: Array) -> Array:
+    kind = accumulation_type(first.dtype)
+    # As fractions of the largest, since a tile's positions count 0 or alike, and so 0 or 1, of which half precision loses nothing.
+    largest = jnp.max(shares)
+    fractions = shares / jnp.where(largest > 0, largest, 1)
+    weighed = (first * fractions.astype(first.dtype)).reshape(-1, first.shape[-1])
+    products = jnp.matmul(weighed.T, second.reshape(-1, second.shape[-1]), precision="highest", preferred_element_type=kind)
+    return largest.astype(kind) * products
+
+
 def content_loss(
     features: Float[Array | np.ndarray, "height width channels"], content_features: Float[Array | np.ndarray, "height width channels"]
 ) -> Float[Array, ""]:
@@ -106,8 +131,13 @@ def total_variation(image: Float[Array | np.ndarray, "height width 3"]) -> Float
         Mahendran and Vedaldi, "Understanding Deep Image Representations by Inverting Them" (CVPR 2015), section 3.2, with β = 2.5.
     """
     check_floating("image", image)
+    return jnp.sum(variation(image))
+
+
+def variation(image: Float[Array | np.ndarray, "height width 3"]) -> Float[Array, "_height _width 3"]:
+    """(Δ_rows² + Δ_columns²)^1.25 at every position with a neighbour below and to the right, so one row and column fewer."""
     rows = image[1:, :-1] - image[:-1, :-1]
     columns = image[:-1, 1:] - image[:-1, :-1]
     squares = jnp.square(rows) + jnp.square(columns)
     # x · x^¼ by square roots, which are quicker than a power, but have no derivative at 0.
-    return jnp.sum(squares * jnp.sqrt(jnp.sqrt(jnp.where(squares == 0, 1, squares))))
+    return squares * jnp.sqrt(jnp.sqrt(jnp.where(squares == 0, 1, squares)))

@@ -12,8 +12,21 @@ import numpy as np
 from jax import Array, lax
 
 from nst_jax.config import TILE_ALIGNMENT
-from nst_jax.network.vgg import Params, field_of_view, stride
-from nst_jax.objective.losses import gram_matrix
+from nst_jax.network import vgg
+from nst_jax.network.vgg import Params
+
+IMAGE = "image"
+"""The layer that the pixels themselves are."""
+
+
+def network_layers(layers: Sequence[str]) -> tuple[str, ...]:
+    """Those of the layers that the network computes."""
+    return tuple(layer for layer in layers if layer != IMAGE)
+
+
+def stride(layer: str) -> int:
+    """Pixels between two neighbouring positions of a layer."""
+    return 1 if layer == IMAGE else vgg.stride(layer)
 
 
 def _cut(length: int, tile: int, halo: int) -> tuple[np.ndarray, int]:
@@ -37,11 +50,21 @@ def _corner(place: Array, stride: int = 1) -> tuple[Array, ...]:
 
 
 class Tiles:
-    """The tiles of an image, and what is done in each."""
+    """The tiles of an image, and what is done in each.
 
-    def __init__(self, shape: Sequence[int], tile: int, network: Params, layers: Sequence[str]) -> None:
+    Args:
+        shape: Of the image.
+        tile: Side of a tile in pixels.
+        network: Whose layers are looked at.
+        layers: Which; the pixels are `"image"`.
+        reach: Pixels that are read beyond what the layers' positions see.
+    """
+
+    def __init__(self, shape: Sequence[int], tile: int, network: Params, layers: Sequence[str], reach: int = 0) -> None:
+        convolutions = network_layers(layers)
         deepest_stride = max(stride(layer) for layer in layers)
-        halo = -(-field_of_view(network, layers) // deepest_stride) * deepest_stride
+        view = (vgg.field_of_view(network, convolutions) if convolutions else 0) + reach
+        halo = -(-view // deepest_stride) * deepest_stride
         self.shape = shape
         (rows, height), (columns, width) = _cut(shape[0], tile, halo), _cut(shape[1], tile, halo)
         self._patch_shape = height, width
@@ -79,9 +102,3 @@ class Tiles:
         """The whole image's activations with the tile's own, found in its patch, in their place."""
         merged = jnp.where(self.mask(layer, place), activations, self.window(whole, layer, place))
         return lax.dynamic_update_slice(whole, merged, _corner(place, stride(layer)))
-
-    def mean_products(self, activations: Array, layer: str, place: Array) -> Array:
-        """A tile's part of the Gram matrix of the whole image, from the activations of its patch."""
-        num_positions = (self.shape[0] // stride(layer)) * (self.shape[1] // stride(layer))
-        own = jnp.where(self.mask(layer, place), activations, 0)
-        return gram_matrix(own) * (own.shape[0] * own.shape[1] / num_positions)

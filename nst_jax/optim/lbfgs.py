@@ -9,6 +9,7 @@ References:
     section 3.5 (interpolation).
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import solve_triangular
 
 from nst_jax.dtypes import accumulation_type
@@ -57,25 +57,25 @@ class LBFGSState(NamedTuple):
 
     Args:
         value: Loss at `params`; infinite before the first good evaluation.
-        params: The last accepted parameters, as one vector of length n.
+        params: The last accepted parameters.
         gradient: The gradient there.
         direction: The direction along which trials are made from `params`.
         step_size: The fraction of `direction` that the trial under evaluation is at.
         num_pairs: Pairs stored so far, counting those since overwritten.
-        steps: The last differences of parameters, (memory, n).
-        gradient_steps: The differences of gradients that belong to them, (memory, n).
+        steps: The last differences of parameters, each leaf's as a row, (memory, size).
+        gradient_steps: The differences of gradients that belong to them, likewise.
         products: sᵢᵀyⱼ of every step i with every difference j that is no older, (memory, memory); the diagonal is 0 where there is no pair.
         preconditioner: The state of the preconditioner.
     """
 
     value: Array
-    params: Array
-    gradient: Array
-    direction: Array
+    params: Any
+    gradient: Any
+    direction: Any
     step_size: Array
     num_pairs: Array
-    steps: Array
-    gradient_steps: Array
+    steps: Any
+    gradient_steps: Any
     products: Array
     preconditioner: Any
 
@@ -107,25 +107,26 @@ def safeguarded_lbfgs(
 
     def init(params: Any) -> LBFGSState:
         params = _widened(params)
-        vector, _ = ravel_pytree(params)
-        zero = jnp.zeros((), vector.dtype)
+        kind = jnp.result_type(*jax.tree.leaves(params))
+        zero = jnp.zeros((), kind)
+        # As rows: reshaped in every step, arrays with an image's axes are copied by XLA's CPU compiler, all pairs of them.
+        pairs = lambda: jax.tree.map(lambda leaf: jnp.zeros((memory, leaf.size), leaf.dtype), params)
         return LBFGSState(
             value=zero + jnp.inf,
-            params=vector,
-            gradient=jnp.zeros_like(vector),
-            direction=jnp.zeros_like(vector),
+            params=params,
+            gradient=jax.tree.map(jnp.zeros_like, params),
+            direction=jax.tree.map(jnp.zeros_like, params),
             step_size=zero,
             num_pairs=jnp.zeros((), jnp.int32),
-            steps=jnp.zeros((memory, vector.size), vector.dtype),
-            gradient_steps=jnp.zeros((memory, vector.size), vector.dtype),
-            products=jnp.zeros((memory, memory), vector.dtype),
+            steps=pairs(),
+            gradient_steps=pairs(),
+            products=jnp.zeros((memory, memory), kind),
             preconditioner=preconditioner.init(params),
         )
 
     def update(updates: Any, state: LBFGSState, params: Any = None, *, value: Array, **extra_args: Any) -> tuple[Any, LBFGSState]:
         del extra_args
-        gradient, _ = ravel_pytree(_widened(updates))
-        trial, unravel = ravel_pytree(_widened(params))
+        gradient, trial = _widened(updates), _widened(params)
         value = jnp.asarray(value, state.value.dtype)
 
         gradient_length = _length(gradient)
@@ -133,26 +134,27 @@ def safeguarded_lbfgs(
         accepted = finite & (value <= state.value)
         first = accepted & jnp.isinf(state.value)
 
-        learn = lambda step, gradient_step: preconditioner.update(state.preconditioner, unravel(step), unravel(gradient_step))
-        precondition = lambda vector: ravel_pytree(preconditioner.apply(state.preconditioner, unravel(vector)))[0]
-        squared_norm = lambda vector: preconditioner.squared_norm(state.preconditioner, unravel(vector))
-        state = _store_pair(state, trial - state.params, gradient - state.gradient, accepted & ~first, learn)
+        step, gradient_step = (jax.tree.map(jnp.subtract, *trees) for trees in ((trial, state.params), (gradient, state.gradient)))
+        state = _store_pair(state, step, gradient_step, accepted & ~first, preconditioner)
         shorter = _shorten(state, value, finite)
         state = state._replace(
             value=jnp.where(accepted, value, state.value),
-            params=jnp.where(accepted, trial, state.params),
-            gradient=jnp.where(accepted, gradient, state.gradient),
+            params=_choose(accepted, trial, state.params),
+            gradient=_choose(accepted, gradient, state.gradient),
         )
-        descent = -_inverse_hessian_product(state, state.gradient, precondition, squared_norm)
+        descent = jax.tree.map(jnp.negative, _inverse_hessian_product(state, state.gradient, preconditioner))
         # Rounding can turn an approximation built of positive pairs uphill; steepest descent never is.
         rises = gradient_length > 0
-        steepest = -gradient * jnp.where(rises, first_step * trial.size**0.5 / jnp.where(rises, gradient_length, 1), 0)
-        downhill = (jnp.vdot(descent, state.gradient) < 0) & (state.num_pairs > 0)
+        longest = first_step * sum(leaf.size for leaf in jax.tree.leaves(trial)) ** 0.5
+        factor = jnp.where(rises, longest / jnp.where(rises, gradient_length, 1), 0)
+        steepest = jax.tree.map(lambda leaf: -leaf * factor, gradient)
+        downhill = (_vdot(descent, state.gradient) < 0) & (state.num_pairs > 0)
         state = state._replace(
-            direction=jnp.where(accepted, jnp.where(downhill, descent, steepest), state.direction),
+            direction=_choose(accepted, _choose(downhill, descent, steepest), state.direction),
             step_size=jnp.where(accepted, 1.0, shorter),
         )
-        return unravel(state.params + state.step_size * state.direction - trial), state
+        move = lambda good, direction, trial: good + state.step_size * direction - trial
+        return jax.tree.map(move, state.params, state.direction, trial), state
 
     return optax.GradientTransformationExtraArgs(init, update)  # type: ignore[arg-type], for optax cannot say that `value` is needed
 
@@ -162,28 +164,29 @@ def _widened(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.astype(accumulation_type(leaf.dtype)), tree)
 
 
-def _store_pair(state: LBFGSState, step: Array, gradient_step: Array, wanted: Array, learn: Callable[[Array, Array], Any]) -> LBFGSState:
-    curvature = jnp.vdot(step, gradient_step)
+def _store_pair(state: LBFGSState, step: Any, gradient_step: Any, wanted: Array, preconditioner: Preconditioner) -> LBFGSState:
+    curvature = _vdot(step, gradient_step)
     wanted &= curvature > _CURVATURE_MARGIN * _length(step) * _length(gradient_step)
     slot = state.num_pairs % len(state.products)
 
-    def put(rows: Array, row: Array) -> Array:
-        return rows.at[slot].set(jnp.where(wanted, row, rows[slot]))
+    def put(rows: Array, leaf: Array) -> Array:
+        return rows.at[slot].set(jnp.where(wanted, leaf.ravel(), rows[slot]))
 
-    steps = put(state.steps, step)
+    steps = jax.tree.map(put, state.steps, step)
+    learned = preconditioner.update(state.preconditioner, step, gradient_step)
     return state._replace(
         steps=steps,
-        gradient_steps=put(state.gradient_steps, gradient_step),
+        gradient_steps=jax.tree.map(put, state.gradient_steps, gradient_step),
         products=put(state.products.T, _dots(steps, gradient_step)).T,
         num_pairs=state.num_pairs + wanted.astype(jnp.int32),
-        preconditioner=jax.tree.map(lambda new, old: jnp.where(wanted, new, old), learn(step, gradient_step), state.preconditioner),
+        preconditioner=_choose(wanted, learned, state.preconditioner),
     )
 
 
 def _shorten(state: LBFGSState, value: Array, finite: Array) -> Array:
     """The step size after a trial at `state.step_size` failed with `value`."""
     tried = state.step_size
-    slope = jnp.vdot(state.direction, state.gradient)
+    slope = _vdot(state.direction, state.gradient)
     known = finite & jnp.isfinite(state.value)
     rise = jnp.where(known, value, 0) - jnp.where(known, state.value, 0)
     bend = rise - slope * tried
@@ -193,9 +196,7 @@ def _shorten(state: LBFGSState, value: Array, finite: Array) -> Array:
     return jnp.where(usable, jnp.minimum(parabola, _LONGEST * tried), _SHORTEST * tried)
 
 
-def _inverse_hessian_product(
-    state: LBFGSState, vector: Array, precondition: Callable[[Array], Array], squared_norm: Callable[[Array], Array]
-) -> Array:
+def _inverse_hessian_product(state: LBFGSState, vector: Any, preconditioner: Preconditioner) -> Any:
     """H v; with no pair stored, P v.
 
     The two-loop recursion is the solution of two triangular systems in the products sᵢᵀyⱼ. Solved as such, it reads the pairs as often as the
@@ -209,19 +210,41 @@ def _inverse_hessian_product(
     triangle = products + jnp.diag(jnp.where(curvatures > 0, 0.0, 1.0))  # a slot that was never filled holds zeros alone
 
     first = solve_triangular(triangle, _dots(state.steps, vector)[oldest_first])
-    vector = vector - first[age] @ state.gradient_steps
-    curvature = squared_norm(state.gradient_steps[oldest_first[-1]])
+    vector = jax.tree.map(jnp.subtract, vector, _combine(first[age], state.gradient_steps, vector))
+    newest = jax.tree.map(lambda rows, leaf: rows[oldest_first[-1]].reshape(leaf.shape), state.gradient_steps, vector)
+    curvature = preconditioner.squared_norm(state.preconditioner, newest)
     scale = _INITIAL_SCALE * curvatures[-1] / jnp.where(curvature > 0, curvature, 1)
-    vector = precondition(vector) * jnp.where(curvature > 0, scale, 1)
+    factor = jnp.where(curvature > 0, scale, 1)
+    vector = jax.tree.map(lambda leaf: leaf * factor, preconditioner.apply(state.preconditioner, vector))
     second = solve_triangular(triangle, curvatures * first - _dots(state.gradient_steps, vector)[oldest_first], trans=1)
-    return vector + second[age] @ state.steps
+    return jax.tree.map(jnp.add, vector, _combine(second[age], state.steps, vector))
 
 
-def _dots(rows: Array, vector: Array) -> Array:
-    return jnp.matmul(rows, vector, precision="highest")
+def _dots(rows: Any, vector: Any) -> Array:
+    """The product of each pair's tree with one."""
+    return _sum(jax.tree.map(lambda rows, leaf: jnp.matmul(rows, leaf.ravel(), precision="highest"), rows, vector))
 
 
-def _length(vector: Array) -> Array:
+def _combine(factors: Array, rows: Any, like: Any) -> Any:
+    """The sum of all pairs' trees, each times its factor, shaped as another tree is."""
+    return jax.tree.map(lambda rows, leaf: (factors @ rows).reshape(leaf.shape), rows, like)
+
+
+def _vdot(first: Any, second: Any) -> Array:
+    return _sum(jax.tree.map(jnp.vdot, first, second))
+
+
+def _sum(tree: Any) -> Array:
+    leaves = jax.tree.leaves(tree)
+    return functools.reduce(jnp.add, leaves)
+
+
+def _choose(condition: Array, first: Any, second: Any) -> Any:
+    return jax.tree.map(lambda first, second: jnp.where(condition, first, second), first, second)
+
+
+def _length(tree: Any) -> Array:
     """Euclidean length, safe from overflow and underflow of the squares."""
-    largest = jnp.max(jnp.abs(vector))
-    return largest * jnp.linalg.norm(vector / jnp.where(largest > 0, largest, 1))
+    largest = functools.reduce(jnp.maximum, [jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(tree)])
+    scaled = jax.tree.map(lambda leaf: leaf / jnp.where(largest > 0, largest, 1), tree)
+    return largest * jnp.sqrt(_sum(jax.tree.map(lambda leaf: jnp.sum(jnp.square(leaf.ravel())), scaled)))

@@ -73,16 +73,19 @@ def _batched(items: Sequence[Any], length: int) -> list[Sequence[Any]]:
 
 def _write_table(path: Path, lanes: Sequence[dict[str, Any]]) -> None:
     """One row a lane; of the terms of the loss, the values at the lane's best step. Nothing that another run of the same would not repeat."""
-    rows, columns = [], {"head": {}, "content": {}, "style": {}, "tail": {}}
+    terms = dict.fromkeys(name for lane in lanes for name in lane["history"]["terms"])
+    rows, columns = [], {("head",): {}, **{(name, ""): {} for name in terms}, ("tail",): {}}
     for lane in lanes:
         settings = {name: " ".join(value) if isinstance(value, list) else value for name, value in lane["lane"].items()}
         history, best = lane["history"], lane["best_step"] - 1
-        parts: dict[str, dict[str, Any]] = {
-            "head": {"lane": lane["name"], "status": lane["status"], "reason": lane["reason"], **settings}
+        parts: dict[tuple[str, ...], dict[str, Any]] = {
+            ("head",): {"lane": lane["name"], "status": lane["status"], "reason": lane["reason"], **settings}
             | {"steps": lane["num_steps"], "best_step": lane["best_step"], "loss": lane["best_loss"]},
-            "content": {f"content_{layer}": _at(values, best) for layer, values in history["content"].items()},
-            "style": {f"style_{layer}": _at(values, best) for layer, values in history["style"].items()},
-            "tail": {"total_variation": _at(history["total_variation"], best), "lpips": lane["lpips"]},
+            **{
+                (name, ""): {name if part == "all" else f"{name}_{part}": _at(values, best) for part, values in own.items()}
+                for name, own in history["terms"].items()
+            },
+            ("tail",): {"lpips": lane["lpips"]},
         }
         for part, values in parts.items():
             columns[part] |= values

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
 from nst_jax.config import LARGEST_SEED, ConfigError, Init, Pooling, TransferConfig, check_at_least, check_weight
-from nst_jax.objective.loss import LossWeights
+from nst_jax.objective.default import LossWeights, default_loss
+from nst_jax.objective.terms import Loss
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Lane:
         content_layers: Layers at which the content is compared.
         style_layers: Layers at which the Gram matrices are compared.
         pooling: How the network pools.
+        loss: Name of its loss, where the study has losses of its own; None for the default one of the layers and weights above.
     """
 
     content: str
@@ -42,6 +45,7 @@ class Lane:
     content_layers: tuple[str, ...] = ("conv4_2",)
     style_layers: tuple[str, ...] = ()
     pooling: Pooling = "avg"
+    loss: str | None = None
 
     def config(self, base: TransferConfig) -> TransferConfig:
         """`base` with this lane's layers, pooling and init.
@@ -69,6 +73,7 @@ class Grid:
         coordinates: For each lane the label of its value on each axis.
         zipped: Whether the axes went in step instead of every value with every other.
         layer_weights: For each named set, the weight of each layer.
+        losses: The study's own losses by name.
     """
 
     lanes: tuple[Lane, ...]
@@ -76,6 +81,7 @@ class Grid:
     coordinates: tuple[Mapping[str, str], ...]
     zipped: bool
     layer_weights: Mapping[str, Mapping[str, float]]
+    losses: Mapping[str, Loss]
 
 
 def make_grid(
@@ -91,7 +97,8 @@ def make_grid(
     Args:
         axes: For each name in `AXES` that is set, its values: several make an axis, a single one holds for all lanes. `layer_weights` maps the
             name of each set to the weight of each layer; a set that names content layers weighs those that it leaves out with 0, and one that
-            names none leaves them alike; so with style layers. `content` and `style` are axes by themselves where there are several images.
+            names none leaves them alike; so with style layers. `loss` maps the name of each loss to a sum
+            of terms. `content` and `style` are axes by themselves where there are several images.
         contents: Names of the content images.
         styles: Names of the style images.
         config: What the lanes have in common.
@@ -140,15 +147,18 @@ def make_grid(
         lane.config(config)
         if lane.layer_weights is not None:
             check_layer_weights(lane.layer_weights, sets[lane.layer_weights], lane.content_layers + lane.style_layers)
-    return Grid(lanes, labels, coordinates, zipped, sets)
+    return Grid(lanes, labels, coordinates, zipped, sets, axes.get("loss", {}))  # type: ignore[arg-type], which _axis_values has looked at
 
 
-def weights_of(lane: Lane, layer_weights: Mapping[str, Mapping[str, float]]) -> LossWeights:
-    """The weights of a lane's loss, with one for every layer."""
-    chosen = {} if lane.layer_weights is None else layer_weights[lane.layer_weights]
-
-    by_layer = (weights_by_layer(chosen, layers) for layers in (lane.content_layers, lane.style_layers))
-    return LossWeights(lane.content_weight, lane.style_weight, lane.tv_weight, *by_layer)
+def loss_of(lane: Lane, grid: Grid, config: TransferConfig) -> Loss:
+    """A lane's loss: the study's own of that name, or the default one with its weights, one for every layer; its numbers as arrays."""
+    if lane.loss is not None:
+        loss = grid.losses[lane.loss]
+    else:
+        chosen = {} if lane.layer_weights is None else grid.layer_weights[lane.layer_weights]
+        by_layer = (weights_by_layer(chosen, layers) for layers in (lane.content_layers, lane.style_layers))
+        loss = default_loss(lane.config(config), LossWeights(lane.content_weight, lane.style_weight, lane.tv_weight, *by_layer))
+    return jax.tree.map(lambda number: np.asarray(number, np.float32), loss)
 
 
 def weights_by_layer(chosen: Mapping[str, float], layers: Sequence[str]) -> dict[str, float]:
@@ -179,13 +189,20 @@ def _axis_values(axes: Mapping[str, Any], contents: Sequence[str], styles: Seque
         given = given.tolist() if isinstance(given, np.ndarray) else given
         if name not in AXES:
             raise ConfigError(f"unknown axis {name!r}; a study varies {', '.join(AXES)}")
-        if name == "layer_weights" and not isinstance(given, Mapping):
-            raise ConfigError("axis layer_weights must map the name of each set to the weight of each layer")
-        wanted = Mapping if name == "layer_weights" else Sequence
+        if name in _NAMED and not isinstance(given, Mapping):
+            raise ConfigError(f"axis {name} must map {_NAMED[name]}")
+        wanted = Mapping if name in _NAMED else Sequence
         if isinstance(given, str) or not isinstance(given, wanted) or not given:
             raise ConfigError(f"axis {name} is {given!r}; give the values that it takes, at least one")
         values[name] = [_checked_value(name, value, contents, styles) for value in given]
+    for name, loss in axes.get("loss", {}).items():
+        if not isinstance(loss, Loss):
+            raise ConfigError(f"axis loss holds {loss!r} under the name {name}; give a sum of terms, such as nst.content() + 20 * nst.style()")
     return values
+
+
+_NAMED = {"layer_weights": "the name of each set to the weight of each layer", "loss": "the name of each loss to a sum of terms"}
+"""The axes whose values have names, and what they map."""
 
 
 def _checked_value(name: str, value: Any, contents: Sequence[str], styles: Sequence[str]) -> Any:

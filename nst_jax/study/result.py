@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nst_jax.descent.result import TransferResult
-from nst_jax.objective.loss import LossTerms
+from nst_jax.objective.loss import LossParts
 from nst_jax.study.grid import Lane
 
 
@@ -49,7 +49,7 @@ class StudyResult(NamedTuple):
     best_step: np.ndarray
     num_steps: np.ndarray
     losses: np.ndarray
-    terms: LossTerms
+    terms: LossParts
     sizes: np.ndarray
     converged: np.ndarray
     failure: np.ndarray
@@ -68,18 +68,22 @@ class StudyResult(NamedTuple):
             table[name] = getattr(self, name)
         best = np.arange(len(self.lanes)), np.maximum(self.best_step - 1, 0)
         found = self.best_step > 0
-        for kind, terms in (("content", self.terms.content), ("style", self.terms.style)):
-            for layer, rows in terms.items():
-                table[f"{kind}_{layer}"] = np.where(found, rows[best], np.nan)
-        table["total_variation"] = np.where(found, self.terms.total_variation[best], np.nan)
+        for name, parts in self.terms.items():
+            for part, rows in parts.items():
+                table[column_of(name, part)] = np.where(found, rows[best], np.nan)
         return table
+
+
+def column_of(term: str, part: str) -> str:
+    """What a table calls a part of a term."""
+    return term if part == "all" else f"{term}_{part}"
 
 
 def collect(settings: Sequence[Lane], lanes: Sequence[FinishedLane]) -> StudyResult:
     """The lanes' results as arrays, padded with NaN to the longest; both arguments in the order of the grid."""
     longest = max(lane.result.losses.size for lane in lanes)
 
-    def rows(pick: Callable[[TransferResult], np.ndarray | None]) -> np.ndarray:
+    def rows(pick: Callable[[TransferResult], Any]) -> np.ndarray:
         table = np.full((len(lanes), longest), np.nan, np.float32)
         for row, lane in zip(table, lanes, strict=True):
             values = pick(lane.result)
@@ -87,9 +91,9 @@ def collect(settings: Sequence[Lane], lanes: Sequence[FinishedLane]) -> StudyRes
                 row[: values.size] = values
         return table
 
-    def layers(kind: str) -> dict[str, np.ndarray]:
-        names = dict.fromkeys(name for lane in lanes for name in getattr(lane.result.terms, kind))
-        return {name: rows(lambda result, name=name: getattr(result.terms, kind).get(name)) for name in names}
+    def parts(term: str) -> dict[str, np.ndarray]:
+        names = dict.fromkeys(name for lane in lanes for name in lane.result.terms.get(term, {}))
+        return {name: rows(lambda result, name=name: result.terms.get(term, {}).get(name)) for name in names}
 
     results = [lane.result for lane in lanes]
     return StudyResult(
@@ -99,7 +103,7 @@ def collect(settings: Sequence[Lane], lanes: Sequence[FinishedLane]) -> StudyRes
         best_step=np.asarray([result.best_step for result in results]),
         num_steps=np.asarray([result.num_steps for result in results]),
         losses=rows(lambda result: result.losses),
-        terms=LossTerms(layers("content"), layers("style"), rows(lambda result: result.terms.total_variation)),
+        terms={term: parts(term) for term in dict.fromkeys(name for lane in lanes for name in lane.result.terms)},
         sizes=np.nan_to_num(rows(lambda result: result.sizes)).astype(int),
         converged=np.asarray([result.converged for result in results]),
         failure=np.asarray([result.failure for result in results]),

@@ -13,20 +13,24 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.descent.fit import fitting_config
-from nst_jax.descent.lanes import Lanes, lanes_run_in_turn
+from nst_jax.descent.lanes import Lanes, Optimizer, lanes_run_in_turn
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.pyramid import Pyramid
 from nst_jax.descent.result import Callback, Progress, TransferResult
 from nst_jax.descent.snapshot import Arrays
 from nst_jax.descent.start import checked_image, initial_image, make_key
+from nst_jax.descent.stylize import spelt_out
 from nst_jax.host.memory import free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params
-from nst_jax.objective.loss import LossWeights
+from nst_jax.objective.default import LossWeights
 from nst_jax.objective.targets import make_targets
-from nst_jax.study.grid import Grid, Lane, make_grid, weights_of
+from nst_jax.objective.terms import Loss, Term, distinct_losses
+from nst_jax.optim.optimizers import keep_in_range
+from nst_jax.study.grid import Grid, Lane, loss_of, make_grid
 from nst_jax.study.result import FinishedLane, StudyResult, collect
 
 Images = Mapping[str, Any]
@@ -58,6 +62,8 @@ def run_study(
     config: TransferConfig | None = None,
     weights: LossWeights | None = None,
     *,
+    loss: Loss | Term | None = None,
+    optimizer: optax.GradientTransformation | None = None,
     zipped: bool = False,
     lanes_at_once: int | None = None,
     callback: Callback | None = None,
@@ -71,6 +77,8 @@ def run_study(
         axes: What varies, by name, for instance `{"style_weight": [5, 20, 80], "seed": [0, 1]}`; see `make_grid`.
         config: What all runs have in common; `TransferConfig()` if left out.
         weights: Likewise, plain numbers; `LossWeights()` if left out.
+        loss: What all runs have in common where it is not the default loss; an axis `loss` takes several by name.
+        optimizer: As in `stylize`.
         zipped: Take the axes in step instead of every value with every other.
         lanes_at_once: Lanes of one chunk; by default what the memory holds, or on a CPU, where lanes run one after another, one a device.
         callback: Called with the `Progress` of the lanes that run.
@@ -87,8 +95,10 @@ def run_study(
         if not images:
             raise ConfigError(f"there is no {kind} image; give at least one")
     config = config or TransferConfig()
+    if loss is not None:
+        axes = {**axes, "loss": {"loss": spelt_out(loss, weights, config)}}
     grid = make_grid(axes, list(contents), list(styles), config, weights or LossWeights(), zipped)
-    found = finished_lanes(params, contents, styles, grid, config, range(len(grid.lanes)), lanes_at_once, callback)
+    found = finished_lanes(params, contents, styles, grid, config, range(len(grid.lanes)), lanes_at_once, callback, optimizer=optimizer)
     return collect(grid.lanes, sorted(found, key=lambda lane: lane.index))
 
 
@@ -103,6 +113,7 @@ def finished_lanes(
     callback: Callback | None = None,
     say: Callable[[str], None] = lambda line: None,
     saving: Saving | None = None,
+    optimizer: optax.GradientTransformation | None = None,
 ) -> Iterator[FinishedLane]:
     """Runs the wanted lanes of a grid and yields each when it has ended.
 
@@ -117,18 +128,21 @@ def finished_lanes(
         callback: As in `run_study`.
         say: Called with a line about each group.
         saving: Keeps what it takes to go on within a chunk.
+        optimizer: As in `run_study`.
 
     Raises:
         ConfigError: As in `run_study`.
     """
     check_study(params, contents, styles, grid, config, lanes_at_once)
+    kept = keep_in_range(optimizer) if optimizer is not None else None
     contents = {name: checked_image(f"content {name}", image) for name, image in contents.items()}
     styles = {name: checked_image(f"style {name}", image) for name, image in styles.items()}
-    groups: dict[TransferConfig, list[int]] = {}
+    groups: dict[Any, list[int]] = {}
     for index in wanted:
-        groups.setdefault(_program_of(grid.lanes[index], config), []).append(index)
-    for program, indices in groups.items():
-        yield from _run_group(params, contents, styles, grid, program, indices, lanes_at_once, callback, say, saving)
+        lane = grid.lanes[index]
+        groups.setdefault((_program_of(lane, config), jax.tree.structure(loss_of(lane, grid, config))), []).append(index)
+    for (program, _), indices in groups.items():
+        yield from _run_group(params, contents, styles, grid, program, indices, lanes_at_once, callback, say, saving, kept)
         if saving and saving.stopped:
             return
 
@@ -149,8 +163,9 @@ def check_study(params: Params, contents: Images, styles: Images, grid: Grid, co
     content = next(iter(checked.values()))
     for name, image in styles.items():
         style = checked_image(f"style {name}", image)
-        for program in {_program_of(lane, config) for lane in grid.lanes}:
-            jax.eval_shape(lambda style=style, program=program: make_targets(params, content, style, program))
+        losses = {(_program_of(lane, config), jax.tree.structure(loss)): loss for lane in grid.lanes for loss in (loss_of(lane, grid, config),)}
+        for (program, _), loss in losses.items():
+            jax.eval_shape(lambda style=style, program=program, loss=loss: make_targets(params, content, style, program, loss))
 
 
 def _program_of(lane: Lane, config: TransferConfig) -> TransferConfig:
@@ -170,6 +185,7 @@ def _run_group(
     callback: Callback | None,
     say: Callable[[str], None],
     saving: Saving | None,
+    optimizer: Optimizer | None,
 ) -> Iterator[FinishedLane]:
     # Only the images that the group has.
     contents, styles = (
@@ -179,19 +195,27 @@ def _run_group(
     devices = jax.local_devices()[: len(indices)]
     largest_style = max(styles.values(), key=lambda image: image.size)
     # In tiles the result is the same, with fewer pairs it would depend on what else the machine does.
-    config, memory = fitting_config(params, next(iter(contents.values())), largest_style, config, fewer_pairs=False)
+    losses, places = distinct_losses([loss_of(grid.lanes[index], grid, config) for index in indices])
+    place_of = dict(zip(indices, places, strict=True))
+    first = next(iter(contents.values()))
+    config, memory = fitting_config(params, first, largest_style, losses[0], config, fewer_pairs=False, optimizer=optimizer)
     if memory:
         say(memory)
-    pyramid = Pyramid(params, list(contents.values()), list(styles.values()), config, Placement(tuple(devices)))
+    pyramid = Pyramid(params, list(contents.values()), list(styles.values()), config, losses, Placement(tuple(devices)), optimizer)
+
+    def target_of(images: Images, kind: str, filled: list[int]) -> np.ndarray:
+        """Which of the targets of these images the lanes have."""
+        image = [list(images).index(getattr(grid.lanes[index], kind)) for index in filled]
+        return np.asarray([place * len(losses) + place_of[index] for place, index in zip(image, filled, strict=True)], np.int32)
 
     def lanes_of(chunk: list[int], size: int) -> Lanes:
         """The lanes of a chunk, filled up with lanes that do not run."""
         filled = chunk + chunk[:1] * (size - len(chunk))
         settings = [grid.lanes[index] for index in filled]
         return Lanes(
-            content=np.asarray([list(contents).index(lane.content) for lane in settings], np.int32),
-            style=np.asarray([list(styles).index(lane.style) for lane in settings], np.int32),
-            weights=jax.tree.map(lambda *leaves: np.asarray(leaves, np.float32), *(weights_of(lane, grid.layer_weights) for lane in settings)),
+            content=target_of(contents, "content", filled),
+            style=target_of(styles, "style", filled),
+            loss=jax.tree.map(lambda *leaves: np.asarray(leaves, np.float32), *(loss_of(lane, grid, config) for lane in settings)),
             images=jnp.stack(
                 [
                     initial_image(contents[lane.content], styles[lane.style], make_key(lane.seed) if lane.init == "noise" else None, lane.init)
