@@ -1,42 +1,56 @@
 """Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016) as pure functions in JAX."""
 
-from nst_jax.bounds import within_bounds
-from nst_jax.config import PRESETS, ConfigError, Preset, TransferConfig
-from nst_jax.descent import TransferState, init, make_optimizer, step
-from nst_jax.gradient import loss_and_gradient
-from nst_jax.history import Progress, TransferResult
-from nst_jax.images import ImageError, make_sheet, read_image, write_image
-from nst_jax.lbfgs import Preconditioner, safeguarded_lbfgs
-from nst_jax.losses import content_loss, gram_matrix, style_loss, total_variation
-from nst_jax.normalisation import normalise_activations
-from nst_jax.objective import LossTerms, LossWeights, Targets, make_targets, total_loss
-from nst_jax.perceptual import lpips_distance
-from nst_jax.plots import make_labelled_sheet
-from nst_jax.preconditioner import curvature_preconditioner
-from nst_jax.study import run_study
-from nst_jax.study_result import StudyResult
-from nst_jax.transfer import stylize, stylize_batch
-from nst_jax.vgg import NETWORKS, features, prepare_params
+from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.descent.result import Progress, TransferResult
+from nst_jax.descent.step import TransferState, init, step
+from nst_jax.descent.stylize import stylize, stylize_batch
+from nst_jax.files.images import ImageError, make_sheet, read_image, write_image
+from nst_jax.jobs.presets import PRESETS, Preset
+from nst_jax.network.normalisation import normalise_activations
+from nst_jax.network.vgg import NETWORKS, features, prepare_params
+from nst_jax.objective.default import LossWeights, content, default_loss, style
+from nst_jax.objective.loss import loss_and_gradient, total_loss
+from nst_jax.objective.losses import content_loss, gram_matrix, style_loss, total_variation
+from nst_jax.objective.statistics import Content, Gram, TotalVariation
+from nst_jax.objective.targets import Target, Targets, make_targets
+from nst_jax.objective.terms import Loss, Term, static, term
+from nst_jax.objective.views import View
+from nst_jax.optim.bounds import within_bounds
+from nst_jax.optim.lbfgs import Preconditioner, safeguarded_lbfgs
+from nst_jax.optim.optimizers import make_optimizer
+from nst_jax.optim.preconditioner import curvature_preconditioner
+from nst_jax.report.perceptual import lpips_distance
+from nst_jax.report.plots import make_labelled_sheet
+from nst_jax.study.result import StudyResult
+from nst_jax.study.run import run_study
 from nst_jax.weights import WeightsError, load_params
 
 __all__ = [
     "NETWORKS",
     "PRESETS",
     "ConfigError",
+    "Content",
+    "Gram",
     "ImageError",
-    "LossTerms",
+    "Loss",
     "LossWeights",
     "Preconditioner",
     "Preset",
     "Progress",
     "StudyResult",
+    "Target",
     "Targets",
+    "Term",
+    "TotalVariation",
     "TransferConfig",
     "TransferResult",
     "TransferState",
+    "View",
     "WeightsError",
+    "content",
     "content_loss",
     "curvature_preconditioner",
+    "default_loss",
     "features",
     "gram_matrix",
     "init",
@@ -52,10 +66,13 @@ __all__ = [
     "read_image",
     "run_study",
     "safeguarded_lbfgs",
+    "static",
     "step",
+    "style",
     "style_loss",
     "stylize",
     "stylize_batch",
+    "term",
     "total_loss",
     "total_variation",
     "within_bounds",

@@ -1,12 +1,10 @@
 """What a run is: its layers, its scaling, its optimiser. Validated on construction, hashable, and so a static argument of what is compiled."""
 
-import dataclasses
 import difflib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from numbers import Integral
-from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 Pooling = Literal["avg", "max"]
@@ -41,7 +39,7 @@ class TransferConfig:
         content_layers: Layers at which the content is compared.
         style_layers: Layers at which the Gram matrices are compared.
         pooling: How the network pools, `"avg"` or `"max"`.
-        scaling: What each layer's squared distance is multiplied by; see `nst_jax.objective`.
+        scaling: What each layer's squared distance is multiplied by; see `nst_jax.objective.statistics`.
         optimizer: `"lbfgs"`, `"adam"` or `"sgd"`.
         num_steps: Evaluations of the loss and its gradient, one a step, over all sizes together.
         init: The image that the descent starts from: `"content"`, `"style"` (resized to the content's shape) or `"noise"` (uniform in [0, 1]).
@@ -53,7 +51,7 @@ class TransferConfig:
         precision: How the convolutions of a GPU or TPU compute: `"highest"` in float32, `"default"` in float32 with rounded factors, or on
             `"bfloat16"` activations. Gram matrices are float32 in all. On a CPU, the first two are the same.
         coarse_to_fine: Whether images whose longest side has 384 pixels or more are descended on at half the size first, and noise of any size
-            at several smaller ones; see `nst_jax.schedule`.
+            at several smaller ones; see `nst_jax.descent.schedule`.
         tolerance: Stop (each size) once the best loss falls by less than this fraction over 10 steps; 0 runs all of `num_steps`.
 
     Raises:
@@ -91,12 +89,12 @@ class TransferConfig:
                 raise ConfigError(f"{name} names a layer twice: {', '.join(layers)}")
         if not self.content_layers and not self.style_layers:
             raise ConfigError("there is nothing to descend on: content_layers and style_layers are both empty")
-        _one_of("pooling", self.pooling, get_args(Pooling))
-        _one_of("scaling", self.scaling, get_args(Scaling))
-        _one_of("optimizer", self.optimizer, get_args(Optimizer))
-        _one_of("init", self.init, get_args(Init))
-        _one_of("precision", self.precision, get_args(Precision))
-        _one_of("coarse_to_fine", self.coarse_to_fine, (False, True))
+        check_one_of("pooling", self.pooling, get_args(Pooling))
+        check_one_of("scaling", self.scaling, get_args(Scaling))
+        check_one_of("optimizer", self.optimizer, get_args(Optimizer))
+        check_one_of("init", self.init, get_args(Init))
+        check_one_of("precision", self.precision, get_args(Precision))
+        check_one_of("coarse_to_fine", self.coarse_to_fine, (False, True))
         check_at_least("num_steps", self.num_steps, 1, _MOST_STEPS)
         check_at_least("memory", self.memory, 1, _MOST_PAIRS)
         check_at_least("tile", self.tile, 0, _LARGEST_TILE)
@@ -109,12 +107,12 @@ class TransferConfig:
             raise ConfigError(f"tolerance is {self.tolerance}; it must be at least 0 and less than 1")
 
 
-def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
+def check_one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
     if value not in allowed:
         raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(map(str, allowed))}")
 
 
-def _is_whole(value: object) -> bool:
+def is_whole(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
@@ -124,7 +122,7 @@ def check_at_least(name: str, value: Any, least: int, most: int | None = None) -
     Raises:
         ConfigError: It is not.
     """
-    if not _is_whole(value) or value < least or (most is not None and value > most):
+    if not is_whole(value) or value < least or (most is not None and value > most):
         bounds = f"at least {least}" if most is None else f"between {least} and {most}"
         raise ConfigError(f"{name} is {value!r}; it must be a whole number, {bounds}")
 
@@ -149,88 +147,3 @@ def check_known(key: str, known: Collection[str]) -> None:
     if key not in known:
         near = difflib.get_close_matches(key, known, 1)
         raise ConfigError(f"unknown key {key!r}; {f'did you mean {near[0]}?' if near else 'known are ' + ', '.join(known)}")
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A whole configuration known by a name: the settings of the transfer, the weights of its loss, and how the images are read.
-
-    Args:
-        config: The transfer's settings.
-        content_weight: Weight of the content term.
-        style_weight: Weight of the style term.
-        tv_weight: Weight of the total variation.
-        network: As `load_params` takes it, or None for the best that is to be had.
-        size: Longest side of the result in pixels, or None where `rows` says it.
-        rows: Height of the result in pixels, or None where `size` says it.
-        resample: Filter that resizes the images, `"lanczos"` or `"nearest"`.
-        squash_style: Whether the style image is squashed to the content's shape instead of keeping its own.
-        save_every: Steps between saved images; 0 saves the last alone.
-
-    Raises:
-        ConfigError: A value cannot be.
-    """
-
-    config: TransferConfig = TransferConfig()
-    content_weight: float = 1.0
-    style_weight: float = 20.0
-    tv_weight: float = 0.0
-    network: str | None = None
-    size: int | None = 512
-    rows: int | None = None
-    resample: Literal["lanczos", "nearest"] = "lanczos"
-    squash_style: bool = False
-    save_every: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("size", "rows"):
-            value = getattr(self, name)
-            if value is not None and not _is_whole(value):
-                raise ConfigError(f"{name} is {value!r}; it must be a whole number of pixels")
-        for name in ("content_weight", "style_weight", "tv_weight"):
-            check_weight(f"--{name.replace('_', '-')}", getattr(self, name))
-        check_at_least("--save-every", self.save_every, 0)
-        _one_of("resample", self.resample, ("lanczos", "nearest"))
-        _one_of("squash_style", self.squash_style, (False, True))
-
-    def replace(self, **changes: object) -> "Preset":
-        """A copy with the given fields changed; fields of `config` may be named directly."""
-        inner = {name: changes.pop(name) for name in list(changes) if name in _CONFIG_FIELDS}
-        return dataclasses.replace(self, config=dataclasses.replace(self.config, **inner), **changes)
-
-
-_CONFIG_FIELDS = {field.name for field in dataclasses.fields(TransferConfig)}
-
-PRESETS: Mapping[str, Preset] = MappingProxyType(
-    {
-        "default": Preset(),
-        "paper": Preset(
-            TransferConfig(scaling="mean", init="noise", num_steps=500, coarse_to_fine=False),
-            content_weight=1e-3,
-            style_weight=1.0,
-        ),
-        "notebook": Preset(
-            TransferConfig(
-                content_layers=("conv5_2",),
-                pooling="max",
-                scaling="notebook",
-                optimizer="sgd",
-                num_steps=4000,
-                # 100 in units of the 0–255 range: the gradient grows by 255 and the pixels shrink by 255 when the range is [0, 1].
-                learning_rate=100 / 255**2,
-                decay=0.96,
-                coarse_to_fine=False,
-            ),
-            content_weight=2.5e-8,
-            style_weight=1e-6,
-            tv_weight=1e-6,
-            size=None,
-            rows=400,
-            resample="nearest",
-            squash_style=True,
-            save_every=100,
-        ),
-    }
-)
-"""The named configurations. `paper` is meant for activation-normalised weights; `notebook` is the Keras notebook, but for its pixels,
-which it lets leave the range until it saves them: here they are kept within it."""

@@ -61,7 +61,7 @@ def engraving(photograph):
 
 
 def pairs(size, shared):
-    strokes = nst.read_image(Path(nst.__file__).with_name("data") / "brush_strokes.jpg", size=size)
+    strokes = nst.read_image(Path(nst.__file__).with_name("cli") / "brush_strokes.jpg", size=size)
     burnt_out = np.clip(1.5 * packaged(sklearn, "china.jpg") ** 0.8, 0, 1)
     found = {
         "Chelsea × engraving": (packaged(skimage, "chelsea.png"), engraving(packaged(skimage, "coffee.png"))),

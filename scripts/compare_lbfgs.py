@@ -28,10 +28,9 @@ def torch_loss(params, targets, weights, config, memory_format=torch.contiguous_
         for layer, param in params.items()
         if layer != "mean"
     }
-    content = {
-        layer: tensor(target).permute(2, 0, 1)[None].contiguous(memory_format=memory_format) for layer, target in targets.content.items()
-    }
-    style = {layer: tensor(target) for layer, target in targets.style.items()}
+    as_torch = lambda features: tensor(features).permute(2, 0, 1)[None].contiguous(memory_format=memory_format)
+    content = {layer: as_torch(features) for layer, features in targets["content"].fields.items()}
+    style = {layer: tensor(target) for layer, target in targets["style"].wanted.items()}
     deepest = max(config.content_layers + config.style_layers)
 
     def loss(images):
@@ -42,8 +41,8 @@ def torch_loss(params, targets, weights, config, memory_format=torch.contiguous_
                 activations, block = torch.nn.functional.avg_pool2d(activations, 2), layer[4]
             activations = torch.relu(torch.nn.functional.conv2d(activations, kernel, bias, padding=1))
             if layer in content:
-                distance = torch.sum((activations - content[layer]) ** 2)
-                total = total + weights.content * float(targets.content_scale[layer]) * distance / len(content)
+                distance = torch.sum((activations - content[layer]) ** 2) / content[layer][0, 0].numel()
+                total = total + weights.content * float(targets["content"].scale[layer]) * distance / len(content)
             if layer in style:
                 # Rows or columns of positions, whichever are a view of the memory.
                 if memory_format == torch.channels_last:
@@ -53,7 +52,7 @@ def torch_loss(params, targets, weights, config, memory_format=torch.contiguous_
                     positions = activations.flatten(2)
                     gram = positions @ positions.mT / positions.shape[2]
                 distance = torch.sum((gram - style[layer]) ** 2)
-                total = total + weights.style * float(targets.style_scale[layer]) * distance / len(style)
+                total = total + weights.style * float(targets["style"].scale[layer]) * distance / len(style)
             if layer == deepest:
                 break
         return total

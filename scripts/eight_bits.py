@@ -34,7 +34,7 @@ def packaged(package: str, *parts: str) -> Path:
 
 
 def pictures(size: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    strokes = packaged("nst_jax", "data", "brush_strokes.jpg")
+    strokes = packaged("nst_jax", "cli", "brush_strokes.jpg")
     pairs = {
         "china × brush strokes": (packaged("sklearn", "datasets", "images", "china.jpg"), strokes),
         "chelsea × ihc": (packaged("skimage", "data", "chelsea.png"), packaged("skimage", "data", "ihc.png")),
@@ -81,7 +81,13 @@ def compare_features(exact: Path, images: list[np.ndarray]) -> list[list[str]]:
                 errors[layer].setdefault(f"gram {pooling}", []).append(relative(*grams))
     for layer in layers:
         kernel = relative(quantised[layer]["kernel"], params[layer]["kernel"])
-        rows.append([layer, f"{kernel:.2%}", *(f"{np.mean(errors[layer][f'{what} {pooling}']):.2%}" for pooling in POOLINGS for what in ("features", "gram"))])
+        rows.append(
+            [
+                layer,
+                f"{kernel:.2%}",
+                *(f"{np.mean(errors[layer][f'{what} {pooling}']):.2%}" for pooling in POOLINGS for what in ("features", "gram")),
+            ]
+        )
     return rows
 
 

@@ -1,6 +1,6 @@
-"""Paints `nst_jax/data/brush_strokes.jpg`, the style of the demo: a night of visible brush strokes that belongs to nobody else.
+"""Paints `nst_jax/cli/brush_strokes.jpg`, the style of the demo: a night of visible brush strokes that belongs to nobody else.
 
-    python scripts/paint_strokes.py nst_jax/data/brush_strokes.jpg
+    python scripts/paint_strokes.py nst_jax/cli/brush_strokes.jpg
 
 Strokes follow a field of whirls around the lights of the sky; each is a bundle of bristles whose colours differ a little.
 """

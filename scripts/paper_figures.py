@@ -102,7 +102,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.content = arguments.content or packaged("sklearn", "datasets", "images", "china.jpg")
     arguments.day = arguments.day or packaged("sklearn", "datasets", "images", "china.jpg")
-    arguments.style = arguments.style or packaged("nst_jax", "data", "brush_strokes.jpg")
+    arguments.style = arguments.style or packaged("nst_jax", "cli", "brush_strokes.jpg")
     arguments.night = arguments.night or packaged("skimage", "data", "rocket.jpg")
     try:
         arguments.output_dir.mkdir(parents=True, exist_ok=True)

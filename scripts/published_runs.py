@@ -59,8 +59,8 @@ def author(arguments: argparse.Namespace) -> tuple[dict, Table]:
     result = nst.stylize(nst.load_params(arguments.network), content, style, config, weights, callback=show)
     write(arguments, "author", result.image)
     best = int(result.best_step) - 1
-    own = {layer: float(result.terms.style[layer][best]) * by_layer[layer] for layer in CHANNELS}
-    own_content = float(result.terms.content["conv4_2"][best])
+    own = {layer: float(result.terms["style"][layer][best]) * by_layer[layer] for layer in CHANNELS}
+    own_content = float(result.terms["content"]["conv4_2"][best])
     losses = at_full_size(result)
     reached = np.flatnonzero(losses <= AUTHORS_TOTALS[500])
     rows = [["part", "printed", "here"]]
@@ -116,7 +116,7 @@ def paper(arguments: argparse.Namespace) -> tuple[dict, Table]:
     result = nst.stylize(params, content, style, config, weights, callback=show)
     write(arguments, "paper", result.image)
     best = int(result.best_step) - 1
-    parts = {"content": result.terms.content, "style": result.terms.style}
+    parts = {"content": result.terms["content"], "style": result.terms["style"]}
     rows = [["part", "mean squared difference"]]
     rows += [[f"{kind}, {layer}", f"{float(found[best]):.4g}"] for kind, layers in parts.items() for layer, found in layers.items()]
     rows += [["loss", f"{float(result.loss):.4g}"], ["images normalised on", str(len(photographs))]]

@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
-_CHECKED = [f"nst_jax.{name}" for name in ("convolution", "losses", "vgg", "objective", "lbfgs", "descent", "history", "normalisation")]
+_CHECKED = ("network.convolution", "network.vgg", "network.normalisation", "objective.losses", "objective.targets", "objective.loss")
+_CHECKED += ("optim.lbfgs", "descent.step", "descent.history")
 
-with install_import_hook(_CHECKED, "beartype.beartype"):
+with install_import_hook([f"nst_jax.{name}" for name in _CHECKED], "beartype.beartype"):
     import nst_jax as nst
-    from nst_jax import gradient
+    from nst_jax.objective import loss as loss_module
 
 import jax
 
@@ -64,12 +65,12 @@ def no_weights_of_this_machine(tmp_path_factory, monkeypatch):
 @pytest.fixture
 def traces(monkeypatch):
     """Grows by one whenever the loss is traced for a run."""
-    seen = []
+    seen, total_loss = [], nst.total_loss
 
     def counted(*args):
         seen.append(1)
-        return nst.total_loss(*args)
+        return total_loss(*args)
 
-    monkeypatch.setattr(gradient, "total_loss", counted)
+    monkeypatch.setattr(loss_module, "total_loss", counted)
     jax.clear_caches()
     return seen

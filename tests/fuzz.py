@@ -88,9 +88,9 @@ def make_target(kind, path):
     """A function of bytes that raises what must never be raised."""
     if kind in ("image", "settings", "record", "checkpoint"):
         import nst_jax as nst
-        from nst_jax.checkpoint import Checkpoint
-        from nst_jax.grid_file import read_grid_file
-        from nst_jax.rerun import job_of_record
+        from nst_jax.jobs.checkpoint import Checkpoint
+        from nst_jax.jobs.grid_file import read_grid_file
+        from nst_jax.jobs.rerun import job_of_record
 
         read, allowed = {
             "image": (lambda: nst.read_image(path, max_pixels=1_000_000), nst.ImageError),
@@ -136,12 +136,12 @@ def fuzz(kind, corpus):
         "safetensors",
         "numpy.lib",
         "pickletools",
-        "nst_jax.images",
+        "nst_jax.files.images",
         "nst_jax.weights",
     ]
     folder = tempfile.mkdtemp()
     with atheris.instrument_imports(
-        include=[*include, "nst_jax.grid_file", "nst_jax.checkpoint", "nst_jax.rerun"], enable_loader_override=False
+        include=[*include, "nst_jax.jobs.grid_file", "nst_jax.jobs.checkpoint", "nst_jax.jobs.rerun"], enable_loader_override=False
     ):
         target = make_target(kind, Path(folder, "a.json" if kind == "record" else "a.bin"))
     for data in seeds(kind):  # what is imported late, is now

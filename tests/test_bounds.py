@@ -15,8 +15,8 @@ from jaxtyping import TypeCheckError
 from PIL import Image, ImageDraw
 
 import nst_jax as nst
-from nst_jax import demo
-from nst_jax.bounds import within_bounds
+from nst_jax.cli import demo
+from nst_jax.optim.bounds import within_bounds
 
 CONFIG = nst.TransferConfig(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"), num_steps=40)
 

@@ -15,8 +15,12 @@ import pytest
 from PIL import Image
 
 import nst_jax as nst
-from nst_jax import checkpoint, cli, files, job, schedule
-from nst_jax.checkpoint import Checkpoint
+from nst_jax import cli
+from nst_jax.descent import schedule
+from nst_jax.files import atomic as files
+from nst_jax.jobs import checkpoint
+from nst_jax.jobs import stylize_job as job
+from nst_jax.jobs.checkpoint import Checkpoint
 
 SHALLOW = {"content_layers": ("conv2_1",), "style_layers": ("conv1_1", "conv2_1")}
 
@@ -288,7 +292,7 @@ def test_a_signal_saves_and_stops(photos, number):
 def test_the_second_signal_ends_the_process_at_once(tmp_path):
     program = """
 import time
-from nst_jax.stopping import StopSignals
+from nst_jax.host.stopping import StopSignals
 with StopSignals(lambda line: print(line, flush=True)) as signals:
     print("ready", flush=True)
     while True:  # as a run that does not look, in calls that do not return

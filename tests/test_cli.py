@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 import nst_jax as nst
-from nst_jax import cli, demo, weights
-from nst_jax.progress import ProgressDisplay
+from nst_jax import cli, weights
+from nst_jax.cli import demo
+from nst_jax.cli.progress import ProgressDisplay
 
 from . import reference
 
@@ -308,7 +309,7 @@ def test_other_errors_are_not_hidden(kind, photos, monkeypatch):
     def fail(*args):
         raise kind("something else")
 
-    monkeypatch.setattr(cli, "run_job", fail)
+    monkeypatch.setattr("nst_jax.cli.stylize.run_job", fail)
     with pytest.raises(kind, match="something else"):
         cli.main(["stylize", "photo.jpg", "painting.png"])
 

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax import fit
+from nst_jax.descent import fit
+
+LOSS = nst.default_loss(nst.TransferConfig())
 
 GB = 10**9
 
@@ -20,21 +22,21 @@ def free(monkeypatch):
 def test_with_plenty_of_memory_nothing_changes(vgg16_params, pair, free):
     for amount in (1000 * GB, None):
         free(amount)
-        assert fit.fitting_config(vgg16_params, *pair, nst.TransferConfig()) == (nst.TransferConfig(), "")
+        assert fit.fitting_config(vgg16_params, *pair, LOSS, nst.TransferConfig()) == (nst.TransferConfig(), "")
 
 
 def test_a_run_that_fits_whole_is_left_whole_and_says_what_it_needs(vgg16_params, pair, free):
     free(3 * GB)
-    config, line = fit.fitting_config(vgg16_params, *pair, nst.TransferConfig())
+    config, line = fit.fitting_config(vgg16_params, *pair, LOSS, nst.TransferConfig())
     assert config == nst.TransferConfig() and "GB of 3.0 GB free, whole" in line
 
 
 def test_a_run_that_does_not_fit_is_cut_into_tiles(vgg16_params, pair, free):
-    whole = max(fit._bytes_needed(vgg16_params, *pair, nst.TransferConfig()))
+    whole = max(fit._bytes_needed(vgg16_params, *pair, LOSS, nst.TransferConfig()))
     free(int(0.9 * whole))
-    config, line = fit.fitting_config(vgg16_params, *pair, nst.TransferConfig())
+    config, line = fit.fitting_config(vgg16_params, *pair, LOSS, nst.TransferConfig())
     assert config.tile in (256, 512) or config.memory < nst.TransferConfig().memory
-    assert max(fit._bytes_needed(vgg16_params, *pair, config)) <= 0.85 * 0.9 * whole
+    assert max(fit._bytes_needed(vgg16_params, *pair, LOSS, config)) <= 0.85 * 0.9 * whole
     assert line.startswith("memory: ")
 
 
@@ -42,19 +44,19 @@ def test_a_run_that_does_not_fit_is_cut_into_tiles(vgg16_params, pair, free):
 def test_a_style_image_too_large_for_the_memory_takes_tiles_not_pairs(vgg16_params, pair, free, content_size, style_size):
     content, style = pair[0][:content_size, :content_size], np.zeros((style_size, style_size, 3), np.float32)
     free(GB)
-    config, line = fit.fitting_config(vgg16_params, content, style, nst.TransferConfig())
+    config, line = fit.fitting_config(vgg16_params, content, style, LOSS, nst.TransferConfig())
     assert config.tile and config.memory == nst.TransferConfig().memory, line
 
 
 def test_a_run_that_cannot_fit_names_a_size_that_can(vgg16_params, pair, free):
     free(10_000_000)
     with pytest.raises(nst.ConfigError, match=r"this needs \d\.\d GB, of which 0\.0 GB are free; take --size \d+ or less"):
-        fit.fitting_config(vgg16_params, *pair, nst.TransferConfig())
+        fit.fitting_config(vgg16_params, *pair, LOSS, nst.TransferConfig())
 
 
 def test_the_estimate_is_what_the_program_takes(vgg16_params, pair):
     """It grows by two images a pair of L-BFGS."""
-    few, many = (fit._bytes_needed(vgg16_params, *pair, nst.TransferConfig(memory=memory))[1] for memory in (5, 25))
+    few, many = (fit._bytes_needed(vgg16_params, *pair, LOSS, nst.TransferConfig(memory=memory))[1] for memory in (5, 25))
     assert abs((many - few) / (fit._OVERHEAD * 20 * 24 * 512 * 400) - 1) < 0.1
-    tiled = fit._bytes_needed(vgg16_params, *pair, nst.TransferConfig(memory=5, tile=64))[1]
+    tiled = fit._bytes_needed(vgg16_params, *pair, LOSS, nst.TransferConfig(memory=5, tile=64))[1]
     assert tiled < few

@@ -7,7 +7,7 @@ import pytest
 from jax import export
 
 import nst_jax as nst
-from nst_jax.winograd import transform_kernel
+from nst_jax.network.winograd import transform_kernel
 
 from . import reference
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nst_jax import Preconditioner, safeguarded_lbfgs
-from nst_jax.lbfgs import IDENTITY
+from nst_jax.optim.lbfgs import IDENTITY
 
 
 def descend(function, start, num_steps, memory=20, preconditioner=IDENTITY):

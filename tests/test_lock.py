@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 import nst_jax as nst
-from nst_jax import cli, lock
-from nst_jax.config import PRESETS
-from nst_jax.job import Job, run_job
-from nst_jax.lock import only_one
+from nst_jax import cli
+from nst_jax.files import lock
+from nst_jax.files.lock import only_one
+from nst_jax.jobs.job import Job
+from nst_jax.jobs.presets import PRESETS
+from nst_jax.jobs.stylize_job import run_job
 
 QUICK = ["--network", "vgg16", "--size", "48", "--num-steps", "2", "--style-layers", "conv1_1", "--content-layers", "conv1_1"]
 STYLIZE = ["stylize", "photo.jpg", "painting.png", *QUICK]
@@ -65,7 +67,7 @@ def test_what_a_killed_process_left_locks_nothing(tmp_path):
     path = tmp_path / ".a.lock"
     program = f"""
 import pathlib, time
-from nst_jax.lock import only_one
+from nst_jax.files.lock import only_one
 with only_one(pathlib.Path({str(path)!r}), "busy"):
     print("held", flush=True)
     time.sleep(100)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nst_jax.preconditioner import curvature_preconditioner
+from nst_jax.optim.preconditioner import curvature_preconditioner
 
 INIT, UPDATE, APPLY, SQUARED_NORM = curvature_preconditioner()
 COLOURS = np.array([[1, 1, 1], [1, -1, 0], [1, 1, -2]], np.float32)  # grey, red against green, yellow against blue

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax import schedule
-from nst_jax.pyramid import carry_up
-from nst_jax.schedule import make_schedule
+from nst_jax.descent import schedule
+from nst_jax.descent.pyramid import carry_up
+from nst_jax.descent.schedule import make_schedule
 
 SHALLOW = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
 
@@ -103,7 +103,7 @@ def test_a_run_is_its_scales_one_after_the_other(init, vgg16_params, images, rng
     np.testing.assert_allclose(whole.image, fine.image, atol=1e-3)
     assert whole.loss == whole.losses[6:].min() == whole.losses[whole.best_step - 1] and whole.best_step > 6
     assert whole.num_steps == 12 and whole.sizes.tolist() == [20] * 6 + [40] * 6
-    assert whole.terms.style["conv1_1"].shape == (12,)
+    assert whole.terms["style"]["conv1_1"].shape == (12,)
 
 
 def test_callbacks_count_steps_through_all_scales_and_see_full_size(vgg16_params, images, small):

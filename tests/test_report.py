@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nst_jax.images import make_thumbnail, write_image
-from nst_jax.plots import make_labelled_sheet, make_loss_plot
-from nst_jax.report import lay_out, write_report
+from nst_jax.files.images import make_thumbnail, write_image
+from nst_jax.report.plots import make_labelled_sheet, make_loss_plot
+from nst_jax.report.write import lay_out, write_report
 
 REASON = "the style term of conv1_1 at step 3 is not finite; make the weights smaller"
 
@@ -90,7 +90,7 @@ def test_the_report_is_four_whole_files(study):
 def test_what_was_there_stays_when_the_page_cannot_be_made(study, monkeypatch):
     write_report(study)
     before = (study / "index.html").read_bytes()
-    monkeypatch.setattr("nst_jax.report.make_page", lambda *_: "\ud800")  # which UTF-8 cannot hold
+    monkeypatch.setattr("nst_jax.report.write.make_page", lambda *_: "\ud800")  # which UTF-8 cannot hold
     with pytest.raises(UnicodeEncodeError):
         write_report(study)
     assert (study / "index.html").read_bytes() == before

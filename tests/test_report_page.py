@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from nst_jax.report import write_report
+from nst_jax.report.write import write_report
 
 from .test_report import GRID, HOSTILE, REASON, write_study
 

@@ -12,7 +12,7 @@ import nst_jax as nst
 PROGRAM = """
 import dataclasses, jax, numpy as np, nst_jax as nst
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from nst_jax import schedule
+from nst_jax.descent import schedule
 from tests import reference
 
 params, rng = reference.random_params("vgg16"), np.random.default_rng(0)
@@ -21,7 +21,7 @@ assert len(devices) == 4
 by_rows = NamedSharding(Mesh(np.array(devices), ("rows",)), PartitionSpec("rows"))
 evaluate = jax.jit(nst.loss_and_gradient, static_argnums=4)
 
-from nst_jax.vgg import _pool  # exchanges a row at most where each device has 33
+from nst_jax.network.vgg import _pool  # exchanges a row at most where each device has 33
 summed = jax.jit(lambda activations: _pool(2 * activations, "avg").sum(0))
 pooled = summed.lower(jax.device_put(np.ones((132, 64, 8), np.float32), by_rows)).compile()
 assert "all-gather" not in pooled.as_text()
@@ -59,10 +59,10 @@ except nst.ConfigError as error:
 else:
     raise AssertionError("tiles were taken")
 
-from nst_jax.fit import _bytes_needed  # of each device
+from nst_jax.descent.fit import _bytes_needed  # of each device
 config = nst.TransferConfig()
 large = jax.ShapeDtypeStruct((1024, 512, 3), np.float32)
-alone, shared = (_bytes_needed(params, large, large, config, on)[1] for on in (devices[:1], devices))
+alone, shared = (_bytes_needed(params, large, large, nst.default_loss(config), config, on)[1] for on in (devices[:1], devices))
 assert shared < 0.5 * alone, (shared, alone)
 
 # One that is not the first computes all by itself.

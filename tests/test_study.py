@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax import lanes, memory, study
+from nst_jax.descent import lanes
+from nst_jax.host import memory
+from nst_jax.jobs.study_folder import lane_names
+from nst_jax.study import run as study
 
 NUM_STEPS = 50
 LOSS_TOLERANCE = 1e-3  # relative, after all steps: descent amplifies rounding
@@ -122,7 +125,7 @@ def test_layers_and_pooling_make_groups_and_images_make_lanes(vgg16_params, imag
     config = nst.TransferConfig(num_steps=3, **SHALLOW)
     result = nst.run_study(vgg16_params, contents, styles, axes, config)
     assert len(traces) == 4 and len(result.lanes) == 16
-    assert np.isnan(result.terms.content["conv2_2"][0]).all() and np.isfinite(result.terms.content["conv2_2"][-1]).all()
+    assert np.isnan(result.terms["content"]["conv2_2"][0]).all() and np.isfinite(result.terms["content"]["conv2_2"][-1]).all()
     for index, lane in enumerate(result.lanes):
         single = nst.stylize(vgg16_params, contents[lane.content], styles[lane.style], lane.config(config))
         np.testing.assert_array_equal(result.losses[index], single.losses)
@@ -174,7 +177,7 @@ def test_the_table_has_a_row_a_lane(vgg16_params, images):
     result = nst.run_study(vgg16_params, *images, {"seed": (3, 4)}, nst.TransferConfig(num_steps=2, init="noise", **SHALLOW))
     table = result.to_dataframe()
     assert isinstance(table, pandas.DataFrame) and table["seed"].tolist() == [3, 4]
-    best = result.terms.style["conv2_1"][np.arange(2), result.best_step - 1]
+    best = result.terms["style"]["conv2_1"][np.arange(2), result.best_step - 1]
     np.testing.assert_array_equal(table["style_conv2_1"], best)
 
 
@@ -236,9 +239,9 @@ def test_wrong_studies_are_refused(vgg16_params, images):
 def test_names_are_file_names():
     axes = {"content": ("a/b", 'x"<y>'), "seed": (0, 1)}
     grid = study.make_grid(axes, ["a/b", 'x"<y>'], ["s"], nst.TransferConfig(), nst.LossWeights())
-    assert grid.names == ("content=a_b,seed=0", "content=a_b,seed=1", "content=x__y_,seed=0", "content=x__y_,seed=1")
+    assert lane_names(grid) == ("content=a_b,seed=0", "content=a_b,seed=1", "content=x__y_,seed=0", "content=x__y_,seed=1")
     long = study.make_grid({"style": ("s" * 300, "s" * 301)}, ["c"], ["s" * 300, "s" * 301], nst.TransferConfig(), nst.LossWeights())
-    assert len(set(long.names)) == 2 and max(len(name.encode()) for name in long.names) <= 160
+    assert len(set(lane_names(long))) == 2 and max(len(name.encode()) for name in lane_names(long)) <= 160
 
 
 def test_how_many_lanes_fit():

@@ -14,7 +14,7 @@ import pytest
 
 import nst_jax as nst
 from nst_jax import cli
-from nst_jax.perceptual import lpips_distance
+from nst_jax.report.perceptual import lpips_distance
 
 STUDY = ["study", "photo.jpg", "painting.png", "--network", "vgg16", "--size", "48", "--num-steps", "4"]
 FOLDER_FILES = {"study.json", "lanes.csv", "contact_sheet.png", "losses.png", "index.html", "content_photo.png", "style_painting.png", "lanes"}

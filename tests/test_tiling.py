@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax.tiles import features_and_grams
 
 TOLERANCE = 1e-5  # relative for the loss; of the largest component for the gradient
 
@@ -50,13 +49,11 @@ def test_a_tiled_descent_begins_as_the_whole_one(vgg16_params, pair):
     np.testing.assert_allclose(tiled.losses, whole.losses, rtol=1e-4)  # descent amplifies rounding
 
 
-def test_tiled_features_are_those_of_the_whole_image(vgg16_params, pair):
-    contents, grams = jax.jit(features_and_grams, static_argnums=(2, 3, 4))(
-        vgg16_params, pair[0], ("conv4_2",), ("conv1_1", "conv5_1"), nst.TransferConfig(tile=64)
-    )
-    found = nst.features(vgg16_params, pair[0], ("conv1_1", "conv4_2", "conv5_1"))
-    np.testing.assert_allclose(contents["conv4_2"], found["conv4_2"], atol=TOLERANCE * found["conv4_2"].max())
-    for layer, gram in grams.items():
+def test_tiled_targets_are_those_of_the_whole_image(vgg16_params, pair):
+    targets = nst.make_targets(vgg16_params, *pair[:1], pair[0], nst.TransferConfig(tile=64))
+    found = nst.features(vgg16_params, pair[0], ("conv4_2", *nst.style().layers))
+    np.testing.assert_allclose(targets["content"].fields["conv4_2"], found["conv4_2"], atol=TOLERANCE * found["conv4_2"].max())
+    for layer, gram in targets["style"].wanted.items():
         expected = nst.gram_matrix(found[layer])
         np.testing.assert_allclose(gram, expected, atol=TOLERANCE * expected.max())
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import nst_jax as nst
-from nst_jax import transfer
+from nst_jax.descent import stylize as transfer
 
 from . import reference
 
@@ -42,7 +42,7 @@ def test_a_batch_equals_its_single_runs_and_traces_the_loss_once(vgg16_params, i
     batch = nst.stylize_batch(vgg16_params, *images, config, nst.LossWeights(style=style_weights), keys=keys)
     assert len(traces) == 1
     assert batch.image.shape == (8, *images[0].shape) and batch.losses.shape == (8, 20)
-    assert batch.terms.style["conv1_1"].shape == (8, 20)
+    assert batch.terms["style"]["conv1_1"].shape == (8, 20)
     for lane, (weight, seed) in enumerate(zip(style_weights, seeds, strict=True)):
         single = nst.stylize(vgg16_params, *images, config, nst.LossWeights(style=weight), key=jax.random.key(seed))
         np.testing.assert_allclose(batch.loss[lane], single.loss, rtol=LANE_LOSS_TOLERANCE)
@@ -96,7 +96,7 @@ def test_pieces_of_any_length_are_the_same_run(vgg16_params, images):
     assert {4, 8, 12, 16, 20, 24, 25} <= {progress.step for progress in seen}
     last = seen[-1]
     assert last.num_steps == 25 and last.best_loss == whole.loss and last.loss == whole.losses[-1]
-    assert last.terms.content["conv2_2"] == whole.terms.content["conv2_2"][-1]
+    assert last.terms["content"]["conv2_2"] == whole.terms["content"]["conv2_2"][-1]
     np.testing.assert_array_equal(last.image, whole.image)
 
 

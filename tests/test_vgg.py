@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax import vgg, winograd
-from nst_jax.convolution import convolve
-from nst_jax.vgg import least_size
+from nst_jax.network import vgg, winograd
+from nst_jax.network.convolution import convolve
+from nst_jax.network.vgg import least_size
 
 from . import reference
 

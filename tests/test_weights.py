@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax import cli, perceptual, weights
+from nst_jax import cli, weights
+from nst_jax.report import perceptual
 from nst_jax.weights import registry
 from nst_jax.weights.conversion import convert, flatten
 

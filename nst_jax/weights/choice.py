@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from nst_jax.files import whole_file
+from nst_jax.files.atomic import whole_file
 from nst_jax.weights import registry
 from nst_jax.weights.contents import WeightsError
 from nst_jax.weights.download import is_offline

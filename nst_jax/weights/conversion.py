@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nst_jax.vgg import NETWORKS
+from nst_jax.network.vgg import NETWORKS
 from nst_jax.weights.contents import Tensors, WeightsError, WeightsFile
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-from nst_jax.files import hash_of
+from nst_jax.files.atomic import hash_of
 from nst_jax.weights.contents import WeightsError
 from nst_jax.weights.download import is_offline
 from nst_jax.weights.registry import KnownFile, Wheel

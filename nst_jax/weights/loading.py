@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import jax
 
-from nst_jax.files import hash_of
-from nst_jax.vgg import NETWORKS, Params
+from nst_jax.files.atomic import hash_of
+from nst_jax.network.vgg import NETWORKS, Params
 from nst_jax.weights import registry
 from nst_jax.weights.choice import choose
 from nst_jax.weights.contents import WeightsError

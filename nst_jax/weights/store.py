@@ -13,7 +13,7 @@ from typing import Any
 
 import pooch
 
-from nst_jax.files import hash_of, whole_file
+from nst_jax.files.atomic import hash_of, whole_file
 from nst_jax.weights.contents import WeightsError
 from nst_jax.weights.conversion import convert, flatten
 from nst_jax.weights.readers import read_weights_file

@@ -1,0 +1,119 @@
+"""The commands of `nst-jax`: parsing and printing only."""
+
+import contextlib
+import gc
+import io
+import itertools
+import re
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Union
+
+import jax
+import tyro
+from tyro.conf import subcommand
+
+from nst_jax.cli.demo import Demo
+from nst_jax.cli.options import PresetName
+from nst_jax.cli.progress import say
+from nst_jax.cli.reconstruct import Reconstruct
+from nst_jax.cli.rerun import Rerun
+from nst_jax.cli.study import Study
+from nst_jax.cli.stylize import Stylize
+from nst_jax.cli.weights import WEIGHTS_COMMANDS
+from nst_jax.config import ConfigError
+from nst_jax.files.images import ImageError
+from nst_jax.host.devices import why_no_devices
+from nst_jax.host.stopping import Stopped
+from nst_jax.jobs.presets import PRESETS
+from nst_jax.weights import WeightsError
+
+_OBJECTS_BETWEEN_COLLECTIONS = 100_000
+_DESCRIPTION = "Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016)."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: Words after the program's name; those of the process if left out.
+
+    Returns:
+        The exit status: 0, 2 with one line on standard error for input that is wrong, or 128 and the signal's number when stopped.
+    """
+    if argv is None:  # the process is this program's own
+        # What was imported, and what JAX makes while it traces, lives on; to look through it for garbage again and again takes a tenth of the
+        # time to the first step.
+        gc.freeze()
+        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+        argv = sys.argv[1:]
+    argv = list(argv)
+    warnings.showwarning = lambda message, *rest, **more: say(f"note: {message}")
+    command: Any = Union[  # noqa: UP007, a type made at run time
+        Annotated[Demo, subcommand("demo")],
+        Annotated[Stylize, subcommand("stylize", default=Stylize.with_defaults(_preset_in(argv)))],
+        Annotated[Rerun, subcommand("rerun")],
+        Annotated[Study, subcommand("study")],
+        Annotated[Reconstruct, subcommand("reconstruct")],
+        Annotated[WEIGHTS_COMMANDS, subcommand("weights", description="List, fetch, convert or normalise the networks' weights.")],
+    ]
+    try:
+        _parse(command, argv).run()
+    except (ConfigError, ImageError, WeightsError) as error:
+        say(f"nst-jax: error: {error}")
+        return 2
+    except (MemoryError, RuntimeError, AssertionError) as error:
+        if isinstance(error, MemoryError) or (isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)):
+            say("nst-jax: error: out of memory; pass a smaller --size")
+            return 2
+        if (reason := why_no_devices(error)) is None:
+            raise
+        say(f"nst-jax: error: {reason}")
+        return 2
+    except OSError as error:  # a folder in a file's place, a name too long, a disk that fails: wherever no better line is to be had
+        say(f"nst-jax: error: {error.filename or 'a file'}: {error.strerror or error}; choose another place")
+        return 2
+    except Stopped as stopped:
+        say(f"nst-jax: {stopped}")
+        return 128 + stopped.number
+    except KeyboardInterrupt:
+        say("nst-jax: interrupted")
+        return 128 + signal.SIGINT
+    return 0
+
+
+def _parse(command: Any, argv: list[str]) -> Any:
+    """The command that the words ask for.
+
+    Raises:
+        ConfigError: The words are wrong; the parser draws a box around what it says of it, of which the first part is taken.
+    """
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(command, prog="nst-jax", args=argv, description=_DESCRIPTION)
+    except SystemExit as ended:
+        if not ended.code:  # after --help
+            raise
+        lines = [line.strip("│ ") for line in box.getvalue().splitlines()[1:]]
+        said = " ".join(itertools.takewhile(lambda line: not line.startswith(("───", "Got errors")), lines)).strip()
+        helping = re.search(r"nst-jax[a-z ]* --help", " ".join(lines))
+        dashed = next((f"; if {word} is a file, give it as ./{word}" for word in argv if _is_dashed_file(word)), "")
+        raise ConfigError(f"{said.rstrip('.')}{dashed}; see {helping[0] if helping else 'nst-jax --help'}") from None
+
+
+def _is_dashed_file(word: str) -> bool:
+    """Whether a word that the parser takes for an option is, or looks like, the name of a file."""
+    return word.startswith("-") and (Path(word).exists() or Path(word).suffix[1:2].isalpha())
+
+
+def _preset_in(argv: Sequence[str]) -> PresetName:
+    """The preset that the command line names, since it decides the defaults that --help shows; the parser says it if there is no such one."""
+    for word, following in zip(argv, [*argv[1:], ""], strict=False):
+        name = following if word == "--preset" else word.removeprefix("--preset=") if word.startswith("--preset=") else ""
+        if name in PRESETS:
+            return name  # type: ignore[return-value]
+    return "default"

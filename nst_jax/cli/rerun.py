@@ -1,0 +1,40 @@
+"""`nst-jax rerun`: a result made again from its record."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from nst_jax.cli.options import CompilationCache, MaxPixels, Resume
+from nst_jax.cli.study import run_and_report
+from nst_jax.cli.stylize import run_and_say
+from nst_jax.files.images import MAX_PIXELS
+from nst_jax.host.compilation_cache import keep_programs
+from nst_jax.host.processes import Processes
+from nst_jax.jobs.job import Job
+from nst_jax.jobs.rerun import job_of_record
+
+
+@dataclass
+class Rerun:
+    """Make a result again from the .json beside it."""
+
+    record: Positional[Annotated[Path, arg(metavar="FILE")]]
+    """The .json beside the result, or a study's study.json; its images and weights must be where they were, or the images beside it."""
+    output: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: the first result's name with _rerun)")] = None
+    """Result; a folder for a study."""
+    resume: Resume = False
+    overwrite: Annotated[bool, FlagCreatePairsOff] = False
+    """Replace a result that is there already."""
+    max_pixels: MaxPixels = MAX_PIXELS
+    compilation_cache: CompilationCache = True
+
+    def run(self) -> None:
+        if self.compilation_cache:
+            keep_programs()
+        job = job_of_record(self.record, self.output)
+        if isinstance(job, Job):
+            run_and_say(replace(job, resume=self.resume, overwrite=self.overwrite, max_pixels=self.max_pixels))
+        else:
+            run_and_report(replace(job, overwrite=self.overwrite, max_pixels=self.max_pixels), Processes())

@@ -1,0 +1,151 @@
+"""The commands that make many pictures: `nst-jax study` and `nst-jax reconstruct`. Parsing and printing only."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from nst_jax.cli.options import PRESETS_OWN, CompilationCache, MaxPixels, PresetName, values
+from nst_jax.cli.progress import StudyDisplay, say
+from nst_jax.config import ConfigError, Init, Optimizer, Pooling, Precision, Scaling
+from nst_jax.files.images import INPUT_ENDINGS, MAX_PIXELS, ImageError
+from nst_jax.host.compilation_cache import keep_programs
+from nst_jax.host.processes import Processes, join_processes
+from nst_jax.jobs.grid_file import read_grid_file
+from nst_jax.jobs.job import StudyJob
+from nst_jax.jobs.presets import PRESETS
+from nst_jax.jobs.study_job import run_study_job
+
+
+@dataclass
+class Study:
+    """Paint a grid of settings, compiled once, and write a report that compares them.
+
+    Options that end in … take one value or several. Several make an axis: every value is combined with every other, unless --zip takes them in
+    step. A study that was stopped goes on when the same command is given again."""
+
+    content: Annotated[Path | None, Positional, arg(metavar="CONTENT", help_behavior_hint="")] = None
+    """The photograph, or a folder of such that come to one size."""
+    style: Annotated[Path | None, Positional, arg(metavar="STYLE", help_behavior_hint="")] = None
+    """The painting, or a folder of such."""
+    output_dir: Annotated[Path, arg(metavar="DIR")] = Path("study")
+    """Folder of the results: index.html, lanes.csv, contact_sheet.png, losses.png, and an image and a record for each lane."""
+    grid: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """TOML or JSON file that says what varies; options given beside it win."""
+    style_weight: Annotated[tuple[float, ...], values("WEIGHT")] = ()
+    """What the style counts."""
+    content_weight: Annotated[tuple[float, ...], values("WEIGHT")] = ()
+    """What the content counts."""
+    tv_weight: Annotated[tuple[float, ...], values("WEIGHT")] = ()
+    """What smoothness (total variation) counts."""
+    seed: Annotated[tuple[int, ...], values("SEED")] = ()
+    """Seed of the noise of --init noise."""
+    init: Annotated[tuple[Init, ...], values("content|style|noise")] = ()
+    """Image that the descent starts from."""
+    pooling: Annotated[tuple[Pooling, ...], values("avg|max")] = ()
+    """How the network pools; each value is compiled for itself."""
+    content_layers: Annotated[tuple[str, ...], values("LAYERS")] = ()
+    """Layers that keep the content, joined by +, such as conv2_2+conv4_2; each value is compiled for itself."""
+    style_layers: Annotated[tuple[str, ...], values("LAYERS")] = ()
+    """Layers that carry the style, likewise."""
+    zip: FlagCreatePairsOff[bool] = False
+    """Take the values of the axes in step."""
+    preset: PresetName = "default"
+    """What is not given."""
+    size: Annotated[int | None, arg(metavar="PIXELS"), PRESETS_OWN] = None
+    """Longest side of the results."""
+    num_steps: Annotated[int | None, arg(metavar="STEPS"), PRESETS_OWN] = None
+    """Evaluations of the network for each lane."""
+    tolerance: Annotated[float | None, arg(metavar="FRACTION"), PRESETS_OWN] = None
+    """End a lane once its loss falls by less than this fraction in 10 steps."""
+    optimizer: Annotated[Optimizer | None, arg(metavar="lbfgs|adam|sgd"), PRESETS_OWN] = None
+    """Method of descent."""
+    scaling: Annotated[Scaling | None, arg(metavar="relative|paper|mean|notebook"), PRESETS_OWN] = None
+    """What distances are measured in."""
+    network: Annotated[str | None, arg(metavar="vgg19|vgg19-8bit|vgg16|FILE"), PRESETS_OWN] = None
+    """Network, or a file with its weights."""
+    precision: Annotated[Precision | None, arg(metavar="highest|default|bfloat16"), PRESETS_OWN] = None
+    """How a GPU or TPU convolves; bfloat16 is the fastest."""
+    lanes: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="(default: what the memory holds; on a CPU one a device)")] = None
+    """Lanes that run at once, rounded up to a multiple of the devices."""
+    coarse_to_fine: bool = True
+    """Descend at half the size first, from 384 pixels up, and from noise at several, unless the preset does not."""
+    max_pixels: MaxPixels = MAX_PIXELS
+    checkpoint_every: Annotated[float, arg(metavar="SECONDS")] = 60.0
+    """Save the lanes that run so often, to go on within them; 0: only at Ctrl-C or SIGTERM."""
+    overwrite: Annotated[bool, FlagCreatePairsOff] = False
+    """Run all lanes anew, and replace what is in the folder."""
+    compilation_cache: CompilationCache = True
+    distributed: bool = False
+    """Share the lanes with the other processes of a TPU pod, Slurm or Open MPI job."""
+    coordinator: Annotated[str | None, arg(metavar="HOST:PORT", help_behavior_hint="")] = None
+    """Where process 0 is, if that is not found out by itself."""
+    num_processes: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="")] = None
+    """How many processes there are, likewise."""
+    process_id: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="")] = None
+    """Which of them this is, from 0, likewise."""
+
+    def run(self) -> None:
+        if self.compilation_cache:
+            keep_programs()
+        processes = Processes()
+        where = (self.coordinator, self.num_processes, self.process_id)
+        if self.distributed or any(value is not None for value in where):
+            processes = join_processes(*where)
+        with processes.together():
+            job = self._job()
+        run_and_report(job, processes)
+
+    def _job(self) -> StudyJob:
+        contents, styles = _images_in(self.content), _images_in(self.style)
+        axes: dict[str, Any] = {}
+        zipped = self.zip
+        if self.grid:
+            given = read_grid_file(self.grid)
+            contents = contents or tuple(image for path in given.contents for image in _images_in(path))
+            styles = styles or tuple(image for path in given.styles for image in _images_in(path))
+            axes, zipped = dict(given.axes), zipped or given.zipped
+        if not contents or not styles:
+            missing = "content" if not contents else "style"
+            raise ConfigError(f"there is no {missing} image; give CONTENT and STYLE, or name them in the file of --grid")
+        for name in ("content_weight", "style_weight", "tv_weight", "seed", "init", "pooling"):
+            axes |= {name: getattr(self, name)} if getattr(self, name) else {}
+        for name in ("content_layers", "style_layers"):
+            axes |= {name: [tuple(text.split("+")) for text in getattr(self, name)]} if getattr(self, name) else {}
+        changes = {name: getattr(self, name) for name in ("size", "num_steps", "tolerance", "optimizer", "scaling", "network", "precision")}
+        changes = {name: value for name, value in changes.items() if value is not None}
+        preset = PRESETS[self.preset].replace(**changes, **({"rows": None} if self.size else {}))
+        preset = preset.replace(coarse_to_fine=preset.config.coarse_to_fine and self.coarse_to_fine)
+        how: dict[str, Any] = {"max_pixels": self.max_pixels, "checkpoint_every": self.checkpoint_every, "overwrite": self.overwrite}
+        return StudyJob(contents, styles, self.output_dir, preset, axes, zipped, self.lanes, **how)
+
+
+def _images_in(path: Path | None) -> tuple[Path, ...]:
+    """The image itself, or those in the folder, by name."""
+    if path is None:
+        return ()
+    if not path.is_dir():
+        return (path,)
+    try:
+        files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    found = tuple(sorted(file for file in files if file.suffix.lower() in INPUT_ENDINGS))
+    if not found:
+        raise ImageError(f"{path}: is a folder without images ({' '.join(sorted(INPUT_ENDINGS))}); name an image, or a folder of such")
+    return found
+
+
+def run_and_report(job: StudyJob, processes: Processes) -> None:
+    """Runs a study, shows how it comes along, and prints how it ended."""
+    started = time.perf_counter()
+    with StudyDisplay() as display:
+        summary = run_study_job(job, processes, display.say, display.start, display, display.finish)
+    if processes.index == 0:
+        there = f", {summary.kept} were there" if summary.kept else ""
+        failed = f", {len(summary.failed)} FAILED" if summary.failed else ""
+        seconds = time.perf_counter() - started
+        say(f"wrote {job.output_dir / 'index.html'} ({summary.computed} lanes run here{there}{failed}, {seconds:.0f} s)", sys.stdout)

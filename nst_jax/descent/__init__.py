@@ -1,0 +1,1 @@
+"""One run over arrays: start, steps, sizes, lanes, result."""

@@ -1,0 +1,246 @@
+"""Several descents in one compiled program: the loop over lanes and evaluations.
+
+A lane is one descent, with weights, targets and an image of its own. The number of steps is an argument of the compiled program, so that runs
+of any length, in pieces of any length, compile once; Python sees the states between pieces alone.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+from jax import Array, lax
+
+from nst_jax.config import TransferConfig
+from nst_jax.descent.history import History, HistoryState
+from nst_jax.descent.placement import DEFAULT_DEVICE, Placement, height_axes
+from nst_jax.descent.result import Callback, TransferResult
+from nst_jax.descent.step import StepInfo, TransferState, init, step
+from nst_jax.network.vgg import Params
+from nst_jax.objective.loss import LossParts, loss_and_gradient
+from nst_jax.objective.targets import Targets
+from nst_jax.objective.terms import Loss
+from nst_jax.optim.optimizers import make_optimizer
+from nst_jax.pixels import in_grey
+
+KeepStates = Callable[[TransferState, HistoryState], bool]
+
+Optimizer = optax.GradientTransformationExtraArgs
+
+_LONGEST_PIECE = 64
+_SECONDS_BETWEEN_CALLBACKS = 2.0  # each piece begins with fresh memory, which costs about a tenth of a step
+
+
+@struct.dataclass
+class Lanes:
+    """What differs from lane to lane: arrays with a leading axis of lanes, or what JAX puts in their place when it describes a program.
+
+    Args:
+        content: Which of the targets of content images each lane has.
+        style: Which of those of style images.
+        loss: Its terms, whose leaves have the axis of lanes.
+        images: Where it starts, (lanes, height, width, 3).
+        active: Whether it is to run at all; padding is not.
+        is_grey: Whether its picture is grey, because all that it is made of is.
+    """
+
+    content: Any
+    style: Any
+    loss: Loss
+    images: Any
+    active: Any
+    is_grey: Any
+
+
+def stack_targets(contents: list[Targets], styles: list[Targets]) -> Targets:
+    """What terms aim at in each content image, and in each style image, with a leading axis to choose from."""
+    return {name: found for targets in (contents, styles) if targets for name, found in _stack(targets).items()}
+
+
+@jax.jit
+def _stack(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+class LaneProgram:
+    """The compiled program for batches of lanes of one shape.
+
+    Args:
+        config: Layers, pooling and optimiser, which decide the program; `num_steps`, `init` and `tolerance` do not.
+        placement: Where the lanes, whose number that of the devices must divide, or the rows of their images lie. The compiler exchanges what
+            the convolutions see of the neighbouring rows.
+        optimizer: Moves the pixels instead of the one that `config` names.
+    """
+
+    def __init__(self, config: TransferConfig, placement: Placement = DEFAULT_DEVICE, optimizer: Optimizer | None = None) -> None:
+        # What does not change the program is left out of what it is compiled for.
+        self._config = dataclasses.replace(config, num_steps=1, init="content", coarse_to_fine=False, tolerance=0.0)
+        self.placement, self._optimizer = placement, optimizer
+        self._static: dict[str, Any] = {"program": self._config, "placement": placement, "optimizer": optimizer}
+        self._compiled: Callable[..., Any] = partial(_run_piece, **self._static)
+
+    def describe_states(self, images: Any) -> TransferState:
+        """Shapes and types of the states of lanes with such images, or shapes in their place."""
+        is_grey = jax.ShapeDtypeStruct(images.shape[:1], jnp.bool_)
+        return jax.eval_shape(partial(_init_lanes, program=self._config, optimizer=self._optimizer), images, is_grey)
+
+    def compile(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[int, int]:
+        """Compiles the program ahead, for lanes of this number and shape alone; shapes will do for the arrays.
+
+        Returns:
+            The bytes that each device needs to run it: for what the lanes share, and for the lanes. Zeros where the backend cannot tell.
+        """
+        arguments = self._place(params, targets, lanes)
+        states = self._deal(self.describe_states(lanes.images))
+        active = self.placement.deal(lanes.active)
+        lowered = _run_piece.lower(*arguments, states, active, np.int32(1), **self._static)
+        self._compiled = compiled = lowered.compile()
+        needed = compiled.memory_analysis()
+        if needed is None:
+            return 0, 0
+        # The states are arguments and outputs in the same place.
+        return needed.argument_size_in_bytes - needed.alias_size_in_bytes, needed.output_size_in_bytes + needed.temp_size_in_bytes
+
+    def run(
+        self,
+        params: Params,
+        targets: Targets,
+        lanes: Lanes,
+        num_steps: int,
+        tolerance: float = 0.0,
+        callback: Callback | None = None,
+        callback_every: int = 0,
+        steps_before: Any = 0,
+        start: tuple[TransferState, HistoryState] | None = None,
+        keep: KeepStates | None = None,
+    ) -> TransferResult:
+        """Runs every lane to its end.
+
+        Args:
+            params: The network's parameters.
+            targets: From `stack_targets`.
+            lanes: What differs from lane to lane.
+            num_steps: Evaluations of each lane at most.
+            tolerance: A lane ends once its best loss falls by less than this fraction over ten steps; 0 never ends one.
+            callback: Called with a `Progress` about every two seconds, and after the last step.
+            callback_every: Also called after every multiple of this many steps; 0 asks for none.
+            steps_before: Steps that each lane has made already, (lanes,), at other sizes.
+            start: What `keep` was called with, to go on from; the images of `lanes` then have no effect.
+            keep: Called between pieces, about every two seconds, with all that it takes to go on; the run ends where it returns False.
+        """
+        history = History(lanes.active, num_steps, tolerance, steps_before, start and start[1])
+        states = self._start(lanes) if start is None else self._deal(start[0])
+        active = self.placement.deal(history.active)
+        arguments = self._place(params, targets, lanes)
+        piece = 1
+        while not history.done:
+            piece = history.until_next_stop(piece, callback_every)
+            started = time.perf_counter()
+            states, info = self._compiled(*arguments, states, active, jax.device_put(np.int32(piece)))
+            history.add(info, piece, states)
+            active = self.placement.deal(history.active)
+            if callback:
+                callback(history.progress(states))
+            seconds = max(time.perf_counter() - started, 1e-6)
+            wanted = _LONGEST_PIECE if not callback and not keep else int(piece * _SECONDS_BETWEEN_CALLBACKS / seconds)
+            piece = min(max(wanted, 1), 2 * piece, _LONGEST_PIECE)
+            if keep and not keep(states, history.state):
+                break
+        return history.result(states)
+
+    def _place(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[Any, ...]:
+        """The arguments that stay the same from piece to piece, on the devices where they are needed."""
+        own = lanes.content, lanes.style, lanes.loss, lanes.is_grey
+        return self.placement.put_everywhere(params), self.placement.deal_targets(targets), self.placement.deal(own)
+
+    def _start(self, lanes: Lanes) -> TransferState:
+        # Dealt out first, so that no device holds the states of all.
+        images, is_grey = self.placement.deal((lanes.images, lanes.is_grey), (0, -1))
+        return self._deal(_init_lanes(images, is_grey, **self._static))
+
+    def _deal(self, states: TransferState) -> TransferState:
+        return self.placement.deal(states, _height_axes(states.image.shape[1:], **self._static))
+
+
+@partial(jax.jit, static_argnames=("program", "placement", "optimizer"))
+def _init_lanes(
+    images: Array,
+    is_grey: Array,
+    program: TransferConfig,
+    placement: Placement = DEFAULT_DEVICE,
+    optimizer: Optimizer | None = None,
+) -> TransferState:
+    axes = _height_axes(images.shape[1:], program, placement, optimizer)
+    start = lambda image, is_grey: placement.keep_dealt(init(in_grey(image, is_grey), optimizer or make_optimizer(program)), axes)
+    return jax.vmap(start)(images, is_grey)
+
+
+def _height_axes(shape: Sequence[int], program: TransferConfig, placement: Placement, optimizer: Optimizer | None) -> Any:
+    """Which axis of each array of a state is the image's height; None where nobody asks."""
+    if not placement.shares_rows:
+        return None
+    return height_axes(lambda image: init(image, optimizer or make_optimizer(program)), shape)
+
+
+@partial(jax.jit, static_argnames=("program", "placement", "optimizer"), donate_argnames="states")
+def _run_piece(
+    params: Params,
+    targets: Targets,
+    own: tuple[Array, Array, Loss, Array],
+    states: TransferState,
+    active: Array,
+    num_steps: Array,
+    program: TransferConfig,
+    placement: Placement,
+    optimizer: Optimizer | None,
+) -> tuple[TransferState, StepInfo]:
+    """`num_steps` evaluations of every active lane; the first `num_steps` rows of the infos are theirs."""
+    run = partial(_run_piece_on_one_device, program=program, placement=placement, optimizer=optimizer)
+    run = placement.run_on_each(run, takes=(False, False, True, True, True, False), gives=(True, False))
+    return run(params, targets, own, states, active, num_steps)
+
+
+def _run_piece_on_one_device(params, targets, own, states, active, num_steps, program, placement, optimizer) -> tuple[TransferState, StepInfo]:
+    axes = _height_axes(states.image.shape[1:], program, placement, optimizer)
+    optimizer = optimizer or make_optimizer(program)
+
+    def run_lane(lane: tuple[Any, ...]) -> tuple[TransferState, StepInfo]:
+        (content, style, loss, is_grey), state, is_active = lane
+        image_of = {"content": content, "style": style}
+        own_targets = {name: jax.tree.map(lambda rows, place=image_of[term.source]: rows[place], targets[name]) for name, term in loss.items()}
+
+        def evaluate(image: Array) -> tuple[tuple[Array, LossParts], Array]:
+            found, gradient = loss_and_gradient(params, image, own_targets, loss, program)
+            return found, in_grey(gradient, is_grey)
+
+        def body(index: Array, carry: tuple[TransferState, StepInfo]) -> tuple[TransferState, StepInfo]:
+            state, info = step(carry[0], evaluate, optimizer)
+            state = dataclasses.replace(state, image=in_grey(state.image, is_grey))  # exactly, where the optimiser has rounded
+            return placement.keep_dealt(state, axes), jax.tree.map(lambda rows, row: rows.at[index].set(row), carry[1], info)
+
+        gap = jnp.zeros(_LONGEST_PIECE)  # the history knows who has not run; NaN would stop whoever looks for it
+        terms = {name: dict.fromkeys(target.scale, gap) for name, target in own_targets.items()}
+        blank = StepInfo(gap, terms, jnp.zeros(_LONGEST_PIECE, bool))
+        return lax.fori_loop(0, jnp.where(is_active, num_steps, 0), body, (state, blank))
+
+    lanes = own, states, active
+    if active.shape[0] == 1:  # as the only turn of a loop, it would hold its state twice
+        states, infos = jax.tree.map(lambda rows: rows[None], run_lane(jax.tree.map(lambda rows: rows[0], lanes)))
+    else:
+        states, infos = lax.map(run_lane, lanes) if lanes_run_in_turn() else jax.vmap(run_lane)(lanes)
+    return states, jax.tree.map(jnp.transpose, infos)
+
+
+def lanes_run_in_turn() -> bool:
+    """Whether the lanes of one device run one after another instead of under `vmap`.
+
+    One lane keeps a CPU's cores busy. In turn, the activations of one at a time are in memory, a lane that has ended costs nothing, and each is
+    rounded as a run of its own would be: L-BFGS multiplies a difference in the last digit by ten a step.
+    """
+    return jax.default_backend() == "cpu"

@@ -1,0 +1,286 @@
+"""Coarse to fine: the descent begins on a smaller image, where a step costs less and paints larger strokes.
+
+Each scale ends with an image whose *change* is carried up: what it differs by from the image that the descent started from, at that scale, is
+enlarged and added to that image at the next. So the start's own fine detail, which enlarging the whole image would lose, stays.
+
+References:
+    Gatys, Ecker, Bethge, Hertzmann and Shechtman, "Controlling perceptual factors in neural style transfer" (CVPR 2017), section 6, which
+    enlarges the image itself.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from nst_jax.config import TransferConfig
+from nst_jax.descent.history import HistoryState
+from nst_jax.descent.lanes import KeepStates, LaneProgram, Lanes, Optimizer, stack_targets
+from nst_jax.descent.placement import DEFAULT_DEVICE, Placement
+from nst_jax.descent.result import Callback, Progress, TransferResult
+from nst_jax.descent.schedule import LEAST_SIDE, Scale, make_schedule
+from nst_jax.descent.snapshot import Arrays, Snapshot, from_arrays, to_arrays
+from nst_jax.descent.step import TransferState
+from nst_jax.network.vgg import Params, prepare_params
+from nst_jax.objective.loss import LossParts
+from nst_jax.objective.targets import Targets, make_targets, targets_of
+from nst_jax.objective.terms import Loss
+from nst_jax.pixels import is_grey
+
+Keep = Callable[[Arrays], bool]
+
+
+class Pyramid:
+    """Descents from coarse to fine over batches of lanes that choose from the same images.
+
+    Args:
+        params: The network's parameters, from `load_params`.
+        contents: Content images, all (height, width, 3).
+        styles: Style images of any sizes; each scale shrinks them as it does the contents.
+        config: The settings of the descent; of `init`, whether it is noise.
+        losses: From `distinct_losses` of all lanes' losses, which have the same terms. Lanes choose among the targets of the first image
+            for each of these losses, then those of the second, and so on.
+        placement: As in `LaneProgram`; a scale whose rows do not go round takes fewer devices.
+        optimizer: As in `LaneProgram`.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        contents: Sequence[Array],
+        styles: Sequence[Array],
+        config: TransferConfig,
+        losses: Sequence[Loss],
+        placement: Placement = DEFAULT_DEVICE,
+        optimizer: Optimizer | None = None,
+    ) -> None:
+        # Put on the device by name: what is moved on purpose is no accident to whoever guards against transfers.
+        self._params, self._contents, self._styles, self._config = jax.device_put(dict(params)), contents, styles, config
+        self._losses, self._loss = losses, losses[0]
+        self._shape = contents[0].shape[0], contents[0].shape[1]
+        self._scales = make_schedule(self._shape, config)
+        self._programs = [LaneProgram(config, placement.for_rows(scale.shape[0]), optimizer) for scale in self._scales]
+        self._placement = placement
+        self._targets: dict[Scale, Targets] = {}
+
+    def compile(self, lanes: Lanes) -> tuple[int, int]:
+        """Compiles all scales' programs ahead, as `LaneProgram.compile` does, and returns what that returns of the finest, the largest."""
+        needed = 0, 0
+        for scale, program in zip(self._scales, self._programs, strict=True):
+            images = jax.ShapeDtypeStruct((lanes.images.shape[0], *scale.shape, 3), jnp.float32)
+            needed = program.compile(self._prepared, self._targets_of(scale), dataclasses.replace(lanes, images=images))
+        return needed
+
+    def run(
+        self,
+        lanes: Lanes,
+        keeps_detail: Sequence[bool],
+        callback: Callback | None = None,
+        callback_every: int = 0,
+        start: Arrays | None = None,
+        keep: Keep | None = None,
+    ) -> TransferResult:
+        """Runs every lane through all scales.
+
+        Args:
+            lanes: What differs from lane to lane; `images` are those of the finest scale.
+            keeps_detail: Whether a lane's own image at the finest scale has detail to keep, (lanes,); noise has none.
+            callback: As in `LaneProgram.run`; sees images of the finest scale, and steps counted from the coarsest.
+            callback_every: As in `LaneProgram.run`.
+            start: A snapshot of the same run, to go on from.
+            keep: Called with a snapshot between pieces, about every two seconds; the run ends where it returns False.
+
+        Raises:
+            ConfigError: `start` is not of such a run.
+        """
+        lanes = dataclasses.replace(lanes, is_grey=self._are_grey(lanes, keeps_detail))
+        saved = None if start is None else from_arrays(start, self._parts, self._describe_states)
+        details = [image if keeps else None for image, keeps in zip(lanes.images, keeps_detail, strict=True)]
+        coarsest = self._scales[0]
+        images = (
+            lanes.images
+            if coarsest.shape == self._shape
+            else jnp.stack([_start(image, coarsest.shape, keeps) for image, keeps in zip(lanes.images, keeps_detail, strict=True)])
+        )
+        active, found, keeping = np.asarray(lanes.active), None, _Keeping(keep)
+        for index, (scale, program) in enumerate(zip(self._scales, self._programs, strict=True)):
+            is_last = index == len(self._scales) - 1
+            if (keeping.ended and not is_last) or (saved is not None and index < saved.scale):
+                continue
+            # A run that ended at a smaller size is evaluated once at its own, so that the loss is that of the image.
+            num_steps = 1 if keeping.ended else scale.num_steps
+            seen = None if keeping.ended or callback is None else partial(self._report, callback, details, index)
+            going_on = saved if saved is not None and saved.scale == index else None
+            if going_on is not None:
+                found = going_on.found
+                active = active if found is None else active & (found.failure == "")
+            elif found is not None:
+                images = self._enlarge(found.image, details, scale.shape)
+                found, active = found._replace(image=images), active & (found.failure == "")
+            if found is None or active.any():
+                targets = self._targets_of(scale)  # at work while the next programs are compiled
+                result = program.run(
+                    self._prepared,
+                    targets,
+                    dataclasses.replace(lanes, images=images, active=active),  # not on the device, where it would wait for the targets
+                    num_steps,
+                    self._config.tolerance,
+                    seen,
+                    callback_every,
+                    steps_before=0 if found is None else found.num_steps,
+                    start=going_on and (going_on.states, going_on.history),
+                    keep=None if keeping.ended else keeping.at(index, found),
+                )
+                found = result if found is None else _join(found, result)
+        assert found is not None
+        if found.image.shape[1:3] != self._shape:
+            found = found._replace(image=self._enlarge(found.image, details, self._shape))
+        return found
+
+    def _are_grey(self, lanes: Lanes, keeps_detail: Sequence[bool]) -> np.ndarray:
+        """Which lanes are made of grey images alone; noise takes their colours."""
+        contents, styles = ([is_grey(image) for image in images for _ in self._losses] for images in (self._contents, self._styles))
+        pairs = [contents[content] and styles[style] for content, style in zip(lanes.content, lanes.style, strict=True)]
+        return np.array([pair and (not keeps or is_grey(image)) for pair, keeps, image in zip(pairs, keeps_detail, lanes.images, strict=True)])
+
+    @cached_property
+    def _prepared(self) -> Params:
+        if self._placement.shares_rows:  # Winograd's algorithm takes rows in strips of its own, which the compiler does not deal out
+            return self._params
+        return prepare_params(self._params, self._loss.layers)
+
+    @cached_property
+    def _parts(self) -> LossParts:
+        """Zero for each part of each term."""
+        image = jax.ShapeDtypeStruct((*self._scales[0].shape, 3), jnp.float32)
+        find = lambda params, image: make_targets(params, image, image, self._config, self._loss)
+        targets = jax.eval_shape(find, self._params, image)
+        return {name: dict.fromkeys(target.scale, 0) for name, target in targets.items()}  # type: ignore[misc], zeros for arrays
+
+    def _describe_states(self, scale: int, num_lanes: int) -> TransferState:
+        images = jax.ShapeDtypeStruct((num_lanes, *self._scales[scale].shape, 3), jnp.float32)
+        return self._programs[scale].describe_states(images)
+
+    def _targets_of(self, scale: Scale) -> Targets:
+        if scale not in self._targets:
+            deal = self._programs[self._scales.index(scale)].placement.deal_image
+            contents, styles = ([deal(self._shrink(image, scale)) for image in images] for images in (self._contents, self._styles))
+            # With the parameters as they are, for two images of up to 512² pixels sooner compiled by a second than slower by 0.3 s; but in
+            # bfloat16, prepared kernels are exacter, and the targets should be what the descent sees.
+            params = self._prepared if self._config.precision == "bfloat16" else self._params
+            shape = (*scale.shape, 3)
+            by_content = [targets_of(params, content, "content", loss, self._config, shape) for content in contents for loss in self._losses]
+            by_style = [targets_of(params, style, "style", loss, self._config, shape) for style in styles for loss in self._losses]
+            self._targets[scale] = stack_targets(by_content, by_style)
+        return self._targets[scale]
+
+    def _shrink(self, image: Array, scale: Scale) -> Array:
+        """A content or style image at a scale."""
+        if scale.shape == self._shape:
+            return image
+        height, width = (
+            max(round(side * small / large), LEAST_SIDE) for side, small, large in zip(image.shape[:2], scale.shape, self._shape, strict=True)
+        )
+        return _resize(image, (height, width))
+
+    def _enlarge(self, images: Array, details: Sequence[Array | None], shape: tuple[int, int]) -> Array:
+        # One at a time: a batch would be rounded otherwise than a run of its own.
+        return jnp.stack(
+            [carry_up(image, detail, shape) for image, detail in zip(jax.device_put(list(jax.device_get(images))), details, strict=True)]
+        )
+
+    def _report(self, callback: Callback, details: Sequence[Array | None], index: int, progress: Progress) -> None:
+        """Passes on what is seen at a scale as seen from the whole run."""
+        images = progress.image if index == len(self._scales) - 1 else self._enlarge(progress.image, details, self._shape)
+        num_steps = progress.num_steps + sum(scale.num_steps for scale in self._scales[index + 1 :])
+        work = [scale.num_steps * scale.shape[0] * scale.shape[1] for scale in self._scales]
+        done = (sum(work[:index]) + work[index] * progress.done) / sum(work)
+        callback(progress._replace(num_steps=num_steps, done=done, image=images))
+
+
+class _Keeping:
+    """A `keep` as each scale's program calls it, and whether it has ended the run."""
+
+    def __init__(self, keep: Keep | None) -> None:
+        self._keep, self.ended = keep, False
+
+    def at(self, scale: int, found: TransferResult | None) -> KeepStates | None:
+        """For the program of a scale, after what the coarser ones found."""
+        keep = self._keep
+        if keep is None:
+            return None
+
+        def keep_states(states: TransferState, history: HistoryState) -> bool:
+            self.ended = not keep(to_arrays(Snapshot(scale, states, history, found)))
+            return not self.ended
+
+        return keep_states
+
+
+@partial(jax.jit, static_argnames="shape")
+def carry_up(
+    image: Float[Array | np.ndarray, "small_height small_width 3"],
+    detail: Float[Array, "large_height large_width 3"] | None,
+    shape: tuple[int, int],
+) -> Float[Array, "height width 3"]:
+    """The image at a larger size: detail + enlarge(image − shrink(detail)), clipped to [0, 1].
+
+    Args:
+        image: The coarse image.
+        detail: The image at any larger size that `image` is a change of; None only enlarges.
+        shape: Height and width of the result.
+    """
+    if detail is None:
+        return _resize(image, shape)
+    return jnp.clip(_resize(detail, shape) + _plain_resize(image - _resize(detail, image.shape[:2]), shape), 0, 1)
+
+
+@partial(jax.jit, static_argnums=1)
+def _resize(image: Array, shape: tuple[int, ...]) -> Array:
+    return jnp.clip(_plain_resize(image, shape), 0, 1)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _start(image: Array, shape: tuple[int, ...], keeps_detail: bool) -> Array:
+    """What the coarsest scale starts from: noise is cut, since shrinking would average it to grey."""
+    return _resize(image, shape) if keeps_detail else image[: shape[0], : shape[1]]
+
+
+def _plain_resize(image: Array, shape: tuple[int, ...]) -> Array:
+    return image if image.shape[:2] == shape else jax.image.resize(image, (*shape, image.shape[2]), "lanczos3")
+
+
+def _join(earlier: TransferResult, later: TransferResult) -> TransferResult:
+    """Two stages as one run; a lane that did not take part in the later one keeps what the earlier one found."""
+    took_part = later.num_steps > 0
+
+    def pick(new: np.ndarray, old: np.ndarray) -> np.ndarray:
+        return np.where(took_part, new, old)
+
+    def rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        own = [
+            np.concatenate([row[:count], other[:more]])
+            for row, count, other, more in zip(first, earlier.num_steps, second, later.num_steps, strict=True)
+        ]
+        table = np.full((len(own), max(map(len, own))), np.nan if first.dtype.kind == "f" else 0, first.dtype)
+        for line, values in zip(table, own, strict=True):
+            line[: len(values)] = values
+        return table
+
+    best_step = np.where(later.best_step > 0, earlier.num_steps + later.best_step, 0)
+    return TransferResult(
+        image=later.image,
+        loss=pick(later.loss, earlier.loss),
+        best_step=pick(best_step, earlier.best_step),
+        num_steps=earlier.num_steps + later.num_steps,
+        losses=rows(earlier.losses, later.losses),
+        terms=jax.tree.map(rows, earlier.terms, later.terms),
+        sizes=rows(earlier.sizes, later.sizes),
+        converged=pick(later.converged, earlier.converged),
+        failure=pick(later.failure, earlier.failure),
+    )

@@ -1,0 +1,63 @@
+"""What a run shows on its way, and what it ends with."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jax import Array
+
+from nst_jax.objective.loss import LossParts
+
+
+class Progress(NamedTuple):
+    """What a callback sees. In a batch, every array has a leading axis of lanes.
+
+    Args:
+        step: Evaluations made, over all sizes of the image.
+        num_steps: Evaluations to be made at most.
+        done: The share of the work that is done, pixels counted, from 0 to 1.
+        loss: Loss at the last evaluation.
+        terms: Its parts by term, such as `terms["style"]["conv1_1"]`, scaled but not weighted.
+        best_loss: Lowest loss so far at the present size.
+        image: The image of that loss, in [0, 1].
+    """
+
+    step: int
+    num_steps: int
+    done: float
+    loss: np.ndarray
+    terms: LossParts
+    best_loss: np.ndarray
+    image: Array
+
+
+class TransferResult(NamedTuple):
+    """What a run found. From `stylize_batch`, every field has a leading axis of lanes.
+
+    Args:
+        image: The image of the lowest loss at full size, sRGB in [0, 1], (height, width, 3); the
+            loss is its own.
+        loss: That loss; infinite if no evaluation was finite.
+        best_step: The evaluation that saw it, from 1.
+        num_steps: Evaluations made, fewer than asked for where `tolerance` or a failure stopped the run.
+        losses: The loss at each evaluation, (num_steps,); in a batch NaN beyond a lane's own end.
+        terms: Its parts at each evaluation, likewise: `terms["style"]["conv1_1"]`, scaled but not weighted.
+        sizes: Longest side of the image at each evaluation in pixels, which grows where the run goes from coarse to fine; in a batch 0 beyond a
+            lane's own end.
+        converged: Whether `tolerance` stopped the run.
+        failure: What stopped being finite and when, or an empty text; a lane that failed at a smaller size has that size's loss. A run fails
+            when its first evaluation, or ten in a row, are not finite.
+    """
+
+    image: Array
+    loss: np.ndarray
+    best_step: np.ndarray
+    num_steps: np.ndarray
+    losses: np.ndarray
+    terms: LossParts
+    sizes: np.ndarray
+    converged: np.ndarray
+    failure: np.ndarray
+
+
+Callback = Callable[[Progress], None]

@@ -1,0 +1,59 @@
+"""What a descent begins with: the images checked, the first one made, the random key."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.pixels import check_image
+
+
+def make_key(seed: int) -> Array:
+    """`jax.random.key(seed)`, put on the device on purpose."""
+    return jax.random.key(jax.device_put(np.uint32(seed)))
+
+
+def initial_image(content: Array, style: Array, key: Array | None, kind: str) -> Array:
+    """The image that a descent starts from; `kind` as in `TransferConfig.init`, of which noise alone needs a key."""
+    if kind == "noise":
+        assert key is not None
+        return _noise(key, content.shape)
+    return content if kind == "content" else _resized_to(style, content.shape)
+
+
+@partial(jax.jit, static_argnums=1)
+def _noise(key: Array, shape: tuple[int, ...]) -> Array:
+    return jax.random.uniform(key, shape, jnp.float32)
+
+
+@partial(jax.jit, static_argnums=1)
+def _resized_to(style: Array, shape: tuple[int, ...]) -> Array:
+    return jnp.clip(jax.image.resize(style, shape, "lanczos3"), 0, 1)
+
+
+def checked_image(name: str, image: Any) -> Array:
+    """The image as float32 on the device.
+
+    Raises:
+        ConfigError: It is no (height, width, 3) of floating-point values in [0, 1].
+    """
+    check_image(name, image)
+    # A copy, for what is put on the device may share memory with what it was.
+    return jax.device_put(np.clip(np.array(jax.device_get(image), np.float32), 0, 1))
+
+
+def check_sharing(num_rows: int, config: TransferConfig, devices: Sequence[jax.Device]) -> None:
+    """Makes sure that the devices can share an image of so many rows.
+
+    Raises:
+        ConfigError: They cannot.
+    """
+    if devices and num_rows % len(devices):
+        raise ConfigError(f"{len(devices)} devices cannot share the image's {num_rows} rows evenly; take another number, or another size")
+    if len(devices) > 1 and config.tile:
+        raise ConfigError(f"tile is {config.tile}, but an image that devices share is evaluated whole; leave one of the two out")

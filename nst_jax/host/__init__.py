@@ -1,0 +1,1 @@
+"""The machine: signals, processes, memory, the cache of compiled programs."""

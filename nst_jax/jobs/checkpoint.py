@@ -1,0 +1,138 @@
+"""A run's state on disk: a snapshot with the settings that it belongs to, written whole, checked when read.
+
+A checkpoint is an uncompressed NumPy archive, whose zip format keeps a checksum of each array. Reading it executes nothing.
+"""
+
+import json
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nst_jax.config import ConfigError
+from nst_jax.descent.snapshot import Arrays
+from nst_jax.files.atomic import remove_partials, whole_file
+
+_SETTINGS = "settings"
+_MOST_OF_THE_TIME = 1 / 20  # that may go into saving
+
+
+class Saved(NamedTuple):
+    """What a checkpoint holds.
+
+    Args:
+        settings: What decides the run's result, as plain values.
+        arrays: The snapshot.
+    """
+
+    settings: dict[str, Any]
+    arrays: Arrays
+
+
+class Checkpoint:
+    """The checkpoint of one run: the last that was saved, and the one before it for when the last is damaged.
+
+    Args:
+        path: The file; the one before it has `.previous` behind its name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._previous = path.with_name(f"{path.name}.previous")
+
+    @property
+    def exists(self) -> bool:
+        """Whether something was saved and not removed."""
+        return self.path.exists() or self._previous.exists()
+
+    def save(self, settings: Mapping[str, Any], arrays: Arrays) -> None:
+        """Saves a snapshot; the last stays until this one is whole.
+
+        Raises:
+            OSError: It cannot be written; the last stays.
+        """
+        text = np.frombuffer(json.dumps(settings).encode(), np.uint8)
+        with whole_file(self.path) as partial:
+            with partial.open("wb") as file:
+                np.savez(file, **{_SETTINGS: text, **{name: np.asarray(array) for name, array in arrays.items()}})
+            if self.path.exists():
+                self.path.replace(self._previous)
+
+    def read(self, say: Callable[[str], None]) -> Saved | None:
+        """The last snapshot that is whole, or None where there is none.
+
+        Args:
+            say: Called with a line about each file that is damaged.
+        """
+        for path in (self.path, self._previous):
+            try:
+                return _read(path)
+            except FileNotFoundError:
+                continue
+            except Exception as error:  # whatever a parser throws at damaged input
+                say(f"note: {path}: is damaged ({' '.join(str(error).split()) or type(error).__name__})")
+        return None
+
+    def remove(self) -> None:
+        """Removes what was saved, and what was left of saving."""
+        remove_partials(self.path)
+        self._previous.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Saved:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED or member.file_size > path.stat().st_size:
+                raise ValueError(f"{member.filename} is not as it was written")
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    settings = json.loads(arrays.pop(_SETTINGS).tobytes())
+    if not isinstance(settings, dict):
+        raise ValueError("its settings are none")
+    return Saved(settings, arrays)
+
+
+def check_checkpoint_every(seconds: float) -> None:
+    """Makes sure that checkpoints can be written so often.
+
+    Raises:
+        ConfigError: They cannot.
+    """
+    if not 0 <= seconds < float("inf"):
+        raise ConfigError(f"--checkpoint-every is {seconds}; it must be a number of seconds, or 0 to save only when stopped")
+
+
+class Keeper:
+    """What `stylize` and its kin take as `keep`: saves now and then, and ends the run when it is asked to stop.
+
+    Args:
+        checkpoint: Where to save.
+        settings: What decides the run's result.
+        every: Seconds between two saves, more where saving takes long; 0 saves only when asked to stop.
+        must_stop: Whether the run is to end; it is saved then.
+        say: Called with a line about a save that failed; the run goes on.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, settings: Mapping[str, Any], every: float, must_stop: Callable[[], bool], say: Callable[[str], None]
+    ) -> None:
+        self._checkpoint, self._settings, self._every, self._must_stop, self._say = checkpoint, settings, every, must_stop, say
+        self._last, self._cost = time.monotonic(), 0.0
+        self.stopped = False
+
+    def __call__(self, arrays: Arrays) -> bool:
+        self.stopped = self._must_stop()
+        started = time.monotonic()
+        is_time = bool(self._every) and started - self._last >= max(self._every, self._cost / _MOST_OF_THE_TIME)
+        if self.stopped or is_time:
+            try:
+                self._checkpoint.save(self._settings, arrays)
+            except OSError as error:
+                self._say(f"note: {self._checkpoint.path}: cannot be written ({error.strerror or error}); the run goes on, make room")
+            self._last = time.monotonic()
+            self._cost = self._last - started
+        return not self.stopped

@@ -1,0 +1,120 @@
+"""What to make of which files: a single run, or a study."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+from nst_jax.config import LARGEST_SEED, check_at_least
+from nst_jax.files.images import MAX_PIXELS
+from nst_jax.jobs.checkpoint import Checkpoint, check_checkpoint_every
+from nst_jax.jobs.presets import Preset
+from nst_jax.objective.default import LossWeights
+from nst_jax.study.grid import check_layer_weights, weights_by_layer
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyJob:
+    """What to make of which files.
+
+    Args:
+        contents: Content images; they must come to one size.
+        styles: Style images.
+        output_dir: The folder of the results.
+        preset: What all lanes have in common.
+        axes: What varies, as in `run_study`; images go by the stems of their names.
+        zipped: As in `run_study`.
+        lanes_at_once: As in `run_study`.
+        title: The report's heading.
+        max_pixels: An image of more is refused.
+        checkpoint_every: Seconds between two checkpoints of the lanes that run; 0 writes one only when asked to stop.
+        overwrite: Whether what is there already may be lost; lanes that are there are run again then.
+        hashes: SHA-256 that images (`content NAME`, `style NAME`) and the `network` must have.
+    """
+
+    contents: tuple[Path, ...]
+    styles: tuple[Path, ...]
+    output_dir: Path
+    preset: Preset
+    axes: Mapping[str, Sequence[Any] | Mapping[str, Any]]
+    zipped: bool = False
+    lanes_at_once: int | None = None
+    title: str = ""
+    max_pixels: int = MAX_PIXELS
+    checkpoint_every: float = 60.0
+    overwrite: bool = False
+    hashes: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_checkpoint_every(self.checkpoint_every)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What to make of which files.
+
+    Args:
+        content: The content photograph.
+        style: The style image.
+        output: The result; its ending decides its format. A JSON file with the same stem is written beside it.
+        preset: All settings; `preset.config.init` holds unless `initial` is given.
+        initial: Image file to start from.
+        seed: Of the noise of `init="noise"`.
+        num_devices: Local devices that share the image, by rows.
+        layer_weights: Weight of each layer, as a set of weights in a grid says it; None weighs them alike.
+        resume: Go on from the checkpoint that a run of the same settings left, if it did.
+        overwrite: Whether what is there already may be lost.
+        checkpoint_every: Seconds between two checkpoints; 0 writes one only when asked to stop.
+        max_pixels: An image of more is refused.
+        hashes: SHA-256 that `content`, `style`, `initial` or `network` must have, by those names.
+    """
+
+    content: Path
+    style: Path
+    output: Path
+    preset: Preset
+    initial: Path | None = None
+    seed: int = 0
+    num_devices: int = 1
+    layer_weights: Mapping[str, float] | None = None
+    resume: bool = False
+    overwrite: bool = False
+    checkpoint_every: float = 60.0
+    max_pixels: int = MAX_PIXELS
+    hashes: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_at_least("--seed", self.seed, 0, LARGEST_SEED)
+        check_at_least("--devices", self.num_devices, 1)
+        check_checkpoint_every(self.checkpoint_every)
+        if self.layer_weights is not None:
+            config = self.preset.config
+            check_layer_weights("of the record", self.layer_weights, config.content_layers + config.style_layers)
+
+    @property
+    def weights(self) -> LossWeights:
+        """What each part of the loss counts."""
+        preset, chosen = self.preset, self.layer_weights
+        layers = (preset.config.content_layers, preset.config.style_layers)
+        by_layer = [weights_by_layer(chosen, names) for names in layers] if chosen else []
+        return LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight, *by_layer)
+
+    @property
+    def record(self) -> Path:
+        """The JSON file beside the result."""
+        return self.output.with_suffix(".json")
+
+    def at_iteration(self, step: int) -> Path:
+        """The image saved at a step on the way."""
+        return self.output.with_name(f"{self.output.stem}_at_iteration_{step}.png")
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What a run that was cut off goes on from; it is removed when the run is finished."""
+        return Checkpoint(self.output.with_name(f"{self.output.name}.checkpoint"))
+
+    @property
+    def lock(self) -> Path:
+        """What a run holds; by the stem, as the record and the images on the way are named."""
+        return self.output.with_name(f".{self.output.stem}.lock")

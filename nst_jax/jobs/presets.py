@@ -1,0 +1,95 @@
+"""Whole configurations known by a name."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from nst_jax.config import ConfigError, TransferConfig, check_at_least, check_one_of, check_weight, is_whole
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A whole configuration known by a name: the settings of the transfer, the weights of its loss, and how the images are read.
+
+    Args:
+        config: The transfer's settings.
+        content_weight: Weight of the content term.
+        style_weight: Weight of the style term.
+        tv_weight: Weight of the total variation.
+        network: As `load_params` takes it, or None for the best that is to be had.
+        size: Longest side of the result in pixels, or None where `rows` says it.
+        rows: Height of the result in pixels, or None where `size` says it.
+        resample: Filter that resizes the images, `"lanczos"` or `"nearest"`.
+        squash_style: Whether the style image is squashed to the content's shape instead of keeping its own.
+        save_every: Steps between saved images; 0 saves the last alone.
+
+    Raises:
+        ConfigError: A value cannot be.
+    """
+
+    config: TransferConfig = dataclasses.field(default_factory=TransferConfig)
+    content_weight: float = 1.0
+    style_weight: float = 20.0
+    tv_weight: float = 0.0
+    network: str | None = None
+    size: int | None = 512
+    rows: int | None = None
+    resample: Literal["lanczos", "nearest"] = "lanczos"
+    squash_style: bool = False
+    save_every: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("size", "rows"):
+            value = getattr(self, name)
+            if value is not None and not is_whole(value):
+                raise ConfigError(f"{name} is {value!r}; it must be a whole number of pixels")
+        for name in ("content_weight", "style_weight", "tv_weight"):
+            check_weight(f"--{name.replace('_', '-')}", getattr(self, name))
+        check_at_least("--save-every", self.save_every, 0)
+        check_one_of("resample", self.resample, ("lanczos", "nearest"))
+        check_one_of("squash_style", self.squash_style, (False, True))
+
+    def replace(self, **changes: object) -> "Preset":
+        """A copy with the given fields changed; fields of `config` may be named directly."""
+        inner = {name: changes.pop(name) for name in list(changes) if name in _CONFIG_FIELDS}
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, **inner), **changes)
+
+
+_CONFIG_FIELDS = {field.name for field in dataclasses.fields(TransferConfig)}
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "default": Preset(),
+        "paper": Preset(
+            TransferConfig(scaling="mean", init="noise", num_steps=500, coarse_to_fine=False),
+            content_weight=1e-3,
+            style_weight=1.0,
+        ),
+        "notebook": Preset(
+            TransferConfig(
+                content_layers=("conv5_2",),
+                pooling="max",
+                scaling="notebook",
+                optimizer="sgd",
+                num_steps=4000,
+                # 100 in units of the 0–255 range: the gradient grows by 255 and the pixels shrink by 255 when the range is [0, 1].
+                learning_rate=100 / 255**2,
+                decay=0.96,
+                coarse_to_fine=False,
+            ),
+            content_weight=2.5e-8,
+            style_weight=1e-6,
+            tv_weight=1e-6,
+            size=None,
+            rows=400,
+            resample="nearest",
+            squash_style=True,
+            save_every=100,
+        ),
+    }
+)
+"""The named configurations. `paper` is meant for activation-normalised weights; `notebook` is the Keras notebook, but for its pixels,
+which it lets leave the range until it saves them: here they are kept within it."""

@@ -1,0 +1,232 @@
+"""A study from files to a folder of results, which a study that was stopped goes on from."""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from nst_jax.config import ConfigError
+from nst_jax.descent.result import Callback
+from nst_jax.descent.snapshot import Arrays
+from nst_jax.files.images import ImageError, check_output, write_image
+from nst_jax.files.lock import only_one
+from nst_jax.host.processes import Processes
+from nst_jax.host.stopping import Stopped, StopSignals
+from nst_jax.jobs.checkpoint import Checkpoint, Keeper
+from nst_jax.jobs.inputs import named_images, read_images
+from nst_jax.jobs.job import StudyJob
+from nst_jax.jobs.record import (
+    check_hashes,
+    deciding,
+    describe_inputs,
+    describe_loss,
+    describe_machine,
+    describe_network,
+    describe_result,
+    image_metadata,
+    write_record,
+)
+from nst_jax.jobs.study_folder import RECORD, check_folder, is_finished, lane_names, lane_settings, write_study_record
+from nst_jax.objective.default import LossWeights
+from nst_jax.report.perceptual import lpips_distance
+from nst_jax.report.write import write_report
+from nst_jax.study.grid import make_grid
+from nst_jax.study.result import FinishedLane
+from nst_jax.study.run import Saving, check_study, finished_lanes
+from nst_jax.weights import load_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class StudySummary:
+    """How a study ended.
+
+    Args:
+        computed: Lanes that were run now, by this process.
+        kept: Lanes that had been there already.
+        failed: Failed lanes and their reasons, of the whole study; only process 0 knows them all.
+    """
+
+    computed: int
+    kept: int
+    failed: Mapping[str, str]
+
+
+def run_study_job(
+    job: StudyJob,
+    processes: Processes,
+    say: Callable[[str], None],
+    on_start: Callable[[int], None],
+    callback: Callback,
+    on_lane: Callable[[str, FinishedLane], None],
+) -> StudySummary:
+    """Runs what is missing of a study, and writes each lane when it has ended, then the report.
+
+    Args:
+        job: What to do.
+        processes: This process's place among those that share the work and the folder.
+        say: Called with a line that the user should know.
+        on_start: Called with the number of lanes that this process will run.
+        callback: Called with the progress of the lanes that run.
+        on_lane: Called with each lane's name and result, once it is written.
+
+    Raises:
+        ConfigError, ImageError, WeightsError: The user's input is wrong, or the folder holds another study,
+            or another command is writing it.
+        Stopped: Ctrl-C or SIGTERM came; the lanes that ran are saved as far as they were.
+    """
+    busy = f"{job.output_dir}: another study is being written there; wait until that has ended, or choose another --output-dir"
+    with contextlib.ExitStack() as held:
+        with processes.together():
+            if processes.index == 0:  # for all that share the work
+                held.enter_context(only_one(job.output_dir / ".study.lock", busy))
+            study = _Study(job, say)
+        processes.check_same(json.dumps([{name: deciding(value) for name, value in lane.items()} for lane in study.settings]), "the lanes")
+        if job.overwrite and processes.index == 0:
+            study.forget()  # once all processes have read what they need, and before any of them writes
+        missing = processes.as_first_has([not flag for flag in study.finished])
+        kept = missing.count(False)
+        if kept:
+            say(f"{kept} of {len(missing)} lanes are there already")
+        own = processes.share([index for index, is_missing in enumerate(missing) if is_missing])
+        on_start(len(own))
+        with processes.together(), StopSignals(say) as signals:
+            saving = _ChunkSaving(study, Checkpoint(job.output_dir / f".process_{processes.index}.checkpoint"), signals, say)
+            for lane in study.run(own, callback, say, saving) if own else ():
+                study.write_lane(lane)
+                on_lane(study.names[lane.index], lane)
+            if saving.stopped and signals.received:
+                saved = "" if saving.checkpoint.exists else ", from the last lanes that were written, for nothing could be saved"
+                raise Stopped(f"stopped; the same command goes on{saved}", signals.received)
+            saving.checkpoint.remove()
+        with processes.together():
+            failed = study.write_report() if processes.index == 0 else {}
+        return StudySummary(len(own), kept, failed)
+
+
+class _ChunkSaving:
+    """A checkpoint of the lanes that run, with the settings of each."""
+
+    def __init__(self, study: "_Study", checkpoint: Checkpoint, signals: StopSignals, say: Callable[[str], None]) -> None:
+        self.checkpoint, self._study, self._signals, self._say = checkpoint, study, signals, say
+        self._keeper: Keeper | None = None
+
+    @property
+    def stopped(self) -> bool:
+        return self._keeper is not None and self._keeper.stopped
+
+    def start(self, chunk: Sequence[int], size: int) -> Arrays | None:
+        settings = {"lanes": [self._study.settings[index] for index in chunk], "size": size}
+        every = self._study.checkpoint_every
+        self._keeper = Keeper(self.checkpoint, settings, every, lambda: self._signals.received is not None, self._say)
+        saved = self.checkpoint.read(self._say)
+        return saved.arrays if saved and deciding(saved.settings) == deciding(settings) else None
+
+    def keep(self, arrays: Arrays) -> bool:
+        assert self._keeper is not None, "no chunk was started"
+        return self._keeper(arrays)
+
+
+class _Study:
+    """What is read of a study before it runs, and its folder.
+
+    Everything that can be wrong with the user's input is found here, in every process.
+    """
+
+    def __init__(self, job: StudyJob, say: Callable[[str], None]) -> None:
+        contents, styles = named_images("content", job.contents), named_images("style", job.styles)
+        preset = job.preset
+        weights = LossWeights(content=preset.content_weight, style=preset.style_weight, total_variation=preset.tv_weight)
+        self._job = job
+        self.grid = make_grid(job.axes, list(contents), list(styles), preset.config, weights, job.zipped)
+        self.names = lane_names(self.grid)
+        self._losses = {"loss": {name: describe_loss(loss) for name, loss in self.grid.losses.items()}} if self.grid.losses else {}
+        self._lanes_dir = job.output_dir / "lanes"
+        for name in self.names:
+            check_output(self._lanes_dir / f"{name}.png")
+        for path in (job.output_dir / RECORD, *(self._lanes_dir / f"{name}.json" for name in self.names)):
+            if path.is_dir():
+                raise ConfigError(f"{path}: is a folder, where a record would go; choose another --output-dir")
+        check_folder(job.output_dir, self.grid, {"content": contents, "style": styles}, job.overwrite)
+        self._contents, self._styles = read_images(contents, styles, preset, job.max_pixels)
+        loaded = load_weights(preset.network, say)
+        say(f"network: {loaded.why}")
+        self._params = loaded.params
+        check_study(self._params, self._contents, self._styles, self.grid, preset.config, job.lanes_at_once)
+        first = next(iter(self._contents.values()))
+        self._common = {
+            "network": describe_network(loaded),
+            "height": first.shape[0],
+            "width": first.shape[1],
+            **{name: value for name, value in dataclasses.asdict(preset).items() if name in ("size", "rows", "resample", "squash_style")},
+            **{name: value for name, value in dataclasses.asdict(preset.config).items() if name not in _OF_A_LANE},
+        }
+        self._inputs = {kind: describe_inputs(paths) for kind, paths in (("content", contents), ("style", styles))}
+        files = {f"{kind} {name}": file for kind, images in self._inputs.items() for name, file in images.items()}
+        check_hashes({**files, "network": self._common["network"]}, job.hashes)
+        self._machine = describe_machine()
+        self.settings = [lane_settings(self.grid, index, self._common, self._inputs) for index in range(len(self.grid.lanes))]
+        named = zip(self.names, self.settings, strict=True)
+        self.finished = [not job.overwrite and is_finished(self._lanes_dir / name, settings) for name, settings in named]
+
+    @property
+    def checkpoint_every(self) -> float:
+        """Seconds between two checkpoints."""
+        return self._job.checkpoint_every
+
+    def forget(self) -> None:
+        """Removes what would pass for a part of this study, and is to be made anew."""
+        for record in (self._job.output_dir / RECORD, *(self._lanes_dir / f"{name}.json" for name in self.names)):
+            record.unlink(missing_ok=True)
+        for checkpoint in self._job.output_dir.glob(".process_*.checkpoint*"):
+            checkpoint.unlink(missing_ok=True)
+
+    def run(self, wanted: Sequence[int], callback: Callback, say: Callable[[str], None], saving: Saving) -> Iterator[FinishedLane]:
+        """The wanted lanes, each when it has ended."""
+        config, lanes_at_once = self._job.preset.config, self._job.lanes_at_once
+        return finished_lanes(self._params, self._contents, self._styles, self.grid, config, wanted, lanes_at_once, callback, say, saving)
+
+    def write_lane(self, lane: FinishedLane) -> None:
+        """Writes a lane's image, then its record, which says that it is finished."""
+        name, result, settings = self.names[lane.index], lane.result, self.settings[lane.index]
+        content = self._contents[self.grid.lanes[lane.index].content]
+        is_good = bool(np.isfinite(result.loss))
+        if is_good:
+            write_image(self._lanes_dir / f"{name}.png", np.asarray(result.image), image_metadata(settings | self._machine))
+        record = {
+            "output": f"{name}.png",
+            "coordinates": dict(self.grid.coordinates[lane.index]),
+            "lane": dataclasses.asdict(self.grid.lanes[lane.index]),
+            "status": "failed" if result.failure else "converged" if result.converged else "finished",
+            "reason": str(result.failure) or None,
+            "num_steps": int(result.num_steps),
+            "seconds": lane.seconds,
+            "lpips": lpips_distance(content, np.asarray(result.image)) if is_good else None,
+            **describe_result(result),
+            "settings": settings,
+            **self._machine,
+        }
+        write_record(self._lanes_dir / f"{name}.json", record)
+
+    def write_report(self) -> dict[str, str]:
+        """Writes what compares the lanes, once all are there, and returns the reasons of those that failed."""
+        folder, names = self._job.output_dir, self.names
+        absent = [name for name in names if not (self._lanes_dir / f"{name}.json").is_file()]
+        if absent:
+            raise ConfigError(f"{self._lanes_dir}: {absent[0]} is not there; do all processes share this folder? Give the command again")
+        for leftover in (*folder.glob(".*.partial"), *self._lanes_dir.glob(".*.partial")):  # of a process that was killed
+            leftover.unlink(missing_ok=True)
+        records = {name: json.loads((self._lanes_dir / f"{name}.json").read_text()) for name in names}
+        settings = self._common | {"inputs": self._inputs, **self._machine}
+        again = {"preset": dataclasses.asdict(self._job.preset), "axes": {**self._job.axes, **self._losses}, "zipped": self._job.zipped}
+        write_study_record(folder, self._job.title, self.grid, self._contents, self._styles, settings, again)
+        try:
+            write_report(folder)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ImageError(f"{folder}: the report cannot be written ({reason}); make room and give the command again") from error
+        return {name: record["reason"] for name, record in records.items() if record["status"] == "failed"}
+
+
+_OF_A_LANE = ("content_layers", "style_layers", "pooling", "init")

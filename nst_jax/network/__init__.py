@@ -1,0 +1,1 @@
+"""An image's features: VGG, its convolutions, and its weights made even."""

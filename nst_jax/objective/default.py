@@ -1,0 +1,113 @@
+"""The loss that is lowered where none is given: the paper's two terms, and total variation."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from flax import struct
+
+from nst_jax.config import STYLE_LAYERS, ConfigError, Scaling, TransferConfig
+from nst_jax.objective.statistics import Content, Gram, TotalVariation
+from nst_jax.objective.terms import Loss, Term
+
+STATISTICS: Mapping[str, type[Gram]] = {"gram": Gram}
+"""What of the features' distribution a style term compares, by name."""
+
+
+@struct.dataclass
+class LossWeights:
+    """What each part of the default loss counts.
+
+    Every field is a number, or an array with a leading axis of lanes for `stylize_batch`.
+
+    Args:
+        content: α of the paper.
+        style: β of the paper.
+        total_variation: Weight of the image's roughness.
+        content_layers: Weight u_l of each content layer by name; None weighs all layers alike, summing to 1.
+        style_layers: Weight w_l of each style layer by name; None weighs all layers alike, summing to 1 (the paper's 1/5).
+
+    References:
+        Gatys, Ecker and Bethge (CVPR 2016), equations 5 and 7.
+    """
+
+    content: Any = 1.0
+    style: Any = 20.0
+    total_variation: Any = 0.0
+    content_layers: Mapping[str, Any] | None = None
+    style_layers: Mapping[str, Any] | None = None
+
+
+def content(layers: Sequence[str] = ("conv4_2",), weight: Any = 1.0, scaling: Scaling = "relative") -> Content:
+    """How far the features are from the content image's.
+
+    Args:
+        layers: Layers at which they are compared.
+        weight: What the term counts.
+        scaling: As in `TransferConfig`.
+
+    Example:
+        >>> loss = content(("conv3_2",)) + 20 * style()
+    """
+    return Content(weight=weight, layers=tuple(layers), scaling=scaling)
+
+
+def style(layers: Sequence[str] = STYLE_LAYERS, weight: Any = 1.0, statistic: Literal["gram"] = "gram", scaling: Scaling = "relative") -> Term:
+    """How far a statistic of the features is from the style image's.
+
+    Args:
+        layers: Layers at which it is compared.
+        weight: What the term counts.
+        statistic: `"gram"`, mean products of all pairs of channels.
+        scaling: As in `TransferConfig`.
+
+    Raises:
+        ConfigError: There is no such statistic.
+    """
+    if statistic not in STATISTICS:
+        raise ConfigError(f"statistic is {statistic!r}; it must be one of {', '.join(STATISTICS)}")
+    return STATISTICS[statistic](weight=weight, layers=tuple(layers), scaling=scaling)
+
+
+def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> Loss:
+    """The paper's loss with `config`'s layers and scaling, weighed by `weights`, plus total variation.
+
+    L = α Σ_l u_l c_l ‖F_l − P_l‖² + β Σ_l w_l s_l ‖G_l − A_l‖² + γ t TV
+
+    α, β, γ, u_l and w_l are `weights`; c_l, s_l and t are the coefficients of `config.scaling`.
+
+    Raises:
+        ConfigError: `weights` weighs other layers than `config` names.
+
+    References:
+        Gatys, Ecker and Bethge (CVPR 2016), equation 7.
+    """
+    weights = weights or LossWeights()
+    scaling = config.scaling
+    by_content = layer_weights("content_layers", weights.content_layers, config.content_layers)
+    by_style = layer_weights("style_layers", weights.style_layers, config.style_layers)
+    terms: dict[str, Term] = {
+        "content": Content(weight=weights.content, part_weights=by_content, layers=config.content_layers, scaling=scaling),
+        "style": Gram(weight=weights.style, part_weights=by_style, layers=config.style_layers, scaling=scaling),
+        "total_variation": TotalVariation(weight=weights.total_variation, part_weights={"all": 1.0}, scaling=scaling),
+    }
+    return Loss({name: term for name, term in terms.items() if term.layers})
+
+
+def as_loss(loss: "Loss | Term | LossWeights | None", config: TransferConfig) -> Loss:
+    """The loss that is meant: itself, one term, or the default one with such weights."""
+    if isinstance(loss, Term):
+        return Loss({loss.default_name(): loss})
+    return loss if isinstance(loss, Loss) else default_loss(config, loss)
+
+
+def layer_weights(name: str, given: Mapping[str, Any] | None, layers: Sequence[str]) -> dict[str, Any]:
+    """The weight of each layer: those given, or equal ones that sum to 1.
+
+    Raises:
+        ConfigError: `given` lacks one of `layers`, or has others.
+    """
+    if given is None:
+        return {layer: 1 / len(layers) for layer in layers}
+    if set(given) != set(layers):
+        raise ConfigError(f"weights.{name} weighs {', '.join(given)}, but the layers are {', '.join(layers)}; name exactly those")
+    return {layer: given[layer] for layer in layers}

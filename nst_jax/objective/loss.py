@@ -1,0 +1,133 @@
+"""The loss and its derivative in the pixels, which is all that a step of the descent evaluates.
+
+In tiles, both take memory set by a tile, not by the image. Measures add up: a first pass over the
+tiles sums them; the distances give the loss and its derivative in every measure. A second pass
+back-propagates, tile by tile, ⟨∂loss/∂measure, measure of the tile⟩, features computed anew.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Float
+
+from nst_jax.config import TransferConfig
+from nst_jax.network.vgg import Params
+from nst_jax.objective.default import LossWeights, as_loss
+from nst_jax.objective.targets import Targets, add_up, check_targets, tiles_of
+from nst_jax.objective.terms import Loss, Parts, Term, weighted_sum
+from nst_jax.objective.tiles import Tiles
+from nst_jax.objective.views import View, layers_shapes, view_tile, view_whole, windows
+from nst_jax.pixels import WHILE_IT_MOVES, check_image
+
+LossParts = Mapping[str, Mapping[str, Array | np.ndarray]]
+"""The loss in parts, by term and part, each scaled but not yet weighted, so that runs with different weights compare.
+
+With `relative` scaling each is the fraction still missing. In a history, each has the axes of its losses."""
+
+
+def total_loss(
+    params: Params,
+    image: Float[Array | np.ndarray, "height width 3"],
+    targets: Targets,
+    loss: Loss | Term | LossWeights,
+    config: TransferConfig,
+) -> tuple[Float[Array, ""], LossParts]:
+    """The weighted sum that the descent lowers, and its parts, of the whole image at once.
+
+    Args:
+        params: The network's parameters.
+        image: The generated image, sRGB in [0, 1] or somewhat beyond.
+        targets: From `make_targets`, with the same `config` and loss.
+        loss: The terms, or the weights of the default loss.
+        config: Names the pooling and the precision; the layers and the scaling of the default loss.
+
+    Returns:
+        The loss, and its unweighted parts.
+
+    Raises:
+        ConfigError: The loss has other terms than the targets, weighs other parts than its terms have, or the image has another shape
+            than the content image.
+
+    Example:
+        >>> value, parts = total_loss(params, image, targets, LossWeights(style=5.0), config)
+        >>> parts["style"]["conv1_1"]  # a scalar
+
+    References:
+        Gatys, Ecker and Bethge (CVPR 2016), equation 7.
+    """
+    loss, image = as_loss(loss, config), jnp.asarray(image)
+    check_targets(layers_shapes(params, image.shape, loss.layers), loss, targets)
+    return _compare(loss, _measure(loss, view_whole(params, image, loss.layers, config), _fields(targets)), targets)
+
+
+def loss_and_gradient(
+    params: Params,
+    image: Float[Array | np.ndarray, "height width 3"],
+    targets: Targets,
+    loss: Loss | Term | LossWeights,
+    config: TransferConfig,
+) -> tuple[tuple[Float[Array, ""], LossParts], Float[Array, "height width 3"]]:
+    """`total_loss` and its gradient, evaluated as `config` says: whole, or in tiles, with the same result but for rounding.
+
+    Args:
+        params: The network's parameters; from `prepare_params`, for speed on a CPU.
+        image: The generated image, sRGB in [0, 1] or up to 1 beyond, which is checked outside of `jit` alone.
+        targets: As in `total_loss`.
+        loss: As in `total_loss`.
+        config: As in `total_loss`, and the size of the tiles.
+
+    Returns:
+        ((loss, its unweighted parts), ∂loss/∂image).
+
+    Raises:
+        ConfigError: As `total_loss`.
+
+    References:
+        Gatys, Ecker and Bethge (CVPR 2016), equations 2 and 6 for derivatives of its terms.
+    """
+    check_image("given", image, WHILE_IT_MOVES)
+    loss, image = as_loss(loss, config), jnp.asarray(image)
+    tiles = tiles_of(params, image.shape, loss, config)
+    if tiles is not None:
+        return _in_tiles(params, image, targets, loss, config, tiles)
+    return jax.value_and_grad(lambda image: total_loss(params, image, targets, loss, config), has_aux=True)(image)
+
+
+def _in_tiles(params: Params, image: Array, targets: Targets, loss: Loss, config: TransferConfig, tiles: Tiles) -> Any:
+    check_targets(layers_shapes(params, image.shape, loss.layers), loss, targets)
+
+    def measure(patch: Array, place: Array) -> dict[str, Any]:
+        view = view_tile(params, patch, place, tiles, loss.layers, config)
+        return _measure(loss, view, {name: windows(fields, tiles, place) for name, fields in _fields(targets).items()})
+
+    found = add_up(lambda place: measure(tiles.patch(image, place), place), tiles)
+    (value, parts), by_measure = jax.value_and_grad(lambda found: _compare(loss, found, targets), has_aux=True)(found)
+
+    def share(patch: Array, place: Array) -> Array:
+        own = measure(patch, place)
+        return jnp.asarray(sum(jnp.vdot(slope, leaf) for slope, leaf in zip(*map(jax.tree.leaves, (by_measure, own)), strict=True)))
+
+    def back_propagate(gradient: Array, place: Array) -> tuple[Array, None]:
+        return tiles.add_patch(gradient, jax.grad(share)(tiles.patch(image, place), place), place), None
+
+    return (value, parts), lax.scan(back_propagate, jnp.zeros_like(image), tiles.places)[0]
+
+
+def _fields(targets: Targets) -> dict[str, Any]:
+    return {name: target.fields for name, target in targets.items()}
+
+
+def _measure(loss: Loss, view: View, fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: term.measure(view, fields[name]) for name, term in loss.items()}
+
+
+def _compare(loss: Loss, found: Mapping[str, Any], targets: Targets) -> tuple[Array, LossParts]:
+    parts: dict[str, Parts] = {}
+    for name, term in loss.items():
+        distances = term.distance(found[name], targets[name].wanted)
+        parts[name] = {part: targets[name].scale[part] * distance for part, distance in distances.items()}
+    return weighted_sum(loss, parts), parts

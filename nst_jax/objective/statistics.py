@@ -1,0 +1,130 @@
+"""The terms of Gatys, Ecker and Bethge (CVPR 2016), and total variation.
+
+Coefficients of each scaling, for distances that are means over positions or between Gram matrices
+that are; M positions, N channels, H and W the image's sides:
+
+========  ============  ==================  ===============
+scaling   content       style               total variation
+========  ============  ==================  ===============
+relative  M / ‖P‖²      1 / ‖A‖²            1
+paper     M / 2         1 / (4 N²)          1
+mean      1 / N         1 / N²              1
+notebook  M             M² / (36 (H W)²)    255^2.5 · H W
+========  ============  ==================  ===============
+
+The Keras notebook takes differences of 0–255 pixels, whence 255.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+from jax import Array
+
+from nst_jax.config import STYLE_LAYERS, Scaling
+from nst_jax.objective.losses import gram_matrix, style_loss, variation, weighted_gram_matrix
+from nst_jax.objective.terms import TINY, Fields, Parts, Source, Term, static, term
+from nst_jax.objective.tiles import IMAGE
+from nst_jax.objective.views import View
+
+
+@term
+class Content(Term):
+    """Mean squared distance between features, at each layer: Σ_positions share · ‖F − P‖².
+
+    References:
+        Gatys, Ecker and Bethge (CVPR 2016), equation 1.
+    """
+
+    layers: tuple[str, ...] = static(("conv4_2",))
+    source: Source = static("content")
+    scaling: Scaling = static("relative")
+
+    def fields(self, view: View) -> Fields:
+        return {layer: view.features[layer] for layer in self.layers}
+
+    def measure(self, view: View, fields: Fields) -> Parts:
+        return {layer: _mean_square(view.features[layer] - fields[layer], view.shares[layer]) for layer in self.layers}
+
+    def aim(self, measured: Any) -> Any:
+        return ()  # the fields say it all
+
+    def distance(self, found: Parts, wanted: Any) -> Parts:
+        return found
+
+    def scale(self, nothing: Parts, wanted: Any, shapes: Mapping[str, tuple[int, ...]]) -> Parts:
+        found = {}
+        for layer in self.layers:
+            height, width, channels = shapes[layer]
+            num_positions = height * width
+            by_scaling = {"paper": num_positions / 2, "mean": 1 / channels, "notebook": num_positions}
+            relative = self.scaling == "relative"
+            found[layer] = 1 / jnp.maximum(nothing[layer], TINY) if relative else jnp.asarray(by_scaling[self.scaling], nothing[layer].dtype)
+        return found
+
+
+def _mean_square(missing: Array, shares: Any) -> Array:
+    squares = jnp.square(missing.astype(jnp.promote_types(missing.dtype, jnp.float32)))
+    return shares * jnp.sum(squares) if jnp.ndim(shares) == 0 else jnp.sum(shares * squares)
+
+
+@term
+class Gram(Term):
+    """Squared distance between Gram matrices, at each layer: ‖G − A‖².
+
+    References:
+        Gatys, Ecker and Bethge (CVPR 2016), equations 3 to 5.
+    """
+
+    layers: tuple[str, ...] = static(STYLE_LAYERS)
+    scaling: Scaling = static("relative")
+
+    def measure(self, view: View, fields: Fields) -> Parts:
+        return {layer: _gram(view.features[layer], view.shares[layer]) for layer in self.layers}
+
+    def distance(self, found: Parts, wanted: Parts) -> Parts:
+        return {layer: style_loss(found[layer], wanted[layer]) for layer in self.layers}
+
+    def scale(self, nothing: Any, wanted: Parts, shapes: Mapping[str, tuple[int, ...]]) -> Parts:
+        found = {}
+        for layer in self.layers:
+            height, width, channels = shapes[layer]
+            pixels = shapes[IMAGE][0] * shapes[IMAGE][1]
+            by_scaling = {"paper": 1 / (4 * channels**2), "mean": 1 / channels**2, "notebook": (height * width / pixels) ** 2 / 36}
+            squares = jnp.sum(jnp.square(wanted[layer]))
+            relative = self.scaling == "relative"
+            found[layer] = 1 / jnp.maximum(squares, TINY) if relative else jnp.asarray(by_scaling[self.scaling], squares.dtype)
+        return found
+
+
+def _gram(features: Array, shares: Any) -> Array:
+    return gram_matrix(features) if jnp.ndim(shares) == 0 else weighted_gram_matrix(features, shares)
+
+
+@term
+class TotalVariation(Term):
+    """Mean roughness of the pixels. Aims at no image.
+
+    References:
+        Mahendran and Vedaldi (CVPR 2015), section 3.2, with β = 2.5.
+    """
+
+    reach: ClassVar[int] = 1
+
+    layers: tuple[str, ...] = static((IMAGE,))
+    source: Source = static("content")
+    scaling: Scaling = static("relative")
+
+    def measure(self, view: View, fields: Fields) -> Array:
+        rough, shares = variation(view.features[IMAGE]), view.shares[IMAGE]
+        return shares * jnp.sum(rough) if jnp.ndim(shares) == 0 else jnp.sum(shares[:-1, :-1] * rough)
+
+    def aim(self, measured: Any) -> Any:
+        return ()
+
+    def distance(self, found: Array, wanted: Any) -> Parts:
+        return {"all": found}
+
+    def scale(self, nothing: Array, wanted: Any, shapes: Mapping[str, tuple[int, ...]]) -> Parts:
+        height, width, _ = shapes[IMAGE]
+        return {"all": jnp.asarray(255**2.5 * height * width if self.scaling == "notebook" else 1.0, nothing.dtype)}

@@ -1,0 +1,156 @@
+"""What the descent aims at: the terms' measures of the content and the style image, computed once."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Float
+
+from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.network.vgg import Params
+from nst_jax.objective.default import as_loss
+from nst_jax.objective.terms import Loss, Source, Term
+from nst_jax.objective.tiles import IMAGE, Tiles
+from nst_jax.objective.views import View, layers_shapes, nothing_seen, view_tile, view_whole, windows
+from nst_jax.pixels import check_image
+
+
+class Target(NamedTuple):
+    """What one term aims at.
+
+    Args:
+        fields: What is wanted by position, by layer, (height, width, …).
+        wanted: What else is wanted, as the term's `aim` gives it.
+        scale: What each part of its distance is multiplied by.
+    """
+
+    fields: Mapping[str, Any]
+    wanted: Any
+    scale: Mapping[str, Any]
+
+
+Targets = Mapping[str, Target]
+"""What a loss aims at, by the names of its terms."""
+
+
+def make_targets(
+    params: Params,
+    content: Float[Array | np.ndarray, "height width 3"],
+    style: Float[Array | np.ndarray, "style_height style_width 3"],
+    config: TransferConfig,
+    loss: Loss | Term | None = None,
+) -> Targets:
+    """Computes once what does not change during the descent.
+
+    Args:
+        params: The network's parameters.
+        content: Content image, sRGB in [0, 1]; the generated image has its shape.
+        style: Style image, of any size the network takes.
+        config: Names the pooling, the precision, the size of the tiles, and the layers and the scaling of the default loss.
+        loss: Terms to aim with; those of the default loss if left out.
+
+    Returns:
+        A `Target` for each term. `nst_jax.objective.statistics` has the coefficients of `config.scaling`.
+
+    Raises:
+        ConfigError: A layer is unknown, an image too small, or no floating-point sRGB in [0, 1].
+
+    Example:
+        >>> targets = make_targets(params, content, style, TransferConfig())
+        >>> targets["style"].wanted["conv1_1"].shape
+        (64, 64)
+    """
+    check_image("content", content)
+    check_image("style", style)
+    loss, shape = as_loss(loss, config), np.shape(content)
+    of_content = targets_of(params, content, "content", loss, config, shape)
+    return {**of_content, **targets_of(params, style, "style", loss, config, shape)}
+
+
+@partial(jax.jit, static_argnames=("source", "config", "shape"))
+def targets_of(params: Params, image: Array, source: Source, loss: Loss, config: TransferConfig, shape: tuple[int, ...]) -> dict[str, Target]:
+    """What the terms aim at that aim at that image; `shape` is the generated image's."""
+    loss = loss.of(source)
+    if not loss:
+        return {}
+    fields, measured, nothing = _measure(params, jnp.asarray(image), loss, config)
+    shapes = layers_shapes(params, shape, (*loss.layers, IMAGE))
+    found = {}
+    for name, term in loss.items():
+        wanted = term.aim(measured[name])
+        found[name] = Target(fields[name], wanted, term.scale(nothing[name], wanted, shapes))
+    return found
+
+
+def _measure(params: Params, image: Array, loss: Loss, config: TransferConfig) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The fields of an image, its own measure by them, and that of nothing."""
+
+    def fields_of(view: View) -> dict[str, Any]:
+        return {name: dict(term.fields(view)) for name, term in loss.items()}
+
+    def measure(view: View, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        views = view, nothing_seen(view)
+        found, nothing = ({name: term.measure(one, fields[name]) for name, term in loss.items()} for one in views)
+        return found, nothing
+
+    tiles = tiles_of(params, image.shape, loss, config)
+    if tiles is None:
+        view = view_whole(params, image, loss.layers, config)
+        fields = fields_of(view)
+        return fields, *measure(view, fields)
+
+    see = lambda place: view_tile(params, tiles.patch(image, place), place, tiles, loss.layers, config)
+    shapes = layers_shapes(params, image.shape, loss.layers)
+    patches = jax.eval_shape(lambda place: fields_of(see(place)), tiles.places[0])
+    blank = lambda layer, patch: jnp.zeros((*shapes[layer][:2], *patch.shape[2:]), patch.dtype)
+    start = {name: {layer: blank(layer, patch) for layer, patch in own.items()} for name, own in patches.items()}
+
+    def add_fields(fields: Any, place: Array) -> tuple[Any, None]:
+        found = fields_of(see(place))
+        put = lambda name, layer, whole: tiles.put(whole, found[name][layer], layer, place)
+        return {name: {layer: put(name, layer, whole) for layer, whole in own.items()} for name, own in fields.items()}, None
+
+    fields = lax.scan(add_fields, start, tiles.places)[0] if any(start.values()) else start
+    at_place = lambda place: measure(see(place), {name: windows(whole, tiles, place) for name, whole in fields.items()})
+    return fields, *add_up(at_place, tiles)
+
+
+def add_up(measure: Any, tiles: Tiles) -> Any:
+    """The sum of `measure(place)` over all tiles."""
+    start = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(measure, tiles.places[0]))
+    return lax.scan(lambda sums, place: (jax.tree.map(jnp.add, sums, measure(place)), None), start, tiles.places)[0]
+
+
+def tiles_of(params: Params, shape: Sequence[int], loss: Loss, config: TransferConfig) -> Tiles | None:
+    """The tiles in which an image is evaluated, or None where it is evaluated whole."""
+    if not config.tile or not loss.layers:
+        return None
+    layers_shapes(params, shape, loss.layers)  # refuses what the network has not
+    tiles = Tiles(shape, config.tile, params, loss.layers, loss.reach)
+    return None if tiles.is_one else tiles
+
+
+def check_targets(shapes: Mapping[str, tuple[int, ...]], loss: Loss, targets: Targets) -> None:
+    """Makes sure that targets are those of a loss, and of an image of that size.
+
+    Args:
+        shapes: Of the generated image's layers.
+        loss: The loss.
+        targets: From `make_targets`.
+
+    Raises:
+        ConfigError: They are not.
+    """
+    if set(loss) != set(targets):
+        raise ConfigError(f"the loss has the terms {', '.join(loss)}, the targets {', '.join(targets)}; make the targets of this loss")
+    for name in loss:
+        for layer, field in targets[name].fields.items():
+            if field.shape[:2] != shapes[layer][:2]:
+                raise ConfigError(
+                    f"the image's features at {layer} have shape {shapes[layer]}, the content image's {field.shape}; "
+                    "both images must have the same height and width"
+                )

@@ -1,0 +1,223 @@
+"""What a loss is made of: terms. Each measures something that adds up over positions, and compares it.
+
+    loss = content() + 20 * style() + 0.1 * MyTerm(layers=("conv3_1",))
+
+A term is a frozen dataclass and a pytree: weights and other numbers are its leaves, which lanes may
+vary; layers and names are static. So one term serves whole images, tiles, devices that share the
+rows, lanes, studies and checkpoints, and needs to know of none of them.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from nst_jax.config import ConfigError
+from nst_jax.objective.views import View
+
+Fields = Mapping[str, Array]
+"""What is wanted by position, by layer: (height, width, …), cut and dealt out as features are."""
+
+Parts = dict[str, Array]
+"""Scalars by part, which is a layer, or `"all"`."""
+
+Source = Literal["content", "style"]
+Kind = TypeVar("Kind", bound=type)
+Value = TypeVar("Value")
+
+TINY = 1e-30
+"""What a distance counts at least for where it is divided by: a layer that nothing reaches has nothing to keep."""
+
+
+def static(default: Value) -> Value:
+    """A field of a term that decides the program, such as its layers; it is compared by value, and no lane varies it."""
+    return dataclasses.field(default=default, metadata={"static": True})  # type: ignore[return-value], as `dataclasses.field` is typed
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
+def term(cls: Kind) -> Kind:
+    """Makes a class of `Term` a frozen dataclass that JAX knows as a pytree.
+
+    Example:
+        >>> @term
+        ... class MeanColour(Term):
+        ...     layers: tuple[str, ...] = static(("image",))
+        ...     def measure(self, view, fields):
+        ...         return {"image": jnp.sum(view.shares["image"] * view.features["image"], (0, 1))}
+        ...     def distance(self, found, wanted):
+        ...         return {"image": jnp.sum(jnp.square(found["image"] - wanted["image"]))}
+    """
+    made = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    fields = dataclasses.fields(made)
+    is_static = {field.name: bool(field.metadata.get("static")) for field in fields}
+    names = [name for name in is_static if not is_static[name]], [name for name in is_static if is_static[name]]
+    return jax.tree_util.register_dataclass(made, *names)
+
+
+@term
+class Term:
+    """One term of a loss. Its methods are pure functions of arrays; all but two have a default.
+
+    Given a view of an image, `measure` says what is found there. The same of the `source` image is
+    prepared by `aim`, once, and is what is wanted. `distance` compares the two, part by part; each
+    part is multiplied by its `scale`, which is found once too, its weight, and the term's `weight`.
+
+    Args:
+        weight: What the term counts.
+        part_weights: What each of its parts counts; None weighs all alike, summing to 1.
+        layers: Layers that it sees; the pixels are `"image"`.
+        source: The image that it aims at, `"content"` or `"style"`.
+
+    Attributes:
+        reach: Pixels that `measure` reads beyond a position's own where what it makes of them is not
+            linear, such as differences between neighbours. What a layer sees of the image counts
+            without it.
+    """
+
+    reach: ClassVar[int] = 0
+
+    weight: Any = 1.0
+    part_weights: Mapping[str, Any] | None = None
+    layers: tuple[str, ...] = static(())
+    source: Source = static("style")
+
+    @classmethod
+    def default_name(cls) -> str:
+        """What the term is called in records where it is given no name."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def fields(self, view: View) -> Fields:
+        """What of the source image is wanted at each position; nothing by default."""
+        del view
+        return {}
+
+    def measure(self, view: View, fields: Fields) -> Any:
+        """What is found in a view: arrays that add up over tiles, so sums over positions weighed by their shares."""
+        raise NotImplementedError(f"{type(self).__name__} lacks the method measure(view, fields)")
+
+    def aim(self, measured: Any) -> Any:
+        """What is wanted, from the measure of the source image."""
+        return measured
+
+    def distance(self, found: Any, wanted: Any) -> Parts:
+        """How far what was found is from what is wanted, by part."""
+        raise NotImplementedError(f"{type(self).__name__} lacks the method distance(found, wanted)")
+
+    def scale(self, nothing: Any, wanted: Any, shapes: Mapping[str, tuple[int, ...]]) -> Parts:
+        """What each part is multiplied by. By default a black image is at distance 1, so that weights serve any size and network.
+
+        Args:
+            nothing: The measure of an image that excites no filter.
+            wanted: From `aim`.
+            shapes: Of the generated image's layers, (height, width, channels), the pixels' among them.
+        """
+        del shapes
+        return {part: 1 / jnp.maximum(value, TINY) for part, value in self.distance(nothing, wanted).items()}
+
+    def __mul__(self, factor: Any) -> "Term":
+        return dataclasses.replace(self, weight=self.weight * factor)
+
+    __rmul__ = __mul__
+
+    def __add__(self, other: "Term | Loss") -> "Loss":
+        return Loss({self.default_name(): self}) + other
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class Loss(Mapping[str, Term]):
+    """A weighted sum of terms by name, as `content() + 20 * style()` makes one.
+
+    Args:
+        terms: By the names that histories, records and reports give them.
+
+    Example:
+        >>> loss = Loss({"shapes": content(), "coarse": 5 * style(layers=("conv4_1",)), "fine": style(layers=("conv1_1",))})
+    """
+
+    def __init__(self, terms: Mapping[str, Term]) -> None:
+        self._terms = dict(terms)
+
+    def __getitem__(self, name: str) -> Term:
+        return self._terms[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._terms)
+
+    def __len__(self) -> int:
+        return len(self._terms)
+
+    def __repr__(self) -> str:
+        return f"Loss({self._terms!r})"
+
+    def __add__(self, other: "Term | Loss") -> "Loss":
+        more = {other.default_name(): other} if isinstance(other, Term) else other
+        for name in more:
+            if name in self:
+                raise ConfigError(f"the loss has two terms called {name}; name them yourself: Loss({{'first': …, 'second': …}})")
+        return Loss({**self, **more})
+
+    def __mul__(self, factor: Any) -> "Loss":
+        return Loss({name: part * factor for name, part in self.items()})
+
+    __rmul__ = __mul__
+
+    def tree_flatten_with_keys(self) -> tuple[list[tuple[Any, Term]], tuple[str, ...]]:
+        return [(jax.tree_util.DictKey(name), part) for name, part in self.items()], tuple(self)
+
+    @classmethod
+    def tree_unflatten(cls, names: tuple[str, ...], terms: Any) -> "Loss":
+        return cls(dict(zip(names, terms, strict=True)))
+
+    def of(self, source: Source) -> "Loss":
+        """The terms that aim at one of the images."""
+        return Loss({name: part for name, part in self.items() if part.source == source})
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that a term sees, once."""
+        return tuple(dict.fromkeys(layer for part in self.values() for layer in part.layers))
+
+    @property
+    def reach(self) -> int:
+        """The farthest reach of its terms, in pixels."""
+        return max((part.reach for part in self.values()), default=0)
+
+
+def distinct_losses(losses: Sequence[Loss]) -> tuple[list[Loss], np.ndarray]:
+    """Those that differ in more than weights, so in what they aim at, and which of those each one is like.
+
+    Args:
+        losses: With the same terms and static fields.
+    """
+    found: dict[tuple[float, ...], int] = {}
+    first, places = [], []
+    for loss in losses:
+        bare = Loss({name: dataclasses.replace(term, weight=0.0, part_weights=None) for name, term in loss.items()})
+        key = tuple(float(number) for number in jax.tree.leaves(bare))
+        if key not in found:
+            found[key] = len(first)
+            first.append(loss)
+        places.append(found[key])
+    return first, np.asarray(places, np.int32)
+
+
+def weighted_sum(loss: Loss, parts: Mapping[str, Parts]) -> Array:
+    """What the parts of the terms come to: Σ weight Σ part weight · part.
+
+    Raises:
+        ConfigError: A term weighs other parts than it has.
+    """
+    total: Any = 0.0
+    for name, own in loss.items():
+        weights = own.part_weights
+        if weights is None:
+            weights = dict.fromkeys(parts[name], 1 / max(len(parts[name]), 1))
+        elif set(weights) != set(parts[name]):
+            raise ConfigError(f"the term {name} weighs {', '.join(weights)}, but its parts are {', '.join(parts[name])}; name exactly those")
+        total = total + own.weight * sum(weights[part] * value for part, value in parts[name].items())
+    return jnp.asarray(total)

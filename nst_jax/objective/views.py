@@ -1,0 +1,87 @@
+"""What a term may see of an image: features, and what part of the image each position stands for.
+
+A view is of a whole image, or of one tile's patch. Terms add up over the tiles because positions
+carry *shares*, which sum to 1 over the image and are 0 where a patch's position is another tile's.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from nst_jax.config import TransferConfig
+from nst_jax.network.vgg import Params, features, features_shapes
+from nst_jax.objective.tiles import IMAGE, Tiles, network_layers, stride
+
+
+class View(NamedTuple):
+    """An image, or a tile's patch of one, as terms see it. Everything is by layer; the pixels are the layer `"image"`.
+
+    Args:
+        features: Activations, (height, width, channels).
+        shares: What each position stands for, (height, width, 1), or a scalar where all stand for the same. They sum to 1 over the
+            image, so that Σ shares · features is a mean over its positions.
+        own: Which positions are the tile's, (height, width, 1), or True where all are.
+        start: The row and column of the first position within the layer, (2,).
+        shape: Height and width of the whole layer.
+    """
+
+    features: dict[str, Array]
+    shares: dict[str, Any]
+    own: dict[str, Any]
+    start: dict[str, Any]
+    shape: dict[str, tuple[int, ...]]
+
+
+def layers_shapes(params: Params, image_shape: Sequence[int], layers: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """The shape of each layer of an image's view.
+
+    Raises:
+        ConfigError: A layer is not in the network, or the image is too small for the deepest one.
+    """
+    pixels = {IMAGE: (*image_shape[:2], 3)} if IMAGE in layers else {}
+    return {**features_shapes(params, image_shape, network_layers(layers)), **pixels}
+
+
+def view_whole(params: Params, image: Array, layers: Sequence[str], config: TransferConfig) -> View:
+    """A view of the whole image."""
+    found = _features(params, image, layers, config)
+    return View(
+        features=found,
+        shares={layer: 1 / (activations.shape[0] * activations.shape[1]) for layer, activations in found.items()},
+        own=dict.fromkeys(found, True),
+        start={layer: np.zeros(2, np.int32) for layer in found},
+        shape={layer: activations.shape[:2] for layer, activations in found.items()},
+    )
+
+
+def view_tile(params: Params, patch: Array, place: Array, tiles: Tiles, layers: Sequence[str], config: TransferConfig) -> View:
+    """A view of one tile, from the pixels of its patch."""
+    found = _features(params, patch, layers, config)
+    own = {layer: tiles.mask(layer, place) for layer in found}
+    shapes = {layer: (tiles.shape[0] // stride(layer), tiles.shape[1] // stride(layer)) for layer in found}
+    return View(
+        features=found,
+        shares={layer: jnp.asarray(own[layer] / (shapes[layer][0] * shapes[layer][1]), jnp.float32) for layer in found},
+        own=own,
+        start={layer: place[:, 2] // stride(layer) for layer in found},
+        shape=shapes,
+    )
+
+
+def nothing_seen(view: View) -> View:
+    """The same view of an image that excites no filter."""
+    return view._replace(features=jax.tree.map(jnp.zeros_like, view.features))
+
+
+def _features(params: Params, image: Array, layers: Sequence[str], config: TransferConfig) -> dict[str, Array]:
+    found = features(params, image, network_layers(layers), config.pooling, config.precision)
+    return {layer: image if layer == IMAGE else found[layer] for layer in layers}
+
+
+def windows(fields: Mapping[str, Array], tiles: Tiles, place: Array) -> dict[str, Array]:
+    """Of what is wanted by position, the part where a tile's patch lies."""
+    return {layer: tiles.window(whole, layer, place) for layer, whole in fields.items()}

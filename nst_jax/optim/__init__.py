@@ -1,0 +1,1 @@
+"""How pixels move: optax transformations, none of which knows what a loss is made of."""

@@ -1,0 +1,59 @@
+"""The optimisers that a configuration can name, each asking for images in [0, 1] alone."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.optim.bounds import within_bounds
+from nst_jax.optim.lbfgs import safeguarded_lbfgs
+from nst_jax.optim.preconditioner import curvature_preconditioner
+
+
+def make_optimizer(config: TransferConfig) -> optax.GradientTransformationExtraArgs:
+    """The optimiser that `config` names, as an optax transformation that takes `value`, the loss at the parameters.
+
+    Every image that it asks to evaluate lies in [0, 1], so that the loss seen is that of a picture that can be written.
+    """
+    if config.optimizer == "lbfgs":
+        return within_bounds(safeguarded_lbfgs(config.memory, preconditioner=curvature_preconditioner()))
+    learning_rate = optax.exponential_decay(config.learning_rate, transition_steps=100, decay_rate=config.decay)
+    method = optax.sgd(learning_rate) if config.optimizer == "sgd" else optax.adam(learning_rate)
+    return _projected(method)
+
+
+@functools.lru_cache(maxsize=32)  # the same object for the same one, so that what was compiled for it serves again
+def keep_in_range(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """An optimiser of one's own, each of whose moves is cut off at 0 and 1.
+
+    Args:
+        optimizer: Any of optax's that needs no line search; it may take `value`, the loss at the parameters.
+
+    Raises:
+        ConfigError: It is none, or asks for more than a loss and its gradient.
+
+    Example:
+        >>> optimizer = keep_in_range(optax.adamw(0.02))
+    """
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise ConfigError(f"optimizer is {optimizer!r}; give one of optax's transformations, such as optax.adamw(0.02)")
+    kept = _projected(optimizer)
+    image = jnp.zeros((4, 4, 3))
+    try:
+        jax.eval_shape(lambda image: kept.update(image, kept.init(image), image, value=jnp.zeros(())), image)
+    except TypeError as error:
+        raise ConfigError(
+            f"the optimizer cannot be used ({error}); give one that needs a loss and its gradient alone, no line search, "
+            "such as optax.adamw(0.02)"
+        ) from error
+    return kept
+
+
+def _projected(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    def project(updates: Any, params: Any) -> Any:
+        return optax.projections.projection_hypercube(params + updates) - params
+
+    return optax.with_extra_args_support(optax.chain(optimizer, optax.stateless(project)))

@@ -1,0 +1,1 @@
+"""Many runs over arrays: the grid of settings, and what came of it."""

@@ -1,0 +1,111 @@
+"""What a study found, lane by lane and as a whole."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nst_jax.descent.result import TransferResult
+from nst_jax.objective.loss import LossParts
+from nst_jax.study.grid import Lane
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedLane:
+    """One lane's result.
+
+    Args:
+        index: Its place in the grid.
+        result: What `stylize` would have returned.
+        seconds: Its share of the time that its chunk took, compilation not counted.
+    """
+
+    index: int
+    result: TransferResult
+    seconds: float
+
+
+class StudyResult(NamedTuple):
+    """What a study found. All arrays have a leading axis of lanes.
+
+    Args:
+        lanes: The settings of each lane.
+        image: The images of lowest loss, (lanes, height, width, 3).
+        loss: Those losses; infinite where no evaluation was finite.
+        best_step: The evaluations that saw them, from 1.
+        num_steps: Evaluations made.
+        losses: The loss at each evaluation, (lanes, steps); NaN beyond a lane's own end.
+        terms: The unweighted terms likewise; NaN at layers that a lane does not have.
+        sizes: Longest side of the image at each evaluation in pixels, likewise; 0 beyond a lane's own end.
+        converged: Whether the tolerance ended the lane.
+        failure: What stopped being finite and when, or an empty text.
+        seconds: As in `FinishedLane`.
+    """
+
+    lanes: tuple[Lane, ...]
+    image: np.ndarray
+    loss: np.ndarray
+    best_step: np.ndarray
+    num_steps: np.ndarray
+    losses: np.ndarray
+    terms: LossParts
+    sizes: np.ndarray
+    converged: np.ndarray
+    failure: np.ndarray
+    seconds: np.ndarray
+
+    def to_dataframe(self) -> Any:
+        """One row a lane: its settings, its loss, its terms at the best step (NaN if it has none), and its seconds.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        import pandas
+
+        table = pandas.DataFrame([vars(lane) for lane in self.lanes])
+        for name in ("loss", "best_step", "num_steps", "converged", "failure", "seconds"):
+            table[name] = getattr(self, name)
+        best = np.arange(len(self.lanes)), np.maximum(self.best_step - 1, 0)
+        found = self.best_step > 0
+        for name, parts in self.terms.items():
+            for part, rows in parts.items():
+                table[column_of(name, part)] = np.where(found, rows[best], np.nan)
+        return table
+
+
+def column_of(term: str, part: str) -> str:
+    """What a table calls a part of a term."""
+    return term if part == "all" else f"{term}_{part}"
+
+
+def collect(settings: Sequence[Lane], lanes: Sequence[FinishedLane]) -> StudyResult:
+    """The lanes' results as arrays, padded with NaN to the longest; both arguments in the order of the grid."""
+    longest = max(lane.result.losses.size for lane in lanes)
+
+    def rows(pick: Callable[[TransferResult], Any]) -> np.ndarray:
+        table = np.full((len(lanes), longest), np.nan, np.float32)
+        for row, lane in zip(table, lanes, strict=True):
+            values = pick(lane.result)
+            if values is not None:
+                row[: values.size] = values
+        return table
+
+    def parts(term: str) -> dict[str, np.ndarray]:
+        names = dict.fromkeys(name for lane in lanes for name in lane.result.terms.get(term, {}))
+        return {name: rows(lambda result, name=name: result.terms.get(term, {}).get(name)) for name in names}
+
+    results = [lane.result for lane in lanes]
+    return StudyResult(
+        lanes=tuple(settings),
+        image=np.stack([result.image for result in results]),
+        loss=np.asarray([result.loss for result in results]),
+        best_step=np.asarray([result.best_step for result in results]),
+        num_steps=np.asarray([result.num_steps for result in results]),
+        losses=rows(lambda result: result.losses),
+        terms={term: parts(term) for term in dict.fromkeys(name for lane in lanes for name in lane.result.terms)},
+        sizes=np.nan_to_num(rows(lambda result: result.sizes)).astype(int),
+        converged=np.asarray([result.converged for result in results]),
+        failure=np.asarray([result.failure for result in results]),
+        seconds=np.asarray([lane.seconds for lane in lanes]),
+    )

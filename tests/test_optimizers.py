@@ -1,0 +1,70 @@
+"""Optimisers of a user's own."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import nst_jax as nst
+
+SHALLOW = {"content_layers": ("conv2_2",), "style_layers": ("conv1_1", "conv2_1")}
+
+
+@pytest.fixture
+def pair(rng):
+    return rng.random((40, 48, 3)).astype(np.float32), rng.random((40, 40, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("make", [lambda: optax.adamw(0.02), lambda: optax.lion(0.01), lambda: optax.polyak_sgd(1.0)])
+def test_any_of_optax_that_needs_no_line_search(vgg16_params, pair, make):
+    config, optimizer = nst.TransferConfig(num_steps=15, **SHALLOW), make()
+    result = nst.stylize(vgg16_params, *pair, config, optimizer=optimizer)
+    assert result.loss < 0.7 * result.losses[0]
+    assert float(result.image.min()) >= 0 and float(result.image.max()) <= 1
+    study = nst.run_study(vgg16_params, *pair, {"style_weight": [5.0, 20.0]}, config, optimizer=optimizer)
+    np.testing.assert_array_equal(study.image[1], result.image)
+
+
+def test_adam_given_is_adam_named(vgg16_params, pair):
+    config = nst.TransferConfig(num_steps=8, optimizer="adam", learning_rate=0.03, **SHALLOW)
+    named = nst.stylize(vgg16_params, *pair, config)
+    given = nst.stylize(vgg16_params, *pair, config, optimizer=optax.adam(0.03))
+    np.testing.assert_allclose(given.losses, named.losses, rtol=1e-5)
+
+
+def test_a_run_compiles_once_for_one_optimizer(vgg16_params, pair, traces):
+    config, optimizer = nst.TransferConfig(num_steps=2, **SHALLOW), optax.adam(0.01)
+    for weight in (5.0, 20.0):
+        nst.stylize(vgg16_params, *pair, config, nst.LossWeights(style=weight), optimizer=optimizer)
+    assert len(traces) == 1
+
+
+def test_a_run_of_a_given_optimizer_goes_on_bit_for_bit(vgg16_params, pair):
+    config, optimizer, saved = nst.TransferConfig(num_steps=20, **SHALLOW), optax.adamw(0.02), []
+
+    def keep(arrays):
+        saved.append({name: np.array(array) for name, array in arrays.items()})
+        return len(saved) < 3
+
+    nst.stylize(vgg16_params, *pair, config, optimizer=optimizer, keep=keep)
+    resumed = nst.stylize(vgg16_params, *pair, config, optimizer=optimizer, start=saved[-1])
+    whole = nst.stylize(vgg16_params, *pair, config, optimizer=optimizer)
+    np.testing.assert_array_equal(resumed.image, whole.image)
+
+
+@pytest.mark.parametrize(("given", "said"), [("adam", "optimizer is 'adam'; give one of optax's"), (optax.lbfgs(), "no line search")])
+def test_what_is_no_optimizer_is_refused(vgg16_params, pair, given, said):
+    with pytest.raises(nst.ConfigError, match=said):
+        nst.stylize(vgg16_params, *pair, nst.TransferConfig(num_steps=1), optimizer=given)
+
+
+def test_the_height_of_every_array_of_a_state_is_found():
+    from nst_jax.descent.placement import height_axes
+
+    optimizer = nst.make_optimizer(nst.TransferConfig(memory=30))
+    axes = height_axes(lambda image: nst.init(image, optimizer), (40, 40, 3))
+    lbfgs = axes.opt_state.inner
+    assert axes.image == axes.best_image == axes.opt_state.position == lbfgs.gradient == 0
+    assert lbfgs.steps == lbfgs.gradient_steps == 1 and lbfgs.products == axes.step == -1  # 30 × 30, which two devices could share too
+    adam = height_axes(lambda image: optax.adam(0.1).init(image), (40, 48, 3))
+    assert jax.tree.leaves(adam) == [-1, 0, 0]

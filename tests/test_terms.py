@@ -1,0 +1,235 @@
+"""Losses of a user's own: terms defined here with public names alone, through everything that a run can be."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import nst_jax as nst
+
+LAYERS = ("conv1_1", "conv2_1", "conv3_1")
+
+
+@jax.custom_jvp
+def root(matrix):
+    """The square root of a positive semidefinite matrix."""
+    values, vectors = jnp.linalg.eigh(matrix)
+    return vectors * jnp.sqrt(jnp.maximum(values, 1e-5 * values[-1])) @ vectors.T
+
+
+@root.defjvp
+def root_tangent(primals, tangents):
+    # X S + S X = dM for S = dX: solved among the eigenvectors, whose own derivative would divide by gaps between eigenvalues.
+    values, vectors = jnp.linalg.eigh(primals[0])
+    roots = jnp.sqrt(jnp.maximum(values, 1e-5 * values[-1]))
+    turned = vectors.T @ tangents[0] @ vectors / (roots[:, None] + roots[None, :])
+    return root(primals[0]), vectors @ turned @ vectors.T
+
+
+@nst.term
+class Wasserstein(nst.Term):
+    """Wasserstein-2 distance of Gaussians: |μ − μ'|² + tr Σ + tr Σ' − 2 tr (Σ'^½ Σ Σ'^½)^½."""
+
+    layers: tuple[str, ...] = nst.static(LAYERS)
+
+    def measure(self, view, fields):
+        def moments(layer):
+            found, shares = view.features[layer], view.shares[layer]
+            return jnp.sum(shares * found, (0, 1)), jnp.einsum("hwi,hwj->ij", shares * found, found, precision="highest")
+
+        return {layer: moments(layer) for layer in self.layers}
+
+    def aim(self, measured):
+        def prepared(mean, second):
+            covariance = second - jnp.outer(mean, mean)
+            return mean, jnp.trace(covariance), root(covariance)
+
+        return {layer: prepared(*moments) for layer, moments in measured.items()}
+
+    def distance(self, found, wanted):
+        def between(mean, second, wanted_mean, wanted_trace, wanted_root):
+            covariance = second - jnp.outer(mean, mean)
+            common = jnp.trace(root(wanted_root @ covariance @ wanted_root))
+            return jnp.sum((mean - wanted_mean) ** 2) + jnp.trace(covariance) + wanted_trace - 2 * common
+
+        return {layer: between(*found[layer], *wanted[layer]) for layer in self.layers}
+
+
+@nst.term
+class Contrast(nst.Term):
+    """Squared difference of the mean roughness, read two pixels aside, and of the mean features, with a number of its own."""
+
+    reach = 2
+    power: Any = 1.0
+    layers: tuple[str, ...] = nst.static(("image", "conv1_1"))
+
+    def measure(self, view, fields):
+        pixels, shares = view.features["image"], view.shares["image"]
+        aside = jnp.square(pixels[:, 2:] - pixels[:, :-2])
+        own = jnp.broadcast_to(shares, (*pixels.shape[:2], 1))[:, :-2]
+        return {"rough": jnp.sum(own * aside, (0, 1)), "features": jnp.sum(view.shares["conv1_1"] * view.features["conv1_1"], (0, 1))}
+
+    def distance(self, found, wanted):
+        return {part: self.power * jnp.sum(jnp.square(found[part] - wanted[part])) for part in found}
+
+
+def own_loss():
+    return nst.content(("conv2_2",)) + 20 * nst.style(LAYERS) + 0.5 * Contrast()
+
+
+@pytest.fixture
+def pair(rng):
+    return rng.random((186, 250, 3)).astype(np.float32), rng.random((64, 80, 3)).astype(np.float32)
+
+
+def test_a_sum_of_terms_is_the_default_loss(vgg16_params, pair):
+    config = nst.TransferConfig(content_layers=("conv2_2",), style_layers=LAYERS)
+    image = pair[0][::-1].copy()
+    sums = nst.content(("conv2_2",)) + 20 * nst.style(LAYERS) + 0.3 * nst.TotalVariation()
+    expected, parts = nst.total_loss(
+        vgg16_params, image, nst.make_targets(vgg16_params, *pair, config), nst.LossWeights(1.0, 20.0, 0.3), config
+    )
+    found, own = nst.total_loss(vgg16_params, image, nst.make_targets(vgg16_params, *pair, config, sums), sums, config)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert list(sums) == ["content", "gram", "total_variation"]
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-6), own["gram"], parts["style"])
+
+
+@pytest.mark.parametrize(
+    ("loss", "loss_tolerance", "gradient_tolerance"),
+    [
+        (nst.Loss({"mine": Contrast(), "content": nst.content(("conv2_2",)), "fine": nst.style(("conv1_1",))}), 1e-5, 1e-5),
+        (0.1 * nst.TotalVariation() + Contrast(), 1e-5, 1e-5),
+        # Roots of eigenvalues that are rounding alone lose half of float32's digits, whole as well as in tiles.
+        (Wasserstein() + nst.content(("conv2_2",)), 1e-4, 1e-4),
+    ],
+)
+@pytest.mark.parametrize("width", [250, 191])
+def test_in_tiles_as_whole(vgg16_params, pair, rng, loss, loss_tolerance, gradient_tolerance, width):
+    content, style = pair[0][:, :width], pair[1]
+    whole, tiled = nst.TransferConfig(), nst.TransferConfig(tile=128 if width == 250 else 64)
+    image = jnp.asarray(rng.random(content.shape), jnp.float32)
+    targets = nst.make_targets(vgg16_params, content, style, whole, loss)
+    (value, _), gradient = nst.loss_and_gradient(vgg16_params, image, targets, loss, whole)
+    (tiled_value, _), tiled_gradient = nst.loss_and_gradient(vgg16_params, image, targets, loss, tiled)
+    np.testing.assert_allclose(tiled_value, value, rtol=loss_tolerance)
+    assert np.abs(tiled_gradient - gradient).max() <= gradient_tolerance * np.abs(gradient).max()
+
+
+def test_a_measure_that_reads_aside_without_saying_so_differs_in_tiles(vgg16_params, pair, rng):
+    """So the reach that terms declare is what makes the test above pass."""
+
+    @nst.term
+    class Silent(Contrast):
+        reach = 0
+        layers: tuple[str, ...] = nst.static(("image",))
+
+        def measure(self, view, fields):
+            return {"rough": Contrast.measure(self, view._replace(**twice(view)), fields)["rough"]}
+
+    def twice(view):
+        return {name: {**getattr(view, name), "conv1_1": getattr(view, name)["image"]} for name in ("features", "shares")}
+
+    content = rng.random((192, 192, 3)).astype(np.float32)  # whose patches have no slack
+    image = jnp.asarray(rng.random(content.shape), jnp.float32)
+    targets = nst.make_targets(vgg16_params, content, pair[1], nst.TransferConfig(), Silent())
+    values = [nst.loss_and_gradient(vgg16_params, image, targets, Silent(), nst.TransferConfig(tile=tile))[0][0] for tile in (0, 64)]
+    assert abs(float(values[1] / values[0]) - 1) > 1e-4
+
+
+def test_lanes_of_a_users_loss_equal_single_runs(vgg16_params, pair):
+    content, style = pair[0][:40, :48], pair[1]
+    weights, powers = np.array([0.0, 0.5, 2.0, 8.0]), np.array([1.0, 1.0, 2.0, 0.5])
+    config = nst.TransferConfig(num_steps=6)
+    make = lambda weight, power: nst.content(("conv2_2",)) + 20 * nst.style(LAYERS) + Contrast(weight=weight, power=power)
+    batch = nst.stylize_batch(vgg16_params, content, style, config, loss=make(weights, powers))
+    assert batch.terms["contrast"]["rough"].shape == (4, 6)
+    for lane, (weight, power) in enumerate(zip(weights, powers, strict=True)):
+        single = nst.stylize(vgg16_params, content, style, config, loss=make(weight, power))
+        np.testing.assert_array_equal(batch.image[lane], single.image)
+        np.testing.assert_array_equal(batch.losses[lane], single.losses)
+        assert single.losses[-1] < single.losses[0]
+
+
+def test_a_run_of_a_users_loss_goes_on_bit_for_bit(vgg16_params, pair):
+    content, style = pair[0][:40, :48], pair[1]
+    config, loss = nst.TransferConfig(num_steps=20), own_loss()
+    whole = nst.stylize(vgg16_params, content, style, config, loss=loss)
+    saved = []
+
+    def keep(arrays):
+        saved.append({name: np.array(array) for name, array in arrays.items()})
+        return len(saved) < 3
+
+    cut = nst.stylize(vgg16_params, content, style, config, loss=loss, keep=keep)
+    assert 0 < cut.num_steps < 20
+    resumed = nst.stylize(vgg16_params, content, style, config, loss=loss, start=saved[-1])
+    np.testing.assert_array_equal(resumed.image, whole.image)
+    np.testing.assert_array_equal(resumed.losses, whole.losses)
+    with pytest.raises(nst.ConfigError, match="what was saved is not of this run"):
+        nst.stylize(vgg16_params, content, style, config, loss=nst.style(LAYERS), start=saved[-1])
+
+
+ROWS_CODE = """
+import sys, jax, numpy as np, nst_jax as nst
+sys.path.insert(0, sys.argv[1])
+from tests import reference, test_terms
+assert len(jax.local_devices()) == 4
+images = np.load(sys.argv[2])
+run = lambda devices, loss: nst.stylize(
+    reference.random_params("vgg16"), images["content"], images["style"], nst.TransferConfig(num_steps=3), loss=loss, devices=devices
+)
+for loss, tolerance in ((test_terms.own_loss(), 1e-4), (test_terms.Wasserstein() + nst.content(("conv2_2",)), 1e-2)):
+    shared, alone = run(jax.local_devices(), loss), run(None, loss)
+    np.testing.assert_allclose(shared.losses, alone.losses, rtol=tolerance)
+    np.testing.assert_allclose(shared.losses[0], alone.losses[0], rtol=tolerance / 10)
+"""
+
+
+def test_devices_share_the_rows_of_a_users_loss(pair, tmp_path):
+    np.savez(tmp_path / "images.npz", content=pair[0][:64, :48], style=pair[1])
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", ROWS_CODE, Path(__file__).parents[1], tmp_path / "images.npz"]
+    subprocess.run(command, env=environment, check=True, cwd=tmp_path)
+
+
+def test_a_study_of_losses_reports_their_terms_by_name(vgg16_params, pair):
+    losses = {"plain": nst.content(("conv2_2",)) + 20 * nst.style(LAYERS), "mine": own_loss(), "more": 3 * own_loss()}
+    config = nst.TransferConfig(num_steps=4)
+    content, style = pair[0][:40, :48], pair[1]
+    study = nst.run_study(vgg16_params, content, style, {"loss": losses}, config)
+    table = study.to_dataframe()
+    assert list(table.loss) == ["plain", "mine", "more"] or list(table["loss"].astype(str))  # the column of the loss's value has its name
+    assert {"contrast_rough", "contrast_features", "content_conv2_2", "gram_conv1_1"} <= set(table.columns)
+    assert np.isnan(study.terms["contrast"]["rough"][0]).all() and np.isfinite(study.terms["contrast"]["rough"][1:]).all()
+    single = nst.stylize(vgg16_params, content, style, config, loss=losses["mine"])
+    np.testing.assert_array_equal(study.image[1], single.image)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"loss": "gram"}, "loss is 'gram'; give a sum of terms"),
+        ({"loss": nst.Loss({})}, "the loss has no terms"),
+        ({"loss": own_loss(), "weights": nst.LossWeights()}, "both weights and loss are given"),
+        ({"loss": nst.style(("conv9_1",))}, "unknown layer 'conv9_1'"),
+        ({"loss": nst.style(LAYERS, weight=float("nan"))}, r"loss\['gram'\].weight is .*nan"),
+        ({"loss": nst.Gram(layers=("conv1_1",), part_weights={"conv2_1": 1.0})}, "the term gram weighs conv2_1, but its parts are conv1_1"),
+    ],
+)
+def test_what_is_no_loss_is_refused(vgg16_params, pair, arguments, said):
+    with pytest.raises(nst.ConfigError, match=said):
+        nst.stylize(vgg16_params, pair[0][:40, :48], pair[1], nst.TransferConfig(num_steps=1), **arguments)
+
+
+def test_two_terms_of_one_name_need_names():
+    with pytest.raises(nst.ConfigError, match="two terms called gram"):
+        nst.style(("conv1_1",)) + nst.style(("conv2_1",))
+    with pytest.raises(nst.ConfigError, match="statistic is 'histogram'; it must be one of gram"):
+        nst.style(statistic="histogram")
