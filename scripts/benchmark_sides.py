@@ -171,7 +171,9 @@ def reference_descent(options):
         lambda: seconds.append(time.perf_counter() - started),
     )
     nst.write_image(options["picture"], best)
-    return {"seconds": seconds, "losses": losses.tolist()}
+    # Its pixels go where they like; the picture that can be written is cut off, and has a loss of its own.
+    picture_loss, _ = nst.total_loss(params, np.clip(best, 0, 1), targets, weights, config)
+    return {"seconds": seconds, "losses": losses.tolist(), "picture_loss": float(picture_loss)}
 
 
 def nst_jax_descent(options):

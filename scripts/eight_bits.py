@@ -81,13 +81,8 @@ def compare_features(exact: Path, images: list[np.ndarray]) -> list[list[str]]:
                 errors[layer].setdefault(f"gram {pooling}", []).append(relative(*grams))
     for layer in layers:
         kernel = relative(quantised[layer]["kernel"], params[layer]["kernel"])
-        rows.append(
-            [
-                layer,
-                f"{kernel:.2%}",
-                *(f"{np.mean(errors[layer][f'{what} {pooling}']):.2%}" for pooling in POOLINGS for what in ("features", "gram")),
-            ]
-        )
+        means = [np.mean(errors[layer][f"{what} {pooling}"]) for pooling in POOLINGS for what in ("features", "gram")]
+        rows.append([layer, f"{kernel:.2%}", *(f"{mean:.2%}" for mean in means)])
     return rows
 
 

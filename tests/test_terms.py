@@ -79,6 +79,10 @@ class Contrast(nst.Term):
         return {part: self.power * jnp.sum(jnp.square(found[part] - wanted[part])) for part in found}
 
 
+class Undecorated(nst.Term):
+    """What a user may forget."""
+
+
 def own_loss():
     return nst.content(("conv2_2",)) + 20 * nst.style(LAYERS) + 0.5 * Contrast()
 
@@ -219,6 +223,8 @@ def test_a_study_of_losses_reports_their_terms_by_name(vgg16_params, pair):
         ({"loss": nst.Loss({})}, "the loss has no terms"),
         ({"loss": own_loss(), "weights": nst.LossWeights()}, "both weights and loss are given"),
         ({"loss": nst.style(("conv9_1",))}, "unknown layer 'conv9_1'"),
+        ({"loss": nst.Gram(source="paper")}, "the term gram aims at 'paper'; its source must be one of content, style"),
+        ({"loss": Undecorated()}, "no term; make a class of nst.Term, with the decorator @nst.term"),
         ({"loss": nst.style(LAYERS, weight=float("nan"))}, r"loss\['gram'\].weight is .*nan"),
         ({"loss": nst.Gram(layers=("conv1_1",), part_weights={"conv2_1": 1.0})}, "the term gram weighs conv2_1, but its parts are conv1_1"),
     ],
@@ -226,6 +232,16 @@ def test_a_study_of_losses_reports_their_terms_by_name(vgg16_params, pair):
 def test_what_is_no_loss_is_refused(vgg16_params, pair, arguments, said):
     with pytest.raises(nst.ConfigError, match=said):
         nst.stylize(vgg16_params, pair[0][:40, :48], pair[1], nst.TransferConfig(num_steps=1), **arguments)
+
+
+def test_a_default_is_changed_without_saying_its_type():
+    @nst.term
+    class Mine(nst.Gram):
+        weight = 3.0
+        layers = ("conv1_1",)
+
+    assert Mine().weight == 3.0 and Mine().layers == ("conv1_1",) and Mine(weight=2.0).weight == 2.0
+    assert jax.tree.leaves(Mine()) == [3.0]
 
 
 def test_two_terms_of_one_name_need_names():

@@ -190,8 +190,7 @@ def spelt_out(loss: Loss | Term | None, weights: LossWeights | None, config: Tra
     if not isinstance(loss, Loss | Term):
         raise ConfigError(f"loss is {loss!r}; give a sum of terms, such as nst.content() + 20 * nst.style()")
     loss = as_loss(loss, config)
-    if not loss:
-        raise ConfigError("the loss has no terms; give a sum of some, such as nst.content() + 20 * nst.style()")
+    loss.check()
     return _as_arrays(loss)
 
 

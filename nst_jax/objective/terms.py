@@ -8,9 +8,10 @@ rows, lanes, studies and checkpoints, and needs to know of none of them.
 """
 
 import dataclasses
+import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform, get_args
 
 import jax
 import jax.numpy as jnp
@@ -46,12 +47,20 @@ def term(cls: Kind) -> Kind:
     Example:
         >>> @term
         ... class MeanColour(Term):
-        ...     layers: tuple[str, ...] = static(("image",))
+        ...     layers = ("image",)
         ...     def measure(self, view, fields):
         ...         return {"image": jnp.sum(view.shares["image"] * view.features["image"], (0, 1))}
         ...     def distance(self, found, wanted):
         ...         return {"image": jnp.sum(jnp.square(found["image"] - wanted["image"]))}
     """
+    inherited = {field.name: field for base in cls.__bases__ if dataclasses.is_dataclass(base) for field in dataclasses.fields(base)}
+    annotations = dict(inspect.get_annotations(cls))
+    for name, value in list(vars(cls).items()):  # a field's new default needs neither its type nor that it is static said again
+        if name in inherited or isinstance(value, dataclasses.Field):
+            annotations.setdefault(name, Any)
+            if name in inherited and inherited[name].metadata.get("static") and not isinstance(value, dataclasses.Field):
+                setattr(cls, name, static(value))
+    cls.__annotations__ = annotations
     made = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
     fields = dataclasses.fields(made)
     is_static = {field.name: bool(field.metadata.get("static")) for field in fields}
@@ -141,6 +150,20 @@ class Loss(Mapping[str, Term]):
 
     def __init__(self, terms: Mapping[str, Term]) -> None:
         self._terms = dict(terms)
+
+    def check(self) -> None:
+        """Makes sure that there are terms, and that JAX knows their classes.
+
+        Raises:
+            ConfigError: It is not so.
+        """
+        if not self:
+            raise ConfigError("the loss has no terms; give a sum of some, such as nst.content() + 20 * nst.style()")
+        for name, part in self.items():
+            if not isinstance(part, Term) or jax.tree_util.all_leaves([part]):
+                raise ConfigError(f"the term {name} is {part!r}, no term; make a class of nst.Term, with the decorator @nst.term")
+            if part.source not in get_args(Source):
+                raise ConfigError(f"the term {name} aims at {part.source!r}; its source must be one of {', '.join(get_args(Source))}")
 
     def __getitem__(self, name: str) -> Term:
         return self._terms[name]

@@ -198,6 +198,7 @@ def _axis_values(axes: Mapping[str, Any], contents: Sequence[str], styles: Seque
     for name, loss in axes.get("loss", {}).items():
         if not isinstance(loss, Loss):
             raise ConfigError(f"axis loss holds {loss!r} under the name {name}; give a sum of terms, such as nst.content() + 20 * nst.style()")
+        loss.check()
     return values
 
 
