@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -347,3 +348,10 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(monkeypatch, capsys):
         display(progress)
         display(progress._replace(step=10, done=1.0))
     assert "10/10 |" in (bar := capsys.readouterr().err) and "loss 1.5" in bar and "left]" in bar
+
+
+def test_the_callers_own_way_to_show_warnings_comes_back():
+    before = warnings.showwarning
+    assert cli.main(["weights", "list"]) == 0
+    assert cli.main(["stylize", "missing.jpg", "missing.png"]) == 2
+    assert warnings.showwarning is before

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 import nst_jax as nst
 from nst_jax import cli
+from nst_jax.jobs.rerun import job_of_record
 from nst_jax.report.perceptual import lpips_distance
 
 STUDY = ["study", "photo.jpg", "painting.png", "--network", "vgg16", "--size", "48", "--num-steps", "4"]
@@ -179,8 +181,33 @@ def test_a_study_and_its_lanes_are_made_again_from_their_records(photos, capfd):
     assert np.array_equal(nst.read_image("third.png"), nst.read_image("again.png"))
     nst.write_image("painting.png", np.zeros((40, 40, 3)))
     capfd.readouterr()
+    assert cli.main(["rerun", "out/study.json", "--resume"]) == 2
+    assert "out/study.json: is of a study, which goes on by itself" in capfd.readouterr().err
     assert cli.main(["rerun", "out/study.json", "--overwrite"]) == 2
     assert "painting.png: is not the style painting that the record is of" in capfd.readouterr().err
+
+
+def test_a_study_of_losses_of_ones_own_names_their_terms(photos):
+    from nst_jax.host.processes import Processes
+    from nst_jax.jobs.job import StudyJob
+    from nst_jax.jobs.study_job import run_study_job
+
+    losses = {"plain": nst.content() + 20 * nst.style(), "smooth": nst.content() + 20 * nst.style() + 5 * nst.TotalVariation()}
+    preset = nst.Preset().replace(network="vgg16", size=48, num_steps=2)
+    job = StudyJob((photos / "photo.jpg",), (photos / "painting.png",), photos / "out", preset, {"loss": losses})
+    quiet = lambda *_: None
+    assert run_study_job(job, Processes(), quiet, quiet, quiet, quiet).computed == 2
+    assert run_study_job(job, Processes(), quiet, quiet, quiet, quiet).kept == 2
+    head, *rows = (photos / "out" / "lanes.csv").read_text().splitlines()
+    assert {"content_conv4_2", "gram_conv1_1", "total_variation"} <= set(head.split(",")) and len(rows) == 2
+    record = json.loads((photos / "out" / "lanes" / "loss=smooth.json").read_text())
+    assert record["settings"]["terms"]["total_variation"]["weight"] == 5.0
+    for path in ("out/study.json", "out/lanes/loss=smooth.json"):
+        with pytest.raises(nst.ConfigError, match="was made with a loss given in Python"):
+            job_of_record(photos / path, None)
+    other = dataclasses.replace(job, axes={"loss": losses | {"smooth": 2 * losses["smooth"]}})
+    with pytest.raises(nst.ConfigError, match="holds a study of other settings"):
+        run_study_job(other, Processes(), quiet, quiet, quiet, quiet)
 
 
 def test_a_damaged_lane_is_painted_again(photos, capfd):

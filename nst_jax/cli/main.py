@@ -50,8 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         gc.freeze()
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         argv = sys.argv[1:]
-    argv = list(argv)
-    warnings.showwarning = lambda message, *rest, **more: say(f"note: {message}")
+    before, warnings.showwarning = warnings.showwarning, lambda message, *rest, **more: say(f"note: {message}")
+    try:
+        return _run(list(argv))
+    finally:
+        warnings.showwarning = before
+
+
+def _run(argv: list[str]) -> int:
+    """Runs the command that the words ask for, and returns the exit status."""
     command: Any = Union[  # noqa: UP007, a type made at run time
         Annotated[Demo, subcommand("demo")],
         Annotated[Stylize, subcommand("stylize", default=Stylize.with_defaults(_preset_in(argv)))],

@@ -9,6 +9,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from nst_jax.cli.options import CompilationCache, MaxPixels, Resume
 from nst_jax.cli.study import run_and_report
 from nst_jax.cli.stylize import run_and_say
+from nst_jax.config import ConfigError
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.host.compilation_cache import keep_programs
 from nst_jax.host.processes import Processes
@@ -36,5 +37,7 @@ class Rerun:
         job = job_of_record(self.record, self.output)
         if isinstance(job, Job):
             run_and_say(replace(job, resume=self.resume, overwrite=self.overwrite, max_pixels=self.max_pixels))
+        elif self.resume:
+            raise ConfigError(f"{self.record}: is of a study, which goes on by itself when the same command is given again; leave --resume out")
         else:
             run_and_report(replace(job, overwrite=self.overwrite, max_pixels=self.max_pixels), Processes())

@@ -17,6 +17,10 @@ Arrays = Mapping[str, Any]
 """A snapshot as arrays by name, such as `"states/image"`."""
 
 
+class SnapshotError(ConfigError):
+    """What was saved is not of the run that is to go on."""
+
+
 class Snapshot(NamedTuple):
     """A batch of descents between two evaluations.
 
@@ -47,7 +51,7 @@ def from_arrays(arrays: Arrays, terms: LossParts, describe_states: Callable[[int
         describe_states: Maps a scale and a number of lanes to the shapes of the states there.
 
     Raises:
-        ConfigError: The arrays are not those of such a run.
+        SnapshotError: The arrays are not those of such a run.
     """
     try:
         scale, lanes = operator.index(np.asarray(arrays["scale"]).item()), np.shape(arrays["history/active"])
@@ -66,10 +70,10 @@ def from_arrays(arrays: Arrays, terms: LossParts, describe_states: Callable[[int
             raise ValueError(f"it has {min(others)}")
         snapshot = jax.tree_util.tree_map_with_path(lambda path, _: arrays[_name(path)], template)
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise ConfigError(f"what was saved is not of this run, or of another version of nst_jax ({error})") from error
+        raise SnapshotError(f"what was saved is not of this run, or of another version of nst_jax ({error})") from error
     shapes = jax.tree.map(lambda found, wanted: (found.shape, found.dtype) == (wanted.shape, wanted.dtype), snapshot.states, template.states)
     if not all(jax.tree.leaves(shapes)) or not _is_history(snapshot.history, lanes) or not _is_result(snapshot.found, lanes):
-        raise ConfigError("what was saved is not of this run, or of another version of nst_jax (other shapes)")
+        raise SnapshotError("what was saved is not of this run, or of another version of nst_jax (other shapes)")
     return snapshot
 
 

@@ -15,7 +15,7 @@ _CONFIG = {field.name for field in dataclasses.fields(TransferConfig)}
 _PRESET = {field.name for field in dataclasses.fields(Preset)} - {"config", "network"}
 _BESIDE_THEM = {
     *("inputs", "network", "height", "width", "seed", "num_devices", "iteration", "versions", "device"),
-    *("content", "style", "layer_weights", "weights_by_layer"),  # of a study's lane
+    *("content", "style", "layer_weights", "weights_by_layer", "loss", "terms"),  # of a study's lane
 }
 
 
@@ -44,6 +44,7 @@ def job_of_record(path: Path, output: Path | None = None) -> Job | StudyJob:
 
 def _single(path: Path, record: Mapping[str, Any], output: Path | None) -> Job:
     settings, first = record["settings"], path.with_name(Path(record["output"]).name)
+    _check_loss(settings.get("terms"))
     for key in settings:
         check_known(key, _CONFIG | _PRESET | _BESIDE_THEM)
     inputs, network = settings["inputs"], settings["network"]
@@ -65,8 +66,14 @@ def _single(path: Path, record: Mapping[str, Any], output: Path | None) -> Job:
     )
 
 
+def _check_loss(described: object) -> None:
+    if described is not None:
+        raise ConfigError("was made with a loss given in Python, which no record holds; run it from there")
+
+
 def _study(path: Path, record: Mapping[str, Any], output: Path | None) -> StudyJob:
     job, settings = record["job"], record["settings"]
+    _check_loss(job["axes"].get("loss"))
     inputs, network = settings["inputs"], settings["network"]
     for key in job["preset"]:
         check_known(key, _PRESET | {"config", "network"})

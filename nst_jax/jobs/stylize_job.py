@@ -12,6 +12,7 @@ import numpy as np
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.descent.fit import fitting_config
 from nst_jax.descent.result import Callback, Progress, TransferResult
+from nst_jax.descent.snapshot import SnapshotError
 from nst_jax.descent.start import check_sharing, make_key
 from nst_jax.descent.stylize import stylize
 from nst_jax.files.atomic import remove_partials
@@ -100,20 +101,23 @@ def _run(job: Job, say: Callable[[str], None], callback: Callback) -> TransferRe
 
     with StopSignals(say) as signals:
         keeper = Keeper(job.checkpoint, settings, job.checkpoint_every, lambda: signals.received is not None, say)
-        result = stylize(
-            loaded.params,
-            content,
-            style,
-            config,
-            job.weights,
-            key=make_key(job.seed) if config.init == "noise" else None,
-            initial=initial,
-            callback=save_and_report,
-            callback_every=preset.save_every,
-            devices=devices,
-            start=saved and saved.arrays,
-            keep=keeper,
-        )
+        try:
+            result = stylize(
+                loaded.params,
+                content,
+                style,
+                config,
+                job.weights,
+                key=make_key(job.seed) if config.init == "noise" else None,
+                initial=initial,
+                callback=save_and_report,
+                callback_every=preset.save_every,
+                devices=devices,
+                start=saved and saved.arrays,
+                keep=keeper,
+            )
+        except SnapshotError as error:
+            raise ConfigError(f"{job.checkpoint.path}: {error}; pass --overwrite to begin anew") from error
     if result.failure and result.best_step <= 1:  # the last good image is what the run began with
         job.checkpoint.remove()
         raise ConfigError(f"{result.failure} (--style-weight, --content-weight, --tv-weight)")

@@ -30,6 +30,7 @@ from nst_jax.objective.default import LossWeights
 from nst_jax.objective.targets import make_targets
 from nst_jax.objective.terms import Loss, Term, distinct_losses
 from nst_jax.optim.optimizers import keep_in_range
+from nst_jax.pixels import check_image
 from nst_jax.study.grid import Grid, Lane, loss_of, make_grid
 from nst_jax.study.result import FinishedLane, StudyResult, collect
 
@@ -98,6 +99,7 @@ def run_study(
     if loss is not None:
         axes = {**axes, "loss": {"loss": spelt_out(loss, weights, config)}}
     grid = make_grid(axes, list(contents), list(styles), config, weights or LossWeights(), zipped)
+    check_study(params, contents, styles, grid, config, lanes_at_once)
     found = finished_lanes(params, contents, styles, grid, config, range(len(grid.lanes)), lanes_at_once, callback, optimizer=optimizer)
     return collect(grid.lanes, sorted(found, key=lambda lane: lane.index))
 
@@ -115,7 +117,7 @@ def finished_lanes(
     saving: Saving | None = None,
     optimizer: optax.GradientTransformation | None = None,
 ) -> Iterator[FinishedLane]:
-    """Runs the wanted lanes of a grid and yields each when it has ended.
+    """Runs the wanted lanes of a grid, which `check_study` found right, and yields each when it has ended.
 
     Args:
         params: As in `run_study`, and so for all arguments that are not named here.
@@ -133,7 +135,6 @@ def finished_lanes(
     Raises:
         ConfigError: As in `run_study`.
     """
-    check_study(params, contents, styles, grid, config, lanes_at_once)
     kept = keep_in_range(optimizer) if optimizer is not None else None
     contents = {name: checked_image(f"content {name}", image) for name, image in contents.items()}
     styles = {name: checked_image(f"style {name}", image) for name, image in styles.items()}
@@ -155,17 +156,22 @@ def check_study(params: Params, contents: Images, styles: Images, grid: Grid, co
     """
     if lanes_at_once is not None and lanes_at_once < 1:
         raise ConfigError(f"the number of lanes at once is {lanes_at_once}; it must be at least 1")
-    checked = {name: checked_image(f"content {name}", image) for name, image in contents.items()}
-    shapes = {name: image.shape[:2] for name, image in checked.items()}
+    for kind, images in (("content", contents), ("style", styles)):
+        for name, image in images.items():
+            check_image(f"{kind} {name}", image)
+    shapes = {name: np.shape(image)[:2] for name, image in contents.items()}
     if len(set(shapes.values())) > 1:
         sizes = ", ".join(f"{name} is {height} × {width}" for name, (height, width) in shapes.items())
         raise ConfigError(f"the content images of a study must have one size, but {sizes}")
-    content = next(iter(checked.values()))
-    for name, image in styles.items():
-        style = checked_image(f"style {name}", image)
-        losses = {(_program_of(lane, config), jax.tree.structure(loss)): loss for lane in grid.lanes for loss in (loss_of(lane, grid, config),)}
+    losses = {}
+    for lane in grid.lanes:
+        loss = loss_of(lane, grid, config)
+        losses.setdefault((_program_of(lane, config), jax.tree.structure(loss)), loss)
+    described = lambda image: jax.ShapeDtypeStruct(np.shape(image), jnp.float32)
+    content = described(next(iter(contents.values())))
+    for style in map(described, styles.values()):
         for (program, _), loss in losses.items():
-            jax.eval_shape(lambda style=style, program=program, loss=loss: make_targets(params, content, style, program, loss))
+            jax.eval_shape(partial(make_targets, config=program, loss=loss), params, content, style)
 
 
 def _program_of(lane: Lane, config: TransferConfig) -> TransferConfig:
