@@ -167,7 +167,7 @@ def main() -> None:
     print(f"\n{table}", end="")
     arguments.output_dir.joinpath(f"{arguments.run}.md").write_text(table, "utf-8")
     found |= {"network": arguments.network, "losses": [round(float(loss), 6) for loss in found["losses"]]}
-    arguments.output_dir.joinpath(f"{arguments.run}.json").write_text(json.dumps(found, indent=1).replace("Infinity", "null"), "utf-8")
+    arguments.output_dir.joinpath(f"{arguments.run}.json").write_text(json.dumps(found).replace("Infinity", "null") + "\n", "utf-8")
 
 
 if __name__ == "__main__":
