@@ -23,9 +23,12 @@ def allowed(floor):
 def imported(path):
     """The floors that a module imports from."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "nst_jax":
-            first = node.module.split(".")[1:2]
-            yield from first or [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import"
+            names = [node.module] if node.module != "nst_jax" else [f"nst_jax.{alias.name}" for alias in node.names]
+        else:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        yield from (name.split(".")[1] if "." in name else "__init__" for name in names if name.split(".")[0] == "nst_jax")
 
 
 def test_the_floors_import_downwards():

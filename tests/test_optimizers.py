@@ -30,6 +30,8 @@ def test_adam_given_is_adam_named(vgg16_params, pair):
     named = nst.stylize(vgg16_params, *pair, config)
     given = nst.stylize(vgg16_params, *pair, config, optimizer=optax.adam(0.03))
     np.testing.assert_allclose(given.losses, named.losses, rtol=1e-5)
+    by_name = nst.stylize(vgg16_params, *pair, nst.TransferConfig(num_steps=8, learning_rate=0.03, **SHALLOW), optimizer="adam")
+    np.testing.assert_array_equal(by_name.losses, named.losses)
 
 
 def test_a_run_compiles_once_for_one_optimizer(vgg16_params, pair, traces):
@@ -52,7 +54,9 @@ def test_a_run_of_a_given_optimizer_goes_on_bit_for_bit(vgg16_params, pair):
     np.testing.assert_array_equal(resumed.image, whole.image)
 
 
-@pytest.mark.parametrize(("given", "said"), [("adam", "optimizer is 'adam'; give one of optax's"), (optax.lbfgs(), "no line search")])
+@pytest.mark.parametrize(
+    ("given", "said"), [("newton", "optimizer is 'newton'"), ([1], r"optimizer is \[1\]"), (optax.lbfgs(), "no line search")]
+)
 def test_what_is_no_optimizer_is_refused(vgg16_params, pair, given, said):
     with pytest.raises(nst.ConfigError, match=said):
         nst.stylize(vgg16_params, *pair, nst.TransferConfig(num_steps=1), optimizer=given)
@@ -68,3 +72,4 @@ def test_the_height_of_every_array_of_a_state_is_found():
     assert lbfgs.steps == lbfgs.gradient_steps == 1 and lbfgs.products == axes.step == -1  # 30 × 30, which two devices could share too
     adam = height_axes(lambda image: optax.adam(0.1).init(image), (40, 48, 3))
     assert jax.tree.leaves(adam) == [-1, 0, 0]
+    assert jax.tree.leaves(height_axes(lambda image: optax.adafactor(0.1).init(image), (100, 200, 3)))

@@ -199,7 +199,7 @@ def test_a_study_of_losses_of_ones_own_names_their_terms(photos):
     assert run_study_job(job, Processes(), quiet, quiet, quiet, quiet).computed == 2
     assert run_study_job(job, Processes(), quiet, quiet, quiet, quiet).kept == 2
     head, *rows = (photos / "out" / "lanes.csv").read_text().splitlines()
-    assert {"content_conv4_2", "gram_conv1_1", "total_variation"} <= set(head.split(",")) and len(rows) == 2
+    assert {"content_conv4_2", "style_conv1_1", "total_variation"} <= set(head.split(",")) and len(rows) == 2
     record = json.loads((photos / "out" / "lanes" / "loss=smooth.json").read_text())
     assert record["settings"]["terms"]["total_variation"]["weight"] == 5.0
     for path in ("out/study.json", "out/lanes/loss=smooth.json"):

@@ -101,8 +101,8 @@ def test_a_sum_of_terms_is_the_default_loss(vgg16_params, pair):
     )
     found, own = nst.total_loss(vgg16_params, image, nst.make_targets(vgg16_params, *pair, config, sums), sums, config)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
-    assert list(sums) == ["content", "gram", "total_variation"]
-    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-6), own["gram"], parts["style"])
+    assert list(sums) == ["content", "style", "total_variation"]
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-6), own["style"], parts["style"])
 
 
 @pytest.mark.parametrize(
@@ -209,29 +209,135 @@ def test_a_study_of_losses_reports_their_terms_by_name(vgg16_params, pair):
     content, style = pair[0][:40, :48], pair[1]
     study = nst.run_study(vgg16_params, content, style, {"loss": losses}, config)
     table = study.to_dataframe()
-    assert list(table.loss) == ["plain", "mine", "more"] or list(table["loss"].astype(str))  # the column of the loss's value has its name
-    assert {"contrast_rough", "contrast_features", "content_conv2_2", "gram_conv1_1"} <= set(table.columns)
+    assert list(table["loss_name"]) == ["plain", "mine", "more"] and table["style_weight"].isna().all()
+    assert {"contrast_rough", "contrast_features", "content_conv2_2", "style_conv1_1"} <= set(table.columns)
     assert np.isnan(study.terms["contrast"]["rough"][0]).all() and np.isfinite(study.terms["contrast"]["rough"][1:]).all()
     single = nst.stylize(vgg16_params, content, style, config, loss=losses["mine"])
     np.testing.assert_array_equal(study.image[1], single.image)
 
 
+@pytest.mark.parametrize("lanes_at_once", [1, 3])
+def test_each_lane_of_a_study_aims_at_its_own_images(vgg16_params, rng, lanes_at_once):
+    contents = {name: rng.random((32, 36, 3)).astype(np.float32) for name in ("a", "b")}
+    styles = {name: rng.random((32, 32, 3)).astype(np.float32) for name in ("u", "v", "w")}
+    losses = {f"power {power}": nst.content(("conv1_2",)) + nst.style(("conv1_1",)) + Contrast(power=power) for power in (1.0, 3.0)}
+    config = nst.TransferConfig(num_steps=3)
+    study = nst.run_study(vgg16_params, contents, styles, {"loss": losses}, config, lanes_at_once=lanes_at_once)
+    assert len(study.lanes) == 12
+    for lane, image in zip(study.lanes, study.image, strict=True):
+        single = nst.stylize(vgg16_params, contents[lane.content], styles[lane.style], config, loss=losses[lane.loss])
+        np.testing.assert_array_equal(image, single.image)
+
+
+def test_terms_are_added_and_multiplied_as_numbers_are():
+    assert list(sum([nst.content(), nst.style()])) == ["content", "style"]
+    assert (nst.style() / 4).weight == 0.25 and ((nst.content() + nst.style()) / 2)["style"].weight == 0.5
+    assert (np.float64(3) * (nst.content() + nst.style()))["content"].weight == 3
+    for made in (np.array([5.0, 20.0]) * nst.style(), nst.style(weight=[2.5, 10.0]) * 2):
+        np.testing.assert_array_equal(made.weight, [5.0, 20.0])
+
+
+@nst.term
+class Where(nst.Term):
+    """Squared distance of a plane of mean activations, which is wanted by position, with a field of two axes."""
+
+    layers = ("conv2_1",)
+    source = "content"
+
+    def fields(self, view):
+        return {"conv2_1": view.features["conv2_1"].mean(-1)}
+
+    def measure(self, view, fields):
+        missing = view.features["conv2_1"].mean(-1) - fields["conv2_1"]
+        return jnp.sum(view.shares["conv2_1"] * jnp.square(missing)[..., None])
+
+    def aim(self, measured):
+        return ()
+
+    def distance(self, found, wanted):
+        return {"all": found}
+
+
+def test_what_is_wanted_by_position_is_the_same_in_tiles(vgg16_params, pair, rng):
+    image, loss = jnp.asarray(rng.random(pair[0].shape), jnp.float32), nst.Loss({"where": Where()})
+    found = []
+    for tile in (0, 64):
+        config = nst.TransferConfig(tile=tile)
+        targets = nst.make_targets(vgg16_params, *pair, config, loss)
+        found.append((targets["where"].fields["conv2_1"], *nst.loss_and_gradient(vgg16_params, image, targets, loss, config)))
+    for whole, tiled in zip(*map(jax.tree.leaves, found), strict=True):
+        np.testing.assert_allclose(tiled, whole, atol=1e-5 * np.abs(whole).max())
+
+
+@nst.term
+class Smooth(nst.Term):
+    """Nothing of which a black image has, so that no scale can be told."""
+
+    layers = ("image",)
+
+    def measure(self, view, fields):
+        return jnp.sum(view.shares["image"] * jnp.square(view.features["image"]), (0, 1))
+
+    def aim(self, measured):
+        return ()
+
+    def distance(self, found, wanted):
+        return {"all": jnp.sum(found)}
+
+
+@nst.term
+class Scalar(Smooth):
+    """Of which `distance` gives no parts."""
+
+    def distance(self, found, wanted):
+        return jnp.sum(found)
+
+
+@nst.term
+class Blind(Smooth):
+    """Which looks at a layer that it does not name."""
+
+    def measure(self, view, fields):
+        return jnp.sum(view.features["conv1_1"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ({"loss": Smooth()}, "the term smooth finds a black image at no distance"),
+        ({"loss": Scalar()}, "the method distance of the term scalar gives no dict"),
+        ({"loss": Blind()}, "the term blind looks for 'conv1_1', which is not among its layers: image"),
+        ({"loss": nst.style("conv1_1")}, "layers of the term style is the text 'conv1_1'"),
+        ({"loss": nst.style(())}, "the term style has no layers"),
+        ({"weights": nst.LossWeights(style=-1.0)}, "weights.style is -1.0; it must be a finite number, at least 0"),
         ({"loss": "gram"}, "loss is 'gram'; give a sum of terms"),
         ({"loss": nst.Loss({})}, "the loss has no terms"),
         ({"loss": own_loss(), "weights": nst.LossWeights()}, "both weights and loss are given"),
         ({"loss": nst.style(("conv9_1",))}, "unknown layer 'conv9_1'"),
-        ({"loss": nst.Gram(source="paper")}, "the term gram aims at 'paper'; its source must be one of content, style"),
+        ({"loss": nst.Gram(source="paper")}, "the term style aims at 'paper'; its source must be one of content, style"),
         ({"loss": Undecorated()}, "no term; make a class of nst.Term, with the decorator @nst.term"),
-        ({"loss": nst.style(LAYERS, weight=float("nan"))}, r"loss\['gram'\].weight is .*nan"),
-        ({"loss": nst.Gram(layers=("conv1_1",), part_weights={"conv2_1": 1.0})}, "the term gram weighs conv2_1, but its parts are conv1_1"),
+        ({"loss": nst.style(LAYERS, weight=float("nan"))}, r"loss\['style'\].weight is .*nan"),
+        ({"loss": nst.Gram(layers=("conv1_1",), part_weights={"conv2_1": 1.0})}, "the term style weighs conv2_1, but its parts are conv1_1"),
     ],
 )
 def test_what_is_no_loss_is_refused(vgg16_params, pair, arguments, said):
     with pytest.raises(nst.ConfigError, match=said):
         nst.stylize(vgg16_params, pair[0][:40, :48], pair[1], nst.TransferConfig(num_steps=1), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("axes", "arguments", "said"),
+    [
+        ({"style_weight": [5.0, 500.0]}, {"loss": own_loss()}, "axis style_weight varies the default loss, but axis loss gives others"),
+        ({"loss": {"a": own_loss()}}, {"loss": own_loss()}, "a loss is given beside weights or an axis loss"),
+        ({"loss": {"a": own_loss() * np.array([5.0, 20.0])}}, {}, "axis loss, a: a number of a term is an array"),
+        ({"loss": {"a": own_loss() * float("nan")}}, {}, r"axis loss, a: loss\['content'\].weight is nan"),
+        ({"loss": [own_loss()]}, {}, "axis loss must map the name of each loss to a sum of terms"),
+    ],
+)
+def test_losses_that_a_study_cannot_take_are_refused(vgg16_params, pair, axes, arguments, said):
+    with pytest.raises(nst.ConfigError, match=said):
+        nst.run_study(vgg16_params, pair[0][:40, :48], pair[1], axes, nst.TransferConfig(num_steps=1), **arguments)
 
 
 def test_a_default_is_changed_without_saying_its_type():
@@ -245,7 +351,7 @@ def test_a_default_is_changed_without_saying_its_type():
 
 
 def test_two_terms_of_one_name_need_names():
-    with pytest.raises(nst.ConfigError, match="two terms called gram"):
+    with pytest.raises(nst.ConfigError, match="two terms called style"):
         nst.style(("conv1_1",)) + nst.style(("conv2_1",))
     with pytest.raises(nst.ConfigError, match="statistic is 'histogram'; it must be one of gram"):
         nst.style(statistic="histogram")

@@ -156,7 +156,7 @@ class History:
 
 
 def _first_bad(info: StepInfo, row: int, lane: int) -> str:
-    """The first part of the loss, in the order of its terms, that is not finite."""
+    """The first part of the loss that is not finite."""
     terms: LossParts = info.terms
     parts = {_called(name, part): rows for name, own in terms.items() for part, rows in own.items()} | {"the weighted loss": info.loss}
     return next((name for name, rows in parts.items() if not np.isfinite(rows[row, lane])), "the squared length of the gradient")

@@ -58,9 +58,9 @@ class Lanes:
     is_grey: Any
 
 
-def stack_targets(contents: list[Targets], styles: list[Targets]) -> Targets:
+def stack_targets(contents: Sequence[Targets], styles: Sequence[Targets]) -> Targets:
     """What terms aim at in each content image, and in each style image, with a leading axis to choose from."""
-    return {name: found for targets in (contents, styles) if targets for name, found in _stack(targets).items()}
+    return {name: found for targets in (contents, styles) if targets for name, found in _stack(list(targets)).items()}
 
 
 @jax.jit

@@ -119,6 +119,8 @@ def height_axes(make: Callable[[Any], Any], shape: Sequence[int]) -> Any:
     of_height = lambda height: jax.eval_shape(make, jax.ShapeDtypeStruct((height, *shape[1:]), jnp.float32))
 
     def axis(once: Any, twice: Any) -> int:
+        if once.ndim != twice.ndim:  # optimisers that factor large arrays
+            return -1
         grown = [place for place, (side, other) in enumerate(zip(once.shape, twice.shape, strict=True)) if side != other]
         return grown[0] if len(grown) == 1 else -1
 

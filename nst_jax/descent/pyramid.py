@@ -28,7 +28,7 @@ from nst_jax.descent.snapshot import Arrays, Snapshot, from_arrays, to_arrays
 from nst_jax.descent.step import TransferState
 from nst_jax.network.vgg import Params, prepare_params
 from nst_jax.objective.loss import LossParts
-from nst_jax.objective.targets import Targets, make_targets, targets_of
+from nst_jax.objective.targets import Targets, check_scales, make_targets, targets_of
 from nst_jax.objective.terms import Loss
 from nst_jax.pixels import is_grey
 
@@ -43,8 +43,9 @@ class Pyramid:
         contents: Content images, all (height, width, 3).
         styles: Style images of any sizes; each scale shrinks them as it does the contents.
         config: The settings of the descent; of `init`, whether it is noise.
-        losses: From `distinct_losses` of all lanes' losses, which have the same terms. Lanes choose among the targets of the first image
-            for each of these losses, then those of the second, and so on.
+        of_content: From `distinct_losses` of all lanes' losses, which have the same terms, those that aim apart at a content image. Lanes
+            choose among the targets of the first content image for each of these, then of the second, and so on.
+        of_style: Likewise of style images.
         placement: As in `LaneProgram`; a scale whose rows do not go round takes fewer devices.
         optimizer: As in `LaneProgram`.
     """
@@ -55,13 +56,14 @@ class Pyramid:
         contents: Sequence[Array],
         styles: Sequence[Array],
         config: TransferConfig,
-        losses: Sequence[Loss],
+        of_content: Sequence[Loss],
+        of_style: Sequence[Loss],
         placement: Placement = DEFAULT_DEVICE,
         optimizer: Optimizer | None = None,
     ) -> None:
         # Put on the device by name: what is moved on purpose is no accident to whoever guards against transfers.
         self._params, self._contents, self._styles, self._config = jax.device_put(dict(params)), contents, styles, config
-        self._losses, self._loss = losses, losses[0]
+        self._of_content, self._of_style, self._loss = of_content, of_style, of_content[0]
         self._shape = contents[0].shape[0], contents[0].shape[1]
         self._scales = make_schedule(self._shape, config)
         self._programs = [LaneProgram(config, placement.for_rows(scale.shape[0]), optimizer) for scale in self._scales]
@@ -140,11 +142,12 @@ class Pyramid:
         assert found is not None
         if found.image.shape[1:3] != self._shape:
             found = found._replace(image=self._enlarge(found.image, details, self._shape))
-        return found
+        return found._replace(terms={name: found.terms[name] for name in self._loss})  # in the loss's order, which jit does not keep
 
     def _are_grey(self, lanes: Lanes, keeps_detail: Sequence[bool]) -> np.ndarray:
         """Which lanes are made of grey images alone; noise takes their colours."""
-        contents, styles = ([is_grey(image) for image in images for _ in self._losses] for images in (self._contents, self._styles))
+        contents = [is_grey(image) for image in self._contents for _ in self._of_content]
+        styles = [is_grey(image) for image in self._styles for _ in self._of_style]
         pairs = [contents[content] and styles[style] for content, style in zip(lanes.content, lanes.style, strict=True)]
         return np.array([pair and (not keeps or is_grey(image)) for pair, keeps, image in zip(pairs, keeps_detail, lanes.images, strict=True)])
 
@@ -174,8 +177,11 @@ class Pyramid:
             # bfloat16, prepared kernels are exacter, and the targets should be what the descent sees.
             params = self._prepared if self._config.precision == "bfloat16" else self._params
             shape = (*scale.shape, 3)
-            by_content = [targets_of(params, content, "content", loss, self._config, shape) for content in contents for loss in self._losses]
-            by_style = [targets_of(params, style, "style", loss, self._config, shape) for style in styles for loss in self._losses]
+            find = partial(targets_of, config=self._config, shape=shape)
+            by_content = [find(params, content, "content", loss) for content in contents for loss in self._of_content]
+            by_style = [find(params, style, "style", loss) for style in styles for loss in self._of_style]
+            for targets in (*by_content, *by_style):
+                check_scales(self._loss, targets)
             self._targets[scale] = stack_targets(by_content, by_style)
         return self._targets[scale]
 

@@ -32,7 +32,7 @@ def stylize(
     weights: LossWeights | None = None,
     *,
     loss: Loss | Term | None = None,
-    optimizer: optax.GradientTransformation | None = None,
+    optimizer: str | optax.GradientTransformation | None = None,
     key: Array | None = None,
     initial: Float[Array | np.ndarray, "height width 3"] | None = None,
     callback: Callback | None = None,
@@ -51,8 +51,8 @@ def stylize(
         weights: What each part of the default loss counts; `LossWeights()` if left out.
         loss: A loss of one's own, such as `nst.content() + 20 * nst.style() + 0.1 * my_term`, instead of the default one, which `weights`
             and `config`'s layers and scaling describe.
-        optimizer: Any of optax's that needs no line search, such as `optax.adamw(0.02)`, instead of the one that `config` names. Make it
-            once for several runs: another object of the same settings is compiled anew.
+        optimizer: A name, as in `TransferConfig`, or any of optax's that needs no line search, such as `optax.adamw(0.02)`, instead of
+            the one that `config` names. Make it once for several runs: another object of the same settings is compiled anew.
         key: Makes the noise of `init="noise"`; `jax.random.key(0)` if left out.
         initial: Image to start from instead of what `config.init` says, of the content's shape. Its own fine detail stays where nothing paints
             over it, as the content's does where that is the start; see `nst_jax.descent.pyramid`.
@@ -72,6 +72,8 @@ def stylize(
     References:
         Gatys, Ecker and Bethge (CVPR 2016).
     """
+    if weights is not None:
+        check_numbers("weights", _as_arrays(weights))
     one_lane = lambda tree: jax.tree.map(lambda leaf: leaf[None], tree)
     batch = stylize_batch(
         params,
@@ -104,7 +106,7 @@ def stylize_batch(
     weights: LossWeights | None = None,
     *,
     loss: Loss | Term | None = None,
-    optimizer: optax.GradientTransformation | None = None,
+    optimizer: str | optax.GradientTransformation | None = None,
     keys: Array | None = None,
     initial: Float[Array | np.ndarray, "height width 3"] | None = None,
     callback: Callback | None = None,
@@ -137,8 +139,7 @@ def stylize_batch(
     Raises:
         ConfigError: As in `stylize`, or `weights`, `loss` and `keys` have different numbers of lanes.
     """
-    config = config or TransferConfig()
-    kept = keep_in_range(optimizer) if optimizer is not None else None
+    config, kept = chosen_optimizer(optimizer, config or TransferConfig())
     keys = None if keys is None else _checked_keys("keys", keys, 1)
     content, style = checked_image("content", content), checked_image("style", style)
     num_lanes = _count_lanes("weights", _as_arrays(weights), keys) if weights else 1
@@ -156,17 +157,18 @@ def stylize_batch(
         images = _for_each_lane(initial_image(content, style, key, config.init), num_lanes)
     check_sharing(content.shape[0], config, devices or ())
     by_lane = jax.tree.map(lambda number: np.broadcast_to(number, num_lanes), loss)
-    losses, place = distinct_losses([jax.tree.map(lambda numbers, lane=lane: numbers[lane], by_lane) for lane in range(num_lanes)])
+    losses = [jax.tree.map(lambda numbers, lane=lane: numbers[lane], by_lane) for lane in range(num_lanes)]
+    of_content, of_style = distinct_losses(losses, "content"), distinct_losses(losses, "style")
     lanes = Lanes(
-        content=place,
-        style=place,
+        content=of_content[1],
+        style=of_style[1],
         loss=by_lane,
         images=images,
         active=np.ones(num_lanes, bool),
         is_grey=np.zeros(num_lanes, bool),  # the pyramid finds out
     )
     keeps_detail = [config.init != "noise"] * num_lanes
-    pyramid = Pyramid(params, [content], [style], config, losses, Placement(tuple(devices or ()), by_rows=True), kept)
+    pyramid = Pyramid(params, [content], [style], config, of_content[0], of_style[0], Placement(tuple(devices or ()), by_rows=True), kept)
     return pyramid.run(lanes, keeps_detail, callback, callback_every, start, keep)
 
 
@@ -214,17 +216,41 @@ def _checked_keys(name: str, keys: Any, num_axes: int) -> Array:
     return keys
 
 
-def _count_lanes(name: str, numbers: LossWeights | Loss, keys: Array | None) -> int:
-    """How many lanes the weights, or a loss's numbers, and the keys are for."""
+def chosen_optimizer(
+    optimizer: str | optax.GradientTransformation | None, config: TransferConfig
+) -> tuple[TransferConfig, optax.GradientTransformationExtraArgs | None]:
+    """The settings that name the optimiser, and one of the caller's own as runs take it.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if optimizer is None:
+        return config, None
+    if isinstance(optimizer, str):
+        return dataclasses.replace(config, optimizer=optimizer), None  # type: ignore[arg-type], which the config looks at
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise ConfigError(f"optimizer is {optimizer!r}; give a name, or one of optax's transformations, such as optax.adamw(0.02)")
+    return config, keep_in_range(optimizer)
+
+
+def check_numbers(name: str, numbers: LossWeights | Loss) -> None:
+    """Makes sure that weights, or a loss's numbers, are finite, each for all lanes or one a lane.
+
+    Raises:
+        ConfigError: One is not, or a weight of the default loss is negative.
+    """
     least = 0.0 if isinstance(numbers, LossWeights) else -np.inf  # a term of one's own may be meant to grow
-    sizes: dict[str, int] = {} if keys is None else {"keys": keys.shape[0]}
     for path, leaf in jax.tree_util.tree_leaves_with_path(numbers):
-        leaf_name = f"{name}{jax.tree_util.keystr(path)}"
         if leaf.ndim > 1 or not np.all(np.isfinite(leaf) & (leaf >= least)):
             bound = ", at least 0" if least == 0 else ""
-            raise ConfigError(f"{leaf_name} is {leaf}; it must be a finite number{bound}, or one a lane")
-        if leaf.ndim:
-            sizes[leaf_name] = leaf.size
+            raise ConfigError(f"{name}{jax.tree_util.keystr(path)} is {leaf}; it must be a finite number{bound}, or one a lane")
+
+
+def _count_lanes(name: str, numbers: LossWeights | Loss, keys: Array | None) -> int:
+    """How many lanes the weights, or a loss's numbers, and the keys are for."""
+    check_numbers(name, numbers)
+    sizes: dict[str, int] = {} if keys is None else {"keys": keys.shape[0]}
+    sizes |= {f"{name}{jax.tree_util.keystr(path)}": leaf.size for path, leaf in jax.tree_util.tree_leaves_with_path(numbers) if leaf.ndim}
     if len(set(sizes.values())) > 1:
         raise ConfigError(f"the numbers of lanes differ: {', '.join(f'{name} has {size}' for name, size in sizes.items())}")
     return next(iter(sizes.values()), 1)

@@ -45,7 +45,7 @@ def read_grid_file(path: Path) -> GridFile:
         raise ConfigError(f"{path}: is neither TOML nor, with a name in .json, JSON ({' '.join(str(error).split())}); mend it") from error
     if not isinstance(given, dict):
         raise ConfigError(f"{path}: must hold keys and values, such as style_weight = [5, 20, 80]")
-    known = (*AXES, "zip")
+    known = (*(name for name in AXES if name != "loss"), "zip")  # no file can hold a loss
     for key in given:
         try:
             check_known(key, known)

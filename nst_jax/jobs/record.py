@@ -43,6 +43,8 @@ def describe_loss(loss: Loss) -> dict[str, Any]:
             return {name: plain(inner) for name, inner in value.items()}
         if isinstance(value, tuple | list):
             return [plain(inner) for inner in value]
+        if callable(value):
+            return f"{value.__module__}:{value.__qualname__}"
         return value if isinstance(value, str | bool | None) else np.asarray(value).tolist()
 
     return {

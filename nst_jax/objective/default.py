@@ -48,7 +48,7 @@ def content(layers: Sequence[str] = ("conv4_2",), weight: Any = 1.0, scaling: Sc
     Example:
         >>> loss = content(("conv3_2",)) + 20 * style()
     """
-    return Content(weight=weight, layers=tuple(layers), scaling=scaling)
+    return Content(weight=weight, layers=_names(layers), scaling=scaling)
 
 
 def style(layers: Sequence[str] = STYLE_LAYERS, weight: Any = 1.0, statistic: Literal["gram"] = "gram", scaling: Scaling = "relative") -> Term:
@@ -65,7 +65,11 @@ def style(layers: Sequence[str] = STYLE_LAYERS, weight: Any = 1.0, statistic: Li
     """
     if statistic not in STATISTICS:
         raise ConfigError(f"statistic is {statistic!r}; it must be one of {', '.join(STATISTICS)}")
-    return STATISTICS[statistic](weight=weight, layers=tuple(layers), scaling=scaling)
+    return STATISTICS[statistic](weight=weight, layers=_names(layers), scaling=scaling)
+
+
+def _names(layers: Sequence[str]) -> tuple[str, ...]:
+    return layers if isinstance(layers, str) else tuple(layers)  # type: ignore[return-value], text is refused with the loss
 
 
 def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> Loss:
@@ -95,6 +99,8 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
 
 def as_loss(loss: "Loss | Term | LossWeights | None", config: TransferConfig) -> Loss:
     """The loss that is meant: itself, one term, or the default one with such weights."""
+    if not isinstance(loss, Loss | Term | LossWeights | None):
+        raise ConfigError(f"the loss is {loss!r}; give a sum of terms, such as nst.content() + 20 * nst.style()")
     if isinstance(loss, Term):
         return Loss({loss.default_name(): loss})
     return loss if isinstance(loss, Loss) else default_loss(config, loss)

@@ -79,6 +79,10 @@ class Gram(Term):
     layers: tuple[str, ...] = static(STYLE_LAYERS)
     scaling: Scaling = static("relative")
 
+    @classmethod
+    def default_name(cls) -> str:
+        return "style"
+
     def measure(self, view: View, fields: Fields) -> Parts:
         return {layer: _gram(view.features[layer], view.shares[layer]) for layer in self.layers}
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import as_loss
-from nst_jax.objective.terms import Loss, Source, Term
+from nst_jax.objective.terms import TINY, Fields, Loss, Source, Term
 from nst_jax.objective.tiles import IMAGE, Tiles
 from nst_jax.objective.views import View, layers_shapes, nothing_seen, view_tile, view_whole, windows
 from nst_jax.pixels import check_image
@@ -71,9 +71,26 @@ def make_targets(
     return {**of_content, **targets_of(params, style, "style", loss, config, shape)}
 
 
+def targets_of(
+    params: Params, image: Array | np.ndarray, source: Source, loss: Loss, config: TransferConfig, shape: tuple[int, ...]
+) -> dict[str, Target]:
+    """The targets of the terms whose source an image is.
+
+    Args:
+        params: As in `make_targets`, and so `config`.
+        image: The content or the style image.
+        source: Which of the two it is.
+        loss: The terms, of which those of other sources are left out.
+        shape: Of the generated image.
+    """
+    seen = TransferConfig(pooling=config.pooling, precision=config.precision, tile=config.tile)  # what else there is compiles nothing anew
+    return _targets_of(params, image, source, loss, seen, shape)
+
+
 @partial(jax.jit, static_argnames=("source", "config", "shape"))
-def targets_of(params: Params, image: Array, source: Source, loss: Loss, config: TransferConfig, shape: tuple[int, ...]) -> dict[str, Target]:
-    """What the terms aim at that aim at that image; `shape` is the generated image's."""
+def _targets_of(
+    params: Params, image: Array | np.ndarray, source: Source, loss: Loss, config: TransferConfig, shape: tuple[int, ...]
+) -> dict[str, Target]:
     loss = loss.of(source)
     if not loss:
         return {}
@@ -81,7 +98,12 @@ def targets_of(params: Params, image: Array, source: Source, loss: Loss, config:
     shapes = layers_shapes(params, shape, (*loss.layers, IMAGE))
     found = {}
     for name, term in loss.items():
+        for layer in fields[name]:
+            if layer not in term.layers:
+                raise ConfigError(f"the term {name} has fields of {layer}, which is not among its layers {', '.join(term.layers)}")
         wanted = term.aim(measured[name])
+        if not isinstance(term.distance(measured[name], wanted), Mapping):
+            raise ConfigError(f"the method distance of the term {name} gives no dict; give scalars by part, such as {{'all': …}}")
         found[name] = Target(fields[name], wanted, term.scale(nothing[name], wanted, shapes))
     return found
 
@@ -94,7 +116,7 @@ def _measure(params: Params, image: Array, loss: Loss, config: TransferConfig) -
 
     def measure(view: View, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         views = view, nothing_seen(view)
-        found, nothing = ({name: term.measure(one, fields[name]) for name, term in loss.items()} for one in views)
+        found, nothing = ({name: _measured(name, term, one, fields[name]) for name, term in loss.items()} for one in views)
         return found, nothing
 
     tiles = tiles_of(params, image.shape, loss, config)
@@ -117,6 +139,31 @@ def _measure(params: Params, image: Array, loss: Loss, config: TransferConfig) -
     fields = lax.scan(add_fields, start, tiles.places)[0] if any(start.values()) else start
     at_place = lambda place: measure(see(place), {name: windows(whole, tiles, place) for name, whole in fields.items()})
     return fields, *add_up(at_place, tiles)
+
+
+def _measured(name: str, term: Term, view: View, fields: Fields) -> Any:
+    own: Any = [{layer: value for layer, value in by_layer.items() if layer in term.layers} for by_layer in view]
+    try:
+        return term.measure(View(*own), fields)
+    except KeyError as error:
+        raise ConfigError(f"the term {name} looks for {error}, which is not among its layers: {', '.join(term.layers)}") from error
+
+
+def check_scales(loss: Loss, targets: Targets) -> None:
+    """Makes sure that terms which leave their scale to `Term.scale` are at some distance from a black image.
+
+    Raises:
+        ConfigError: One is not, so that nothing can be said of how much it should count.
+    """
+    for name, target in targets.items():
+        if type(loss[name]).scale is not Term.scale:
+            continue
+        for part, value in target.scale.items():
+            if not float(value) < 1 / (10 * TINY):
+                raise ConfigError(
+                    f"the term {name} finds a black image at no distance from what is wanted ({part}), so its scale cannot be told; "
+                    "give its class a method scale(nothing, wanted, shapes)"
+                )
 
 
 def add_up(measure: Any, tiles: Tiles) -> Any:
@@ -151,6 +198,6 @@ def check_targets(shapes: Mapping[str, tuple[int, ...]], loss: Loss, targets: Ta
         for layer, field in targets[name].fields.items():
             if field.shape[:2] != shapes[layer][:2]:
                 raise ConfigError(
-                    f"the image's features at {layer} have shape {shapes[layer]}, the content image's {field.shape}; "
+                    f"the image's features at {layer} have shape {shapes[layer]}, the {loss[name].source} image's {field.shape}; "
                     "both images must have the same height and width"
                 )

@@ -76,6 +76,8 @@ class Term:
     prepared by `aim`, once, and is what is wanted. `distance` compares the two, part by part; each
     part is multiplied by its `scale`, which is found once too, its weight, and the term's `weight`.
 
+    Numbers that lanes may vary are single ones: an array in a field that is not static means one a lane.
+
     Args:
         weight: What the term counts.
         part_weights: What each of its parts counts; None weighs all alike, summing to 1.
@@ -128,13 +130,22 @@ class Term:
         del shapes
         return {part: 1 / jnp.maximum(value, TINY) for part, value in self.distance(nothing, wanted).items()}
 
+    __array_ufunc__ = None  # so that an array leaves its product with a term to the term
+
     def __mul__(self, factor: Any) -> "Term":
-        return dataclasses.replace(self, weight=self.weight * factor)
+        weight = np.asarray(self.weight) if isinstance(self.weight, list | tuple) else self.weight
+        return dataclasses.replace(self, weight=weight * factor)
 
     __rmul__ = __mul__
 
+    def __truediv__(self, divisor: Any) -> "Term":
+        return self * (1 / divisor)
+
     def __add__(self, other: "Term | Loss") -> "Loss":
         return Loss({self.default_name(): self}) + other
+
+    def __radd__(self, other: Any) -> "Loss":
+        return Loss({}) + self if isinstance(other, int) and other == 0 else NotImplemented  # where `sum` begins
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -162,6 +173,10 @@ class Loss(Mapping[str, Term]):
         for name, part in self.items():
             if not isinstance(part, Term) or jax.tree_util.all_leaves([part]):
                 raise ConfigError(f"the term {name} is {part!r}, no term; make a class of nst.Term, with the decorator @nst.term")
+            if isinstance(part.layers, str):
+                raise ConfigError(f"layers of the term {name} is the text {part.layers!r}; give a tuple of names, such as ({part.layers!r},)")
+            if not part.layers:
+                raise ConfigError(f"the term {name} has no layers; name those that it sees, such as layers=('conv3_1',)")
             if part.source not in get_args(Source):
                 raise ConfigError(f"the term {name} aims at {part.source!r}; its source must be one of {', '.join(get_args(Source))}")
 
@@ -184,10 +199,15 @@ class Loss(Mapping[str, Term]):
                 raise ConfigError(f"the loss has two terms called {name}; name them yourself: Loss({{'first': …, 'second': …}})")
         return Loss({**self, **more})
 
+    __array_ufunc__ = None
+
     def __mul__(self, factor: Any) -> "Loss":
         return Loss({name: part * factor for name, part in self.items()})
 
     __rmul__ = __mul__
+
+    def __truediv__(self, divisor: Any) -> "Loss":
+        return self * (1 / divisor)
 
     def tree_flatten_with_keys(self) -> tuple[list[tuple[Any, Term]], tuple[str, ...]]:
         return [(jax.tree_util.DictKey(name), part) for name, part in self.items()], tuple(self)
@@ -211,16 +231,17 @@ class Loss(Mapping[str, Term]):
         return max((part.reach for part in self.values()), default=0)
 
 
-def distinct_losses(losses: Sequence[Loss]) -> tuple[list[Loss], np.ndarray]:
-    """Those that differ in more than weights, so in what they aim at, and which of those each one is like.
+def distinct_losses(losses: Sequence[Loss], source: Source) -> tuple[list[Loss], np.ndarray]:
+    """Those that differ in more than weights where they aim at that image, and which of those each one is like.
 
     Args:
         losses: With the same terms and static fields.
+        source: The image.
     """
     found: dict[tuple[float, ...], int] = {}
     first, places = [], []
     for loss in losses:
-        bare = Loss({name: dataclasses.replace(term, weight=0.0, part_weights=None) for name, term in loss.items()})
+        bare = Loss({name: dataclasses.replace(term, weight=0.0, part_weights=None) for name, term in loss.of(source).items()})
         key = tuple(float(number) for number in jax.tree.leaves(bare))
         if key not in found:
             found[key] = len(first)

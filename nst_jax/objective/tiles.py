@@ -44,9 +44,9 @@ def _cut(length: int, tile: int, halo: int) -> tuple[np.ndarray, int]:
     return np.stack([starts, np.append(starts[1:], length), patch_starts], axis=1), patch
 
 
-def _corner(place: Array, stride: int = 1) -> tuple[Array, ...]:
-    """Where a tile's patch begins, in a layer of that stride; along the channels too."""
-    return (*(place[:, 2] // stride), jnp.zeros((), place.dtype))
+def _corner(place: Array, num_axes: int = 3, stride: int = 1) -> tuple[Array, ...]:
+    """Where a tile's patch begins, in a layer of that stride; along the channels and what axes follow too."""
+    return (*(place[:, 2] // stride), *[jnp.zeros((), place.dtype)] * (num_axes - 2))
 
 
 class Tiles:
@@ -95,10 +95,12 @@ class Tiles:
 
     def window(self, whole: Array, layer: str, place: Array) -> Array:
         """Of the whole image's activations, those of the tile's patch."""
-        shape = *(length // stride(layer) for length in self._patch_shape), whole.shape[2]
-        return lax.dynamic_slice(whole, _corner(place, stride(layer)), shape)
+        sides = (length // stride(layer) for length in self._patch_shape)
+        return lax.dynamic_slice(whole, _corner(place, whole.ndim, stride(layer)), (*sides, *whole.shape[2:]))
 
     def put(self, whole: Array, activations: Array, layer: str, place: Array) -> Array:
         """The whole image's activations with the tile's own, found in its patch, in their place."""
-        merged = jnp.where(self.mask(layer, place), activations, self.window(whole, layer, place))
-        return lax.dynamic_update_slice(whole, merged, _corner(place, stride(layer)))
+        own = self.mask(layer, place)[..., 0]
+        own = own.reshape(*own.shape, *[1] * (whole.ndim - 2))
+        merged = jnp.where(own, activations, self.window(whole, layer, place))
+        return lax.dynamic_update_slice(whole, merged, _corner(place, whole.ndim, stride(layer)))

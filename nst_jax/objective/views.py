@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 
 from nst_jax.config import TransferConfig
+from nst_jax.dtypes import accumulation_type
 from nst_jax.network.vgg import Params, features, features_shapes
 from nst_jax.objective.tiles import IMAGE, Tiles, network_layers, stride
 
@@ -51,7 +52,7 @@ def view_whole(params: Params, image: Array, layers: Sequence[str], config: Tran
     found = _features(params, image, layers, config)
     return View(
         features=found,
-        shares={layer: 1 / (activations.shape[0] * activations.shape[1]) for layer, activations in found.items()},
+        shares={layer: _share(activations.shape, activations.dtype) for layer, activations in found.items()},
         own=dict.fromkeys(found, True),
         start={layer: np.zeros(2, np.int32) for layer in found},
         shape={layer: activations.shape[:2] for layer, activations in found.items()},
@@ -65,11 +66,16 @@ def view_tile(params: Params, patch: Array, place: Array, tiles: Tiles, layers: 
     shapes = {layer: (tiles.shape[0] // stride(layer), tiles.shape[1] // stride(layer)) for layer in found}
     return View(
         features=found,
-        shares={layer: jnp.asarray(own[layer] / (shapes[layer][0] * shapes[layer][1]), jnp.float32) for layer in found},
+        shares={layer: own[layer] * _share(shapes[layer], activations.dtype) for layer, activations in found.items()},
         own=own,
         start={layer: place[:, 2] // stride(layer) for layer in found},
         shape=shapes,
     )
+
+
+def _share(shape: Sequence[int], kind: Any) -> Any:
+    """What each position of a layer stands for, in at least the precision that means are taken in."""
+    return np.asarray(1 / (shape[0] * shape[1]), accumulation_type(kind))
 
 
 def nothing_seen(view: View) -> View:

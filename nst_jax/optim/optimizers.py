@@ -33,17 +33,15 @@ def keep_in_range(optimizer: optax.GradientTransformation) -> optax.GradientTran
         optimizer: Any of optax's that needs no line search; it may take `value`, the loss at the parameters.
 
     Raises:
-        ConfigError: It is none, or asks for more than a loss and its gradient.
+        ConfigError: It asks for more than a loss and its gradient.
 
     Example:
         >>> optimizer = keep_in_range(optax.adamw(0.02))
     """
-    if not isinstance(optimizer, optax.GradientTransformation):
-        raise ConfigError(f"optimizer is {optimizer!r}; give one of optax's transformations, such as optax.adamw(0.02)")
     kept = _projected(optimizer)
-    image = jnp.zeros((4, 4, 3))
+    image, value = jax.ShapeDtypeStruct((16, 16, 3), jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
     try:
-        jax.eval_shape(lambda image: kept.update(image, kept.init(image), image, value=jnp.zeros(())), image)
+        jax.eval_shape(lambda image, value: kept.update(image, kept.init(image), image, value=value), image, value)
     except TypeError as error:
         raise ConfigError(
             f"the optimizer cannot be used ({error}); give one that needs a loss and its gradient alone, no line search, "

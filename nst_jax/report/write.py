@@ -4,7 +4,7 @@ import csv
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +76,15 @@ def _write_table(path: Path, lanes: Sequence[dict[str, Any]]) -> None:
     terms = dict.fromkeys(name for lane in lanes for name in lane["history"]["terms"])
     rows, columns = [], {("head",): {}, **{(name, ""): {} for name in terms}, ("tail",): {}}
     for lane in lanes:
-        settings = {name: " ".join(value) if isinstance(value, list) else value for name, value in lane["lane"].items()}
+        own = {"loss_name" if name == "loss" else name: value for name, value in lane["lane"].items()}
+        settings = {name: " ".join(value) if isinstance(value, list) else value for name, value in own.items()}
         history, best = lane["history"], lane["best_step"] - 1
         parts: dict[tuple[str, ...], dict[str, Any]] = {
             ("head",): {"lane": lane["name"], "status": lane["status"], "reason": lane["reason"], **settings}
             | {"steps": lane["num_steps"], "best_step": lane["best_step"], "loss": lane["best_loss"]},
             **{
-                (name, ""): {name if part == "all" else f"{name}_{part}": _at(values, best) for part, values in own.items()}
-                for name, own in history["terms"].items()
+                (name, ""): {_column(name, part, settings): _at(values, best) for part, values in parts_of.items()}
+                for name, parts_of in history["terms"].items()
             },
             ("tail",): {"lpips": lane["lpips"]},
         }
@@ -94,6 +95,14 @@ def _write_table(path: Path, lanes: Sequence[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, [name for part in columns.values() for name in part])
         writer.writeheader()
         writer.writerows(rows)
+
+
+_OTHERS = ("lane", "status", "reason", "steps", "best_step", "loss", "lpips")
+
+
+def _column(term: str, part: str, settings: Collection[str]) -> str:
+    """A part of a term as the table calls it, whose other columns have names already."""
+    return term if part == "all" and term not in settings and term not in _OTHERS else f"{term}_{part}"
 
 
 def _at(values: Sequence[float | None], index: int) -> float | None:

@@ -11,7 +11,8 @@ import jax
 import numpy as np
 
 from nst_jax.config import LARGEST_SEED, ConfigError, Init, Pooling, TransferConfig, check_at_least, check_weight
-from nst_jax.objective.default import LossWeights, default_loss
+from nst_jax.descent.stylize import check_numbers, spelt_out
+from nst_jax.objective.default import LossWeights
 from nst_jax.objective.terms import Loss
 
 
@@ -31,19 +32,19 @@ class Lane:
         content_layers: Layers at which the content is compared.
         style_layers: Layers at which the Gram matrices are compared.
         pooling: How the network pools.
-        loss: Name of its loss, where the study has losses of its own; None for the default one of the layers and weights above.
+        loss: Name of its loss where the study has losses of its own; weights and layers are None then.
     """
 
     content: str
     style: str
-    content_weight: float = 1.0
-    style_weight: float = 20.0
-    tv_weight: float = 0.0
+    content_weight: float | None = 1.0
+    style_weight: float | None = 20.0
+    tv_weight: float | None = 0.0
     layer_weights: str | None = None
     seed: int = 0
     init: Init = "content"
-    content_layers: tuple[str, ...] = ("conv4_2",)
-    style_layers: tuple[str, ...] = ()
+    content_layers: tuple[str, ...] | None = ("conv4_2",)
+    style_layers: tuple[str, ...] | None = ()
     pooling: Pooling = "avg"
     loss: str | None = None
 
@@ -54,7 +55,7 @@ class Lane:
             ConfigError: One of them is wrong.
         """
         own = {name: getattr(self, name) for name in ("content_layers", "style_layers", "pooling", "init")}
-        return dataclasses.replace(base, **own)
+        return dataclasses.replace(base, **{name: value for name, value in own.items() if value is not None})
 
 
 _MOST_LANES = 100_000
@@ -123,6 +124,13 @@ def make_grid(
         style_layers=config.style_layers,
         pooling=config.pooling,
     )
+    losses: dict[str, Loss] = {}
+    if "loss" in axes:
+        losses = {name: _checked_loss(name, loss, config) for name, loss in dict(axes["loss"]).items()}
+        base = dataclasses.replace(base, **dict.fromkeys(_OF_THE_DEFAULT_LOSS))
+        for name in _OF_THE_DEFAULT_LOSS:
+            if name in values:
+                raise ConfigError(f"axis {name} varies the default loss, but axis loss gives others; leave one of the two out")
     fixed = {name: given[0] for name, given in values.items() if len(given) == 1}
     base = dataclasses.replace(base, **fixed)
     values = {name: given for name, given in values.items() if name not in fixed}
@@ -146,19 +154,38 @@ def make_grid(
     for lane in lanes:
         lane.config(config)
         if lane.layer_weights is not None:
-            check_layer_weights(lane.layer_weights, sets[lane.layer_weights], lane.content_layers + lane.style_layers)
-    return Grid(lanes, labels, coordinates, zipped, sets, axes.get("loss", {}))  # type: ignore[arg-type], which _axis_values has looked at
+            layers = (*(lane.content_layers or ()), *(lane.style_layers or ()))
+            check_layer_weights(lane.layer_weights, sets[lane.layer_weights], layers)
+    return Grid(lanes, labels, coordinates, zipped, sets, losses)
+
+
+_OF_THE_DEFAULT_LOSS = ("content_weight", "style_weight", "tv_weight", "layer_weights", "content_layers", "style_layers")
+
+
+def _checked_loss(name: str, loss: Any, config: TransferConfig) -> Loss:
+    """A loss whose numbers are arrays.
+
+    Raises:
+        ConfigError: It is none, or has numbers for several lanes.
+    """
+    try:
+        loss = spelt_out(loss, None, config)
+        check_numbers("loss", loss)
+    except ConfigError as error:
+        raise ConfigError(f"axis loss, {name}: {error}") from error
+    if any(np.ndim(number) for number in jax.tree.leaves(loss)):
+        raise ConfigError(f"axis loss, {name}: a number of a term is an array; give one number, and other losses by other names")
+    return loss
 
 
 def loss_of(lane: Lane, grid: Grid, config: TransferConfig) -> Loss:
     """A lane's loss: the study's own of that name, or the default one with its weights, one for every layer; its numbers as arrays."""
     if lane.loss is not None:
-        loss = grid.losses[lane.loss]
-    else:
-        chosen = {} if lane.layer_weights is None else grid.layer_weights[lane.layer_weights]
-        by_layer = (weights_by_layer(chosen, layers) for layers in (lane.content_layers, lane.style_layers))
-        loss = default_loss(lane.config(config), LossWeights(lane.content_weight, lane.style_weight, lane.tv_weight, *by_layer))
-    return jax.tree.map(lambda number: np.asarray(number, np.float32), loss)
+        return grid.losses[lane.loss]
+    chosen = {} if lane.layer_weights is None else grid.layer_weights[lane.layer_weights]
+    by_layer = (weights_by_layer(chosen, layers or ()) for layers in (lane.content_layers, lane.style_layers))
+    weights = LossWeights(lane.content_weight, lane.style_weight, lane.tv_weight, *by_layer)
+    return spelt_out(None, weights, lane.config(config))
 
 
 def weights_by_layer(chosen: Mapping[str, float], layers: Sequence[str]) -> dict[str, float]:
@@ -195,10 +222,6 @@ def _axis_values(axes: Mapping[str, Any], contents: Sequence[str], styles: Seque
         if isinstance(given, str) or not isinstance(given, wanted) or not given:
             raise ConfigError(f"axis {name} is {given!r}; give the values that it takes, at least one")
         values[name] = [_checked_value(name, value, contents, styles) for value in given]
-    for name, loss in axes.get("loss", {}).items():
-        if not isinstance(loss, Loss):
-            raise ConfigError(f"axis loss holds {loss!r} under the name {name}; give a sum of terms, such as nst.content() + 20 * nst.style()")
-        loss.check()
     return values
 
 

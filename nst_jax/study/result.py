@@ -1,7 +1,7 @@
 """What a study found, lane by lane and as a whole."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,20 +63,21 @@ class StudyResult(NamedTuple):
         """
         import pandas
 
-        table = pandas.DataFrame([vars(lane) for lane in self.lanes])
+        settings = [{"loss_name" if name == "loss" else name: value for name, value in vars(lane).items()} for lane in self.lanes]
+        table = pandas.DataFrame(settings)
         for name in ("loss", "best_step", "num_steps", "converged", "failure", "seconds"):
             table[name] = getattr(self, name)
         best = np.arange(len(self.lanes)), np.maximum(self.best_step - 1, 0)
         found = self.best_step > 0
         for name, parts in self.terms.items():
             for part, rows in parts.items():
-                table[column_of(name, part)] = np.where(found, rows[best], np.nan)
+                table[_column(name, part, table.columns)] = np.where(found, rows[best], np.nan)
         return table
 
 
-def column_of(term: str, part: str) -> str:
-    """What a table calls a part of a term."""
-    return term if part == "all" else f"{term}_{part}"
+def _column(term: str, part: str, taken: Collection[str]) -> str:
+    """A part of a term as a table calls it, whose other columns are taken."""
+    return term if part == "all" and term not in taken else f"{term}_{part}"
 
 
 def collect(settings: Sequence[Lane], lanes: Sequence[FinishedLane]) -> StudyResult:

@@ -23,13 +23,12 @@ from nst_jax.descent.pyramid import Pyramid
 from nst_jax.descent.result import Callback, Progress, TransferResult
 from nst_jax.descent.snapshot import Arrays
 from nst_jax.descent.start import checked_image, initial_image, make_key
-from nst_jax.descent.stylize import spelt_out
+from nst_jax.descent.stylize import chosen_optimizer
 from nst_jax.host.memory import free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights
 from nst_jax.objective.targets import make_targets
 from nst_jax.objective.terms import Loss, Term, distinct_losses
-from nst_jax.optim.optimizers import keep_in_range
 from nst_jax.pixels import check_image
 from nst_jax.study.grid import Grid, Lane, loss_of, make_grid
 from nst_jax.study.result import FinishedLane, StudyResult, collect
@@ -64,7 +63,7 @@ def run_study(
     weights: LossWeights | None = None,
     *,
     loss: Loss | Term | None = None,
-    optimizer: optax.GradientTransformation | None = None,
+    optimizer: str | optax.GradientTransformation | None = None,
     zipped: bool = False,
     lanes_at_once: int | None = None,
     callback: Callback | None = None,
@@ -95,12 +94,14 @@ def run_study(
     for kind, images in (("content", contents), ("style", styles)):
         if not images:
             raise ConfigError(f"there is no {kind} image; give at least one")
-    config = config or TransferConfig()
+    config, kept = chosen_optimizer(optimizer, config or TransferConfig())
     if loss is not None:
-        axes = {**axes, "loss": {"loss": spelt_out(loss, weights, config)}}
+        if "loss" in axes or weights is not None:
+            raise ConfigError("a loss is given beside weights or an axis loss; leave one of the two out")
+        axes = {**axes, "loss": {"loss": loss}}
     grid = make_grid(axes, list(contents), list(styles), config, weights or LossWeights(), zipped)
     check_study(params, contents, styles, grid, config, lanes_at_once)
-    found = finished_lanes(params, contents, styles, grid, config, range(len(grid.lanes)), lanes_at_once, callback, optimizer=optimizer)
+    found = finished_lanes(params, contents, styles, grid, config, range(len(grid.lanes)), lanes_at_once, callback, optimizer=kept)
     return collect(grid.lanes, sorted(found, key=lambda lane: lane.index))
 
 
@@ -115,7 +116,7 @@ def finished_lanes(
     callback: Callback | None = None,
     say: Callable[[str], None] = lambda line: None,
     saving: Saving | None = None,
-    optimizer: optax.GradientTransformation | None = None,
+    optimizer: Optimizer | None = None,
 ) -> Iterator[FinishedLane]:
     """Runs the wanted lanes of a grid, which `check_study` found right, and yields each when it has ended.
 
@@ -130,12 +131,11 @@ def finished_lanes(
         callback: As in `run_study`.
         say: Called with a line about each group.
         saving: Keeps what it takes to go on within a chunk.
-        optimizer: As in `run_study`.
+        optimizer: As in `LaneProgram`.
 
     Raises:
         ConfigError: As in `run_study`.
     """
-    kept = keep_in_range(optimizer) if optimizer is not None else None
     contents = {name: checked_image(f"content {name}", image) for name, image in contents.items()}
     styles = {name: checked_image(f"style {name}", image) for name, image in styles.items()}
     groups: dict[Any, list[int]] = {}
@@ -143,7 +143,7 @@ def finished_lanes(
         lane = grid.lanes[index]
         groups.setdefault((_program_of(lane, config), jax.tree.structure(loss_of(lane, grid, config))), []).append(index)
     for (program, _), indices in groups.items():
-        yield from _run_group(params, contents, styles, grid, program, indices, lanes_at_once, callback, say, saving, kept)
+        yield from _run_group(params, contents, styles, grid, program, indices, lanes_at_once, callback, say, saving, optimizer)
         if saving and saving.stopped:
             return
 
@@ -201,26 +201,28 @@ def _run_group(
     devices = jax.local_devices()[: len(indices)]
     largest_style = max(styles.values(), key=lambda image: image.size)
     # In tiles the result is the same, with fewer pairs it would depend on what else the machine does.
-    losses, places = distinct_losses([loss_of(grid.lanes[index], grid, config) for index in indices])
-    place_of = dict(zip(indices, places, strict=True))
+    losses = [loss_of(grid.lanes[index], grid, config) for index in indices]
+    of_content, of_style = distinct_losses(losses, "content"), distinct_losses(losses, "style")
     first = next(iter(contents.values()))
     config, memory = fitting_config(params, first, largest_style, losses[0], config, fewer_pairs=False, optimizer=optimizer)
     if memory:
         say(memory)
-    pyramid = Pyramid(params, list(contents.values()), list(styles.values()), config, losses, Placement(tuple(devices)), optimizer)
+    own = of_content[0], of_style[0]
+    pyramid = Pyramid(params, list(contents.values()), list(styles.values()), config, *own, Placement(tuple(devices)), optimizer)
 
-    def target_of(images: Images, kind: str, filled: list[int]) -> np.ndarray:
+    def target_of(images: Images, kind: str, distinct: tuple[Sequence[Loss], np.ndarray], filled: list[int]) -> np.ndarray:
         """Which of the targets of these images the lanes have."""
-        image = [list(images).index(getattr(grid.lanes[index], kind)) for index in filled]
-        return np.asarray([place * len(losses) + place_of[index] for place, index in zip(image, filled, strict=True)], np.int32)
+        own, place_of = distinct[0], dict(zip(indices, distinct[1], strict=True))
+        names = list(images)
+        return np.asarray([names.index(getattr(grid.lanes[index], kind)) * len(own) + place_of[index] for index in filled], np.int32)
 
     def lanes_of(chunk: list[int], size: int) -> Lanes:
         """The lanes of a chunk, filled up with lanes that do not run."""
         filled = chunk + chunk[:1] * (size - len(chunk))
         settings = [grid.lanes[index] for index in filled]
         return Lanes(
-            content=target_of(contents, "content", filled),
-            style=target_of(styles, "style", filled),
+            content=target_of(contents, "content", of_content, filled),
+            style=target_of(styles, "style", of_style, filled),
             loss=jax.tree.map(lambda *leaves: np.asarray(leaves, np.float32), *(loss_of(lane, grid, config) for lane in settings)),
             images=jnp.stack(
                 [
@@ -268,8 +270,8 @@ def _run_group(
         for place, index in enumerate(chunk):
             steps = int(result.num_steps[place])
             lane: TransferResult = jax.tree.map(lambda leaf, place=place: leaf[place], result)
-            losses, terms, sizes = jax.tree.map(lambda rows, steps=steps: rows[:steps], (lane.losses, lane.terms, lane.sizes))
-            yield FinishedLane(index, lane._replace(losses=losses, terms=terms, sizes=sizes), seconds)
+            histories = {"losses": lane.losses, "terms": lane.terms, "sizes": lane.sizes}
+            yield FinishedLane(index, lane._replace(**jax.tree.map(lambda rows, steps=steps: rows[:steps], histories)), seconds)
 
 
 def _call_for_first(callback: Callback, num_lanes: int, progress: Progress) -> None:
