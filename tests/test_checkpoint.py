@@ -92,7 +92,7 @@ def test_a_snapshot_of_another_run_is_refused(vgg16_params, pair):
         ("scale", np.array("a")),
         ("history/info/loss", np.array([["a"]])),
         ("history/info/finite", np.array([[1.0]])),
-        ("history/info/terms/total_variation", np.array([["a"]])),
+        ("history/info/terms/total_variation/all", np.array([["a"]])),
         ("history/active", np.array(["a"])),
         ("history/num_steps", np.array(["a"])),
         ("history/num_steps", np.array([2**31 - 1])),

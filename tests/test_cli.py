@@ -49,10 +49,10 @@ def test_stylize_writes_the_picture_its_settings_and_its_history(photos, capfd):
     assert settings["style_weight"] == 7 and settings["style_layers"] == ["conv1_1", "conv2_1"] and settings["num_steps"] == 4
     assert settings["network"]["name"] == "vgg16" and len(settings["inputs"]["content"]["sha256"]) == 64
     history = record["history"]
-    assert len(history["loss"]) == len(history["style"]["conv2_1"]) == 4
+    assert len(history["loss"]) == len(history["terms"]["style"]["conv2_1"]) == 4
     assert record["best_loss"] == min(history["loss"]) == history["loss"][record["best_step"] - 1]
-    style = (history["style"]["conv1_1"][0] + history["style"]["conv2_1"][0]) / 2
-    np.testing.assert_allclose(history["loss"][0], 7 * style + history["content"]["conv2_2"][0], rtol=1e-5)
+    style = (history["terms"]["style"]["conv1_1"][0] + history["terms"]["style"]["conv2_1"][0]) / 2
+    np.testing.assert_allclose(history["loss"][0], 7 * style + history["terms"]["content"]["conv2_2"][0], rtol=1e-5)
     with Image.open("photo_painting_at_iteration_2.png") as picture:
         assert json.loads(picture.text["nst_jax"])["iteration"] == 2
     np.testing.assert_array_equal(nst.read_image("photo_painting.png"), nst.read_image("photo_painting_at_iteration_4.png"))

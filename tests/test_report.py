@@ -46,9 +46,11 @@ def write_study(folder, rng, axes, *, zipped=False, failed=(), title="photo × p
             "lpips": None if index % 2 else 0.1 + index / 3,
             "history": {
                 "loss": losses,
-                "content": {"conv2_2": losses},
-                "style": {"conv1_1": losses, "conv2_1": losses},
-                "total_variation": losses,
+                "terms": {
+                    "content": {"conv2_2": losses},
+                    "style": {"conv1_1": losses, "conv2_1": losses},
+                    "total_variation": {"all": losses},
+                },
             },
         }
         (folder / "lanes" / f"{name}.json").write_text(json.dumps(lane))
@@ -128,8 +130,8 @@ def test_the_table_takes_the_terms_at_the_best_step_and_unites_the_layers(study)
     path = study / "lanes" / f"{names[0]}.json"
     lane = json.loads(path.read_text())
     lane["best_step"] = 2
-    lane["history"]["style"] = {"conv5_1": [0.5, 0.25, 0.125]}
-    lane["history"]["total_variation"] = [3.0, 2.0, 1.0]
+    lane["history"]["terms"]["style"] = {"conv5_1": [0.5, 0.25, 0.125]}
+    lane["history"]["terms"]["total_variation"] = {"all": [3.0, 2.0, 1.0]}
     path.write_text(json.dumps(lane))
     write_report(study)
     rows = read_table(study)

@@ -245,8 +245,8 @@ def test_a_grid_file_says_what_varies(photos, capfd):
     ]
     assert {record["lane"]["style_weight"] for record in records} == {30.0}
     assert records[0]["settings"]["weights_by_layer"] == {"conv5_1": 2.0, "conv4_2": 0.5}
-    terms = {layer: rows[0] for layer, rows in records[0]["history"]["style"].items()}
-    expected = 0.5 * records[0]["history"]["content"]["conv4_2"][0] + 30 * 2.0 * terms["conv5_1"]
+    terms = {layer: rows[0] for layer, rows in records[0]["history"]["terms"]["style"].items()}
+    expected = 0.5 * records[0]["history"]["terms"]["content"]["conv4_2"][0] + 30 * 2.0 * terms["conv5_1"]
     np.testing.assert_allclose(records[0]["best_loss"], expected, rtol=1e-5)
 
 

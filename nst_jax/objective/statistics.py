@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from nst_jax.config import STYLE_LAYERS, Scaling
+from nst_jax.dtypes import accumulation_type
 from nst_jax.objective.losses import gram_matrix, style_loss, variation, weighted_gram_matrix
 from nst_jax.objective.terms import TINY, Fields, Parts, Source, Term, static, term
 from nst_jax.objective.tiles import IMAGE
@@ -64,7 +65,7 @@ class Content(Term):
 
 
 def _mean_square(missing: Array, shares: Any) -> Array:
-    squares = jnp.square(missing.astype(jnp.promote_types(missing.dtype, jnp.float32)))
+    squares = jnp.square(missing.astype(accumulation_type(missing.dtype)))
     return shares * jnp.sum(squares) if jnp.ndim(shares) == 0 else jnp.sum(shares * squares)
 
 
