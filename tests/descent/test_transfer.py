@@ -8,8 +8,7 @@ import pytest
 
 import nst_jax as nst
 from nst_jax.descent import stylize as transfer
-
-from . import reference
+from tests import reference
 
 LANE_LOSS_TOLERANCE = 1e-4  # relative, after 20 steps: descent amplifies rounding
 LANE_PIXEL_TOLERANCE = 1e-3

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from nst_jax.report.write import write_report
-
-from .test_report import GRID, HOSTILE, REASON, write_study
+from tests.report.test_report import GRID, HOSTILE, REASON, write_study
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]

@@ -8,8 +8,7 @@ from jax import export
 
 import nst_jax as nst
 from nst_jax.network.winograd import transform_kernel
-
-from . import reference
+from tests import reference
 
 CONFIG = nst.TransferConfig(content_layers=("conv2_2",), style_layers=("conv1_1", "conv3_1"))
 WEIGHTS = nst.LossWeights(total_variation=0.1)

@@ -20,9 +20,8 @@ from nst_jax import cli, weights
 from nst_jax.report import perceptual
 from nst_jax.weights import registry
 from nst_jax.weights.conversion import convert, flatten
-
-from . import reference, torch_streams
-from .conftest import SHARED
+from tests import reference, torch_streams
+from tests.conftest import SHARED
 
 FOLDED_TOLERANCE = 1e-6  # relative; where a scale goes into the first kernel
 
@@ -241,7 +240,7 @@ def test_real_layers_reproduce_their_published_means_through_the_keras_reader(po
         assert abs(float(np.mean(found[layer], dtype=float)) - mean) < 1e-4 * mean, layer
 
 
-CORPUS = Path(__file__).parent / "corpus"
+CORPUS = Path(__file__).parents[1] / "corpus"
 
 
 class Evil:

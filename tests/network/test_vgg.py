@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,12 +9,11 @@ import nst_jax as nst
 from nst_jax.network import vgg, winograd
 from nst_jax.network.convolution import convolve
 from nst_jax.network.vgg import least_size
-
-from . import reference
+from tests import reference
 
 FEATURE_TOLERANCE = 1e-5  # of the layer's maximum; float32
 WINOGRAD_TOLERANCE = 1e-5  # likewise
-GOLDEN = np.load(f"{__file__.rpartition('/')[0]}/golden/vgg_features.npz")
+GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "vgg_features.npz")
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])

@@ -13,8 +13,7 @@ import nst_jax as nst
 from nst_jax import cli, weights
 from nst_jax.cli import demo
 from nst_jax.cli.progress import ProgressDisplay
-
-from . import reference
+from tests import reference
 
 
 @pytest.fixture
@@ -165,7 +164,7 @@ BAD = {
 
 @pytest.fixture(scope="module")
 def bad_inputs(tmp_path_factory):
-    from .test_images import bomb, noisy
+    from tests.files.test_images import bomb, noisy
 
     folder = tmp_path_factory.mktemp("bad")
     (folder / "text.jpg").write_text("this is no picture")

@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-
-from . import reference
+from tests import reference
 
 LOSS_TOLERANCE = 1e-5  # relative
 GRADIENT_TOLERANCE = 1e-5  # of the largest component; float32 against float64

@@ -78,7 +78,8 @@ def test_a_lane_moves_along_the_gradient(vgg16_params, images):
 DEVICES_CODE = """
 import sys, jax, numpy as np, nst_jax as nst
 sys.path.insert(0, sys.argv[1])
-from tests import reference, test_study
+from tests import reference
+from tests.study import test_study
 assert len(jax.local_devices()) == 4
 images = np.load(sys.argv[2])
 content, style, params = images["content"], images["style"], reference.random_params("vgg16")
@@ -93,7 +94,7 @@ def test_lanes_on_four_devices_equal_single_runs(images, single_runs, tmp_path, 
     # The single runs are made in the process of four devices too: XLA's threads, of which there are then more, decide how sums are rounded.
     np.savez(tmp_path / "images.npz", content=images[0], style=images[1])
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     command = [sys.executable, "-c", DEVICES_CODE, root, tmp_path / "images.npz", str(lanes_at_once), tmp_path / "losses.npy"]
     subprocess.run(command, env=environment, check=True, cwd=tmp_path)
     losses = np.load(tmp_path / "losses.npy")

@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import nst_jax as nst
-
-from . import reference
+from tests import reference
 
 TOLERANCE = 1e-5
 

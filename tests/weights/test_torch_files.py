@@ -11,8 +11,7 @@ import pytest
 import nst_jax as nst
 from nst_jax import weights
 from nst_jax.weights.readers import read_format
-
-from .torch_streams import (
+from tests.torch_streams import (
     KINDS,
     Call,
     Name,

@@ -77,7 +77,7 @@ print("passed")
 def test_devices_that_share_an_image_by_rows_find_what_one_does():
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
     ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[1], check=False
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[2], check=False
     )
     assert ended.stdout == "passed\n", ended.stderr[-3000:]
 
