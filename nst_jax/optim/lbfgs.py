@@ -113,7 +113,7 @@ def safeguarded_lbfgs(
         pairs = lambda: jax.tree.map(lambda leaf: jnp.zeros((memory, leaf.size), leaf.dtype), params)
         return LBFGSState(
             value=zero + jnp.inf,
-            params=params,
+            params=jax.tree.map(jnp.array, params),  # a copy, so that whoever holds the parameters too can donate both
             gradient=jax.tree.map(jnp.zeros_like, params),
             direction=jax.tree.map(jnp.zeros_like, params),
             step_size=zero,

@@ -62,6 +62,17 @@ def test_what_is_no_optimizer_is_refused(vgg16_params, pair, given, said):
         nst.stylize(vgg16_params, *pair, nst.TransferConfig(num_steps=1), optimizer=given)
 
 
+@pytest.mark.parametrize("name", ["lbfgs", "adam", "sgd"])
+def test_a_state_can_be_donated_whole(vgg16_params, pair, name):
+    config = nst.TransferConfig(optimizer=name, **SHALLOW)
+    optimizer, targets = nst.make_optimizer(config), nst.make_targets(vgg16_params, *pair, config)
+    evaluate = lambda image: nst.loss_and_gradient(vgg16_params, image, targets, nst.LossWeights(), config)
+    step = jax.jit(lambda state: nst.step(state, evaluate, optimizer), donate_argnums=0)
+    state, info = step(nst.init(pair[0], optimizer))
+    _, later = step(state)
+    assert np.isfinite(info.loss) and np.isfinite(later.loss)
+
+
 def test_the_height_of_every_array_of_a_state_is_found():
     from nst_jax.descent.placement import height_axes
 
