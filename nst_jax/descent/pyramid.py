@@ -142,7 +142,7 @@ class Pyramid:
         assert found is not None
         if found.image.shape[1:3] != self._shape:
             found = found._replace(image=self._enlarge(found.image, details, self._shape))
-        return found._replace(terms={name: found.terms[name] for name in self._loss})  # in the loss's order, which jit does not keep
+        return found
 
     def _are_grey(self, lanes: Lanes, keeps_detail: Sequence[bool]) -> np.ndarray:
         """Which lanes are made of grey images alone; noise takes their colours."""
