@@ -14,23 +14,17 @@ says what a difference means. Needs the extra `figures`.
 import argparse
 import json
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+from benchmark import table
+from paper_figures import packaged
 
 import nst_jax as nst
 
 LEVELS = 256
 POOLINGS = ("avg", "max")
-
-
-def packaged(package: str, *parts: str) -> Path:
-    found = find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        sys.exit(f"{package} is not installed, which brings pictures; run: pip install '.[figures]'")
-    return Path(found.submodule_search_locations[0], *parts)
 
 
 def pictures(size: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -119,11 +113,6 @@ def compare_pictures(size: int, num_steps: int) -> tuple[list[list[str]], list[n
     return rows, sheet
 
 
-def table(rows: list[list[str]]) -> str:
-    head, *rest = rows
-    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rest))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--exact", type=Path, default=None, help="exact kernels of first layers of VGG-19, .npz")
@@ -134,12 +123,12 @@ def main() -> None:
     parts, found = [], {}
     if arguments.exact:
         found["features"] = compare_features(arguments.exact, [image for pair in pictures(256).values() for image in pair])
-        parts.append(table(found["features"]))
+        parts.append(table(found["features"][0], found["features"][1:]))
     found["pictures"], sheets = compare_pictures(arguments.size, arguments.num_steps)
-    parts.append(table(found["pictures"]))
-    print("\n".join(parts))
+    parts.append(table(found["pictures"][0], found["pictures"][1:]))
+    print("\n\n".join(parts))
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
-    arguments.output_dir.joinpath("eight_bits.md").write_text("\n".join(parts), "utf-8")
+    arguments.output_dir.joinpath("eight_bits.md").write_text("\n\n".join(parts) + "\n", "utf-8")
     arguments.output_dir.joinpath("eight_bits.json").write_text(json.dumps(found, indent=1), "utf-8")
     for number, sheet in enumerate(sheets, 1):
         nst.write_image(arguments.output_dir / f"eight_bits_{number}.jpg", sheet)

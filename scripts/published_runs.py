@@ -22,6 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from benchmark import table
+from paper_figures import packaged
 
 import nst_jax as nst
 
@@ -125,16 +127,10 @@ def paper(arguments: argparse.Namespace) -> tuple[dict, Table]:
 
 def read_photographs() -> list[np.ndarray]:
     """Each photograph and its four quarters, brought to 256 pixels a side."""
-    from importlib.util import find_spec
-
     images = []
     for folder, names in PHOTOGRAPHS.items():
-        package, *parts = folder.split(".")
-        found = find_spec(package)
-        if found is None or not found.submodule_search_locations:
-            sys.exit(f"{package} is not installed, which brings photographs; run: pip install '.[figures]'")
         for name in names:
-            whole = nst.read_image(Path(found.submodule_search_locations[0], *parts, name), shape=(512, 512))
+            whole = nst.read_image(packaged(*folder.split("."), name), shape=(512, 512))
             quarters = [whole[top : top + 256, left : left + 256] for top in (0, 256) for left in (0, 256)]
             images += [whole.reshape(256, 2, 256, 2, 3).mean((1, 3)), *quarters]
     return images
@@ -162,10 +158,9 @@ def main() -> None:
         found, (head, *rows) = runs[arguments.run](arguments)
     except (nst.ConfigError, nst.ImageError, nst.WeightsError) as error:
         parser.exit(2, f"{error}\n")
-    lines = [head, ["---"] * len(head), *rows]
-    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    print(f"\n{table}", end="")
-    arguments.output_dir.joinpath(f"{arguments.run}.md").write_text(table, "utf-8")
+    text = table(head, rows) + "\n"
+    print(f"\n{text}", end="")
+    arguments.output_dir.joinpath(f"{arguments.run}.md").write_text(text, "utf-8")
     found |= {"network": arguments.network, "losses": [round(float(loss), 6) for loss in found["losses"]]}
     arguments.output_dir.joinpath(f"{arguments.run}.json").write_text(json.dumps(found).replace("Infinity", "null") + "\n", "utf-8")
 

@@ -186,7 +186,7 @@ def spelt_out(loss: Loss | Term | None, weights: LossWeights | None, config: Tra
         ConfigError: Both are given, or one cannot be.
     """
     if loss is None:
-        return _as_arrays(default_loss(config, _as_arrays(weights or LossWeights())))
+        return _as_arrays(default_loss(config, weights))
     if weights is not None:
         raise ConfigError("both weights and loss are given; the terms of a loss have weights of their own, so leave weights out")
     if not isinstance(loss, Loss | Term):
