@@ -1,6 +1,6 @@
 """Measures nst_jax against PyTorch on the same work.
 
-    python scripts/benchmark.py step|start|memory|scale|time-to-loss [options]
+    python scripts/benchmark.py step|start|memory|scale|time-to-loss|accelerator [options]
 
 needs the extra `benchmark`. Every figure comes from a fresh process, and the sides take turns (A B A B …), since machines are shared and noisy;
 what counts are ratios within a round. Prints a table and writes it, with every measurement, to `--output-dir` as Markdown and JSON; where
@@ -8,6 +8,7 @@ growth is the point, a plot too. Each round of `step` also measures the machine'
 """
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -22,20 +23,33 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import benchmark_accelerator
 import numpy as np
 
 import nst_jax as nst
 
-SIDES = Path(__file__).with_name("benchmark_sides.py")
+SIDES, ACCELERATOR = (Path(__file__).with_name(f"benchmark_{name}.py") for name in ("sides", "accelerator"))
 PEERS = {"PyTorch channels_last": "channels_last", "PyTorch NCHW": "contiguous_format"}
 
 
 def measure(side, options=None, environment=None):
     """What one side finds, in a process of its own."""
-    words = [sys.executable, str(SIDES), side, json.dumps(options or {})]
+    try:
+        return measure_in(SIDES, side, options, environment)
+    except RuntimeError as error:
+        sys.exit(f"{side} {options} failed:\n{error}")
+
+
+def measure_in(script, side, options=None, environment=None):
+    """What a script's side finds.
+
+    Raises:
+        RuntimeError: It failed, of what it said.
+    """
+    words = [sys.executable, str(script), side, json.dumps(options or {})]
     ended = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **(environment or {})}, check=False)
     if ended.returncode:
-        sys.exit(f"{side} {options} failed:\n{ended.stderr[-2000:]}")
+        raise RuntimeError(ended.stderr[-2000:])
     return json.loads(ended.stdout.splitlines()[-1])
 
 
@@ -192,6 +206,11 @@ def run_scale(args):
     return found, table(heads, rows), [plot({what: points}, what, "seconds") for what, points in series.items()]
 
 
+def run_accelerator(args):
+    """Loss and gradient, steps, runs, lanes and memory on a GPU or TPU, beside PyTorch on the same card."""
+    return benchmark_accelerator.report(args, functools.partial(measure_in, ACCELERATOR), table)
+
+
 def run_time_to_loss(args):
     """How long until the picture is as good as the one that the paper's author's descent ends with, and until its loss is what that descent
     reports, of pixels that leave [0, 1]; start-up and compilation count on this side alone."""
@@ -302,6 +321,18 @@ def main() -> None:
     descent.add_argument("--scaling", default="mean")
     descent.add_argument("--content-weight", type=float, default=1.0)
     descent.add_argument("--style-weight", type=float, default=1.0)
+    card = add("accelerator", run_accelerator, 1, default=[512, 1024, 2048], help="heights and widths in pixels")
+    card.add_argument("--precision", nargs="+", default=benchmark_accelerator.PRECISIONS)
+    card.add_argument("--peers-up-to", type=int, default=2048, help="largest size that PyTorch evaluates")
+    card.add_argument("--run-size", type=int, nargs="+", default=[512, 1024], help="sizes of whole runs")
+    card.add_argument("--num-steps", type=int, default=500, help="steps of whole runs")
+    card.add_argument("--lanes", type=int, nargs="+", default=[1, 4, 16, 64])
+    card.add_argument("--lane-size", type=int, default=256)
+    card.add_argument("--lane-steps", type=int, default=100)
+    card.add_argument("--memory-size", type=int, nargs="*", default=[2048, 4096])
+    card.add_argument("--matrix", type=int, default=8192, help="side of the matrices of which the card's rate is taken")
+    card.add_argument("--repeats", type=int, default=20)
+    card.add_argument("--seconds", type=float, default=450, help="after which no measurement is begun")
     args = parser.parse_args()
 
     folder = Path(args.output_dir)

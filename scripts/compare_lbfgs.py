@@ -20,9 +20,9 @@ import nst_jax as nst
 ALLOWED_RATIO = 1.02
 
 
-def torch_loss(params, targets, weights, config, memory_format=torch.contiguous_format):
+def torch_loss(params, targets, weights, config, memory_format=torch.contiguous_format, device="cpu"):
     """The loss of `nst_jax.total_loss`, with average pooling, in PyTorch: summed over a batch (images, 3, height, width)."""
-    tensor = lambda array: torch.from_numpy(np.array(array))
+    tensor = lambda array: torch.from_numpy(np.array(array)).to(device)
     kernels = {
         layer: (tensor(param["kernel"]).permute(3, 2, 0, 1).contiguous(memory_format=memory_format), tensor(param["bias"]))
         for layer, param in params.items()
@@ -31,10 +31,11 @@ def torch_loss(params, targets, weights, config, memory_format=torch.contiguous_
     as_torch = lambda features: tensor(features).permute(2, 0, 1)[None].contiguous(memory_format=memory_format)
     content = {layer: as_torch(features) for layer, features in targets["content"].fields.items()}
     style = {layer: tensor(target) for layer, target in targets["style"].wanted.items()}
-    deepest = max(config.content_layers + config.style_layers)
+    content_scale, style_scale = ({layer: float(found) for layer, found in targets[name].scale.items()} for name in ("content", "style"))
+    mean, deepest = tensor(params["mean"])[:, None, None], max(config.content_layers + config.style_layers)
 
     def loss(images):
-        activations = (images - tensor(params["mean"])[:, None, None]).contiguous(memory_format=memory_format)
+        activations = (images - mean).contiguous(memory_format=memory_format)
         total, block = 0.0, "1"
         for layer, (kernel, bias) in kernels.items():
             if layer[4] != block:
@@ -42,7 +43,7 @@ def torch_loss(params, targets, weights, config, memory_format=torch.contiguous_
             activations = torch.relu(torch.nn.functional.conv2d(activations, kernel, bias, padding=1))
             if layer in content:
                 distance = torch.sum((activations - content[layer]) ** 2) / content[layer][0, 0].numel()
-                total = total + weights.content * float(targets["content"].scale[layer]) * distance / len(content)
+                total = total + weights.content * content_scale[layer] * distance / len(content)
             if layer in style:
                 # Rows or columns of positions, whichever are a view of the memory.
                 if memory_format == torch.channels_last:
@@ -52,7 +53,7 @@ def torch_loss(params, targets, weights, config, memory_format=torch.contiguous_
                     positions = activations.flatten(2)
                     gram = positions @ positions.mT / positions.shape[2]
                 distance = torch.sum((gram - style[layer]) ** 2)
-                total = total + weights.style * float(targets["style"].scale[layer]) * distance / len(style)
+                total = total + weights.style * style_scale[layer] * distance / len(style)
             if layer == deepest:
                 break
         return total
@@ -60,9 +61,9 @@ def torch_loss(params, targets, weights, config, memory_format=torch.contiguous_
     return loss
 
 
-def run_torch(loss_function, initial, num_steps, callback=lambda: None):
+def run_torch(loss_function, initial, num_steps, callback=lambda: None, device="cpu"):
     """The loss at each of `num_steps` closures, after each of which `callback` is called, and the best image."""
-    image = torch.from_numpy(np.array(initial)[None]).permute(0, 3, 1, 2).contiguous().requires_grad_()
+    image = torch.from_numpy(np.array(initial)[None]).permute(0, 3, 1, 2).contiguous().to(device).requires_grad_()
     optimizer = torch.optim.LBFGS([image], lr=1, max_iter=1, history_size=100, tolerance_grad=0, tolerance_change=0)
     losses, best = [], image.detach().clone()
 
@@ -78,7 +79,7 @@ def run_torch(loss_function, initial, num_steps, callback=lambda: None):
 
     for _ in range(num_steps):
         optimizer.step(closure)
-    return np.array(losses), best[0].permute(1, 2, 0).clamp(0, 1).numpy()
+    return np.array(losses), best[0].permute(1, 2, 0).clamp(0, 1).cpu().numpy()
 
 
 def main() -> int:

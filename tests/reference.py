@@ -21,6 +21,17 @@ def random_layers(network, seed=0, gain=1.0):
     return layers
 
 
+def torchvision_names(layers):
+    """features.0.weight (out, in, 3, 3) …: convolutions and ReLUs count, and so do poolings."""
+    named, index = {}, 0
+    for layer, (kernel, bias) in layers.items():
+        index += layer in POOLS_BEFORE
+        named[f"features.{index}.weight"] = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+        named[f"features.{index}.bias"] = bias
+        index += 2
+    return named
+
+
 def random_params(network, seed=0):
     params = {name: {"kernel": kernel, "bias": bias} for name, (kernel, bias) in random_layers(network, seed).items()}
     return {"mean": np.array([0.48, 0.46, 0.41], np.float32), **params}

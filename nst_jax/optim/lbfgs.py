@@ -227,7 +227,7 @@ def _dots(rows: Any, vector: Any) -> Array:
 
 def _combine(factors: Array, rows: Any, like: Any) -> Any:
     """The sum of all pairs' trees, each times its factor, shaped as another tree is."""
-    return jax.tree.map(lambda rows, leaf: (factors @ rows).reshape(leaf.shape), rows, like)
+    return jax.tree.map(lambda rows, leaf: jnp.matmul(factors, rows, precision="highest").reshape(leaf.shape), rows, like)
 
 
 def _vdot(first: Any, second: Any) -> Array:

@@ -44,17 +44,6 @@ def keras_model(layers, include_top=False, name="vgg19"):
     return model
 
 
-def torchvision_names(layers):
-    """features.0.weight (out, in, 3, 3) …: convolutions and ReLUs count, and so do poolings."""
-    named, index = {}, 0
-    for layer, (kernel, bias) in layers.items():
-        index += layer in reference.POOLS_BEFORE
-        named[f"features.{index}.weight"] = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
-        named[f"features.{index}.bias"] = bias
-        index += 2
-    return named
-
-
 def check(path, layers, *, scale, mean, reversed_channels=False, network="vgg19"):
     """The converted network is the original one, bit for bit but for the first kernel."""
     name, params = convert(weights.read_weights_file(path), str(path))
@@ -123,14 +112,14 @@ def test_safetensors_with_torchvisions_names(layers, tmp_path):
     from safetensors.numpy import save_file
 
     head = {"head.fc.weight": np.zeros((10, 512), np.float32), "head.fc.bias": np.zeros(10, np.float32)}
-    save_file(torchvision_names(layers) | head, tmp_path / "model.safetensors")
+    save_file(reference.torchvision_names(layers) | head, tmp_path / "model.safetensors")
     check(tmp_path / "model.safetensors", layers, **TORCH)
 
 
 def test_half_precision_is_widened(layers, tmp_path):
     from safetensors.numpy import save_file
 
-    halves = {key: value.astype(np.float16) for key, value in torchvision_names(layers).items()}
+    halves = {key: value.astype(np.float16) for key, value in reference.torchvision_names(layers).items()}
     save_file(halves, tmp_path / "model.safetensors")
     wide = {
         layer: (kernel.astype(np.float16).astype(np.float32), bias.astype(np.float16).astype(np.float32))
@@ -184,7 +173,7 @@ def test_pytorch(names, is_legacy, layers, tmp_path):
         for layer, (kernel, bias) in layers.items()
         for part, array in (("weight", kernel.transpose(3, 2, 0, 1)), ("bias", bias))
     }
-    state = torch_streams.state(named if names == "author" else torchvision_names(layers), is_legacy)
+    state = torch_streams.state(named if names == "author" else reference.torchvision_names(layers), is_legacy)
     (tmp_path / "a.pth").write_bytes(state)
     check(tmp_path / "a.pth", layers, **(TORCH if names == "torchvision" else CAFFE), reversed_channels=names == "author")
 
@@ -203,7 +192,7 @@ def test_a_converted_file_reads_back_bit_for_bit_with_its_remarks(layers, tmp_pa
     from safetensors import safe_open
     from safetensors.numpy import save_file
 
-    save_file(torchvision_names(layers), tmp_path / "model.safetensors")
+    save_file(reference.torchvision_names(layers), tmp_path / "model.safetensors")
     output = tmp_path / "deep" / "vgg19.safetensors"
     assert weights.convert_file(tmp_path / "model.safetensors", output, licence="BSD") == "vgg19"
     _, params = convert(weights.read_weights_file(tmp_path / "model.safetensors"), "")
@@ -310,7 +299,7 @@ def test_names_that_look_like_numbers_are_names(key, tmp_path):
 
 @pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64, np.complex64, bool])
 def test_weights_that_are_no_floating_point_numbers_are_refused(kind, tmp_path, layers):
-    named = torchvision_names(layers)
+    named = reference.torchvision_names(layers)
     key = next(key for key, value in named.items() if value.ndim == 4)
     np.savez(tmp_path / "a.npz", **{**named, key: named[key].astype(kind)})
     with pytest.raises(nst.WeightsError, match=r"a.npz: .*(expected floating point|convolutions)") as caught:
@@ -352,7 +341,7 @@ def small_files(tmp_path, layers):
     """A whole file of each format, to be cut."""
     from safetensors.numpy import save_file
 
-    named = torchvision_names(layers)
+    named = reference.torchvision_names(layers)
     save_file(named, tmp_path / "a.safetensors")
     np.savez(tmp_path / "a.npz", **named)
     write_matconvnet(tmp_path / "a.mat", layers)
@@ -392,7 +381,7 @@ def test_truncated_files_of_every_format_are_refused(tmp_path, layers):
 def test_another_networks_weights_are_refused(change, message, layers, tmp_path):
     from safetensors.numpy import save_file
 
-    save_file(change(torchvision_names(layers)), tmp_path / "a.safetensors")
+    save_file(change(reference.torchvision_names(layers)), tmp_path / "a.safetensors")
     with pytest.raises(nst.WeightsError, match=f"a.safetensors: .*{message}"):
         nst.load_params(tmp_path / "a.safetensors")
 
@@ -400,7 +389,7 @@ def test_another_networks_weights_are_refused(change, message, layers, tmp_path)
 def test_arrays_that_are_no_numbers_are_passed_over(layers, tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["remark"], file["mean"] = "text", "text"
-        for key, value in torchvision_names(layers).items():
+        for key, value in reference.torchvision_names(layers).items():
             file[key] = value
     check(tmp_path / "a.h5", layers, **TORCH)
 
@@ -459,7 +448,7 @@ def published(server, layers, monkeypatch):
 
     from safetensors.numpy import save
 
-    data = save(torchvision_names(layers))
+    data = save(reference.torchvision_names(layers))
     file = registry.KnownFile(
         "vgg19", "vgg19", server.url, "original.safetensors", len(data), f"sha256:{hashlib.sha256(data).hexdigest()}", "BSD"
     )

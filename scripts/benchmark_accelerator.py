@@ -1,0 +1,353 @@
+"""What `benchmark.py accelerator` measures, one side a process, and the table of it.
+
+    python scripts/benchmark_accelerator.py SIDE '{"size": 512}'
+
+prints one line of JSON. Weights are seeded, VGG-19's, so that it runs where nothing can be fetched.
+PyTorch, where it is installed for the same card, is the peer.
+"""
+
+import dataclasses
+import functools
+import json
+import statistics
+import sys
+import time
+
+import numpy as np
+from benchmark_sides import problem, random_params
+
+FLOPS_A_PIXEL = 376e9 / 512**2
+"""Of VGG-19 to conv5_1 by direct convolution, forward and back to the pixels."""
+
+BYTES_A_PIXEL = 3e9 / 512**2
+"""Of activations, written once and read once in float32, forward and back."""
+
+PRECISIONS = ("highest", "default", "bfloat16")
+
+
+def timed(run, wait, repeats):
+    """The median seconds of a call, after one that is not counted."""
+    wait(run())
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        wait(run())
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def card(options):
+    """The card's rates: products of large random matrices, TFLOP/s, and a copy, GB/s read and written."""
+    import jax
+    import jax.numpy as jnp
+
+    side, repeats = options["side"], options["repeats"]
+    left, right = jax.random.normal(jax.random.key(0), (2, side, side))
+    found = {"device": jax.devices()[0].device_kind, "jax": jax.__version__}
+    for name in PRECISIONS:
+        kind = jnp.bfloat16 if name == "bfloat16" else jnp.float32
+        factors = left.astype(kind), right.astype(kind)
+        program = jax.jit(functools.partial(jnp.matmul, precision="highest" if name == "highest" else None))
+        seconds = timed(lambda factors=factors, program=program: program(*factors), jax.block_until_ready, repeats)
+        found[name] = 2 * side**3 / seconds / 1e12
+    source, copy = jax.random.normal(jax.random.key(0), (4 * side * side,)), jax.jit(lambda source: source + 1)
+    found["copy"] = 2 * source.nbytes / timed(lambda: copy(source), jax.block_until_ready, repeats) / 1e9
+    return found
+
+
+def evaluation(options):
+    """The loss and its gradient, and a step of L-BFGS with them, at a size and a precision."""
+    import jax
+
+    import nst_jax as nst
+
+    params, config, targets, start = problem(options)
+    config = dataclasses.replace(config, precision=options["precision"])
+    params = jax.device_put(nst.prepare_params(params, config.content_layers + config.style_layers))
+    weights, optimizer, turns = nst.LossWeights(), nst.make_optimizer(config), options["repeats"]
+    evaluate = lambda image, params, targets: nst.loss_and_gradient(params, image, targets, weights, config)
+
+    def descend(state, params, targets, turns):
+        move = lambda _, state: nst.step(state, lambda image: evaluate(image, params, targets), optimizer)[0]
+        return jax.lax.fori_loop(0, turns, move, state)
+
+    found = {}
+    image, targets = jax.device_put((start, targets))
+    started = time.perf_counter()
+    once = jax.jit(evaluate).lower(image, params, targets).compile()
+    found["compile_seconds"] = time.perf_counter() - started
+    found["seconds"] = timed(lambda: once(image, params, targets), jax.block_until_ready, turns)
+    (loss, _), gradient = once(image, params, targets)
+    found |= {"loss": float(loss), "gradient_norm": float(np.linalg.norm(np.asarray(gradient, np.float64)))}
+    found["bytes"] = bytes_of(once)
+    if options["with_step"]:
+        state = nst.init(start, optimizer)
+        several = jax.jit(descend, donate_argnums=0).lower(state, params, targets, turns).compile()
+        found["step_bytes"] = bytes_of(several)
+
+        def go_on():
+            nonlocal state
+            state = several(state, params, targets, turns)
+            return state
+
+        wait = lambda state: jax.block_until_ready(state.image)
+        wait(go_on())  # the first steps learn more of the curvature
+        found["step_seconds"] = timed(go_on, wait, 3) / turns
+    return found
+
+
+def bytes_of(compiled):
+    """What a compiled program says it needs, 0 where it does not."""
+    needed = compiled.memory_analysis()
+    return 0 if needed is None else needed.argument_size_in_bytes + needed.output_size_in_bytes + needed.temp_size_in_bytes
+
+
+def memory(options):
+    """What the compiled step of a run needs at a size, whole or in tiles; nothing is run."""
+    import jax
+    import jax.numpy as jnp
+
+    import nst_jax as nst
+
+    config = nst.TransferConfig(precision=options["precision"], tile=options["tile"])
+    params, optimizer, weights = random_params(), nst.make_optimizer(config), nst.LossWeights()
+    image = jax.ShapeDtypeStruct((options["size"], options["size"], 3), jnp.float32)
+    targets = jax.eval_shape(lambda image: nst.make_targets(params, image, image, config), image)
+    state = jax.eval_shape(lambda image: nst.init(image, optimizer), image)
+
+    def step(state, params, targets):
+        return nst.step(state, lambda image: nst.loss_and_gradient(params, image, targets, weights, config), optimizer)[0]
+
+    compiled = jax.jit(step, donate_argnums=0).lower(state, params, targets).compile()
+    needed = compiled.memory_analysis()
+    return {"bytes": bytes_of(compiled) - needed.alias_size_in_bytes if needed else 0}
+
+
+def run(options):
+    """A run of the default schedule, twice in one process: the first compiles."""
+    import jax
+
+    import nst_jax as nst
+
+    params, config, content, style = pictures(options)
+    config = dataclasses.replace(config, precision=options["precision"])
+    found = {"seconds": []}
+    for _ in range(2):
+        started = time.perf_counter()
+        result = nst.stylize(params, content, style, config)
+        jax.block_until_ready(result.image)
+        found["seconds"].append(time.perf_counter() - started)
+    at_full_size = np.asarray(result.sizes) == np.max(result.sizes)
+    found["losses"] = np.where(at_full_size, result.losses, np.inf).tolist()
+    return found
+
+
+def lanes(options):
+    """Seconds of a lane's step, of so many lanes at once."""
+    import jax
+
+    import nst_jax as nst
+
+    params, config, content, style = pictures(options)
+    config = dataclasses.replace(config, precision=options["precision"], coarse_to_fine=False)
+    weights = nst.LossWeights(style=np.geomspace(1, 100, options["lanes"]).astype(np.float32))
+    times = []
+    for _ in range(2):
+        started = time.perf_counter()
+        jax.block_until_ready(nst.stylize_batch(params, content, style, config, weights).image)
+        times.append(time.perf_counter() - started)
+    return {"seconds": times[1] / options["lanes"] / config.num_steps, "cold_seconds": times[0]}
+
+
+def pictures(options):
+    """Smooth random pictures, seeded, so that no file is needed: noise at several sizes, added up."""
+    import jax
+    import jax.numpy as jnp
+
+    import nst_jax as nst
+
+    def picture(seed):
+        size, total = options["size"], 0.0
+        for octave in range(2, 8):
+            noise = jax.random.uniform(jax.random.key(100 * seed + octave), (2**octave, 2**octave, 3))
+            total = total + jax.image.resize(noise, (size, size, 3), "cubic") / 2**octave
+        return np.asarray((total - jnp.min(total)) / (jnp.max(total) - jnp.min(total)))
+
+    return random_params(), nst.TransferConfig(num_steps=options["num_steps"]), picture(1), picture(2)
+
+
+def torch_settings(options):
+    """PyTorch set up as one of the peers: the loss and the pixels' device and autocast."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, compiled = options["kind"], options.get("compiled", False)
+    for backend in (torch.backends.cuda.matmul, torch.backends.cudnn):
+        backend.allow_tf32 = kind != "float32"
+    torch.backends.cudnn.benchmark = True
+    memory_format = torch.channels_last if options["channels_last"] else torch.contiguous_format
+
+    def wrap(loss_function):
+        def loss(images):
+            with torch.autocast(device, torch.bfloat16, enabled=kind == "bfloat16"):
+                return loss_function(images)
+
+        return torch.compile(loss) if compiled else loss
+
+    def wait(_):
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return torch, device, memory_format, wrap, wait
+
+
+def torch_evaluation(options):
+    """The same loss and gradient in PyTorch."""
+    from compare_lbfgs import torch_loss
+
+    import nst_jax as nst
+
+    torch, device, memory_format, wrap, wait = torch_settings(options)
+    params, config, targets, start = problem(options)
+    loss_function = wrap(torch_loss(params, targets, nst.LossWeights(), config, memory_format, device))
+    pixels = torch.from_numpy(start[None]).permute(0, 3, 1, 2).to(device).contiguous()
+    found = {}
+
+    def once():
+        image = pixels.clone().requires_grad_()
+        loss = loss_function(image)
+        loss.backward()
+        found["loss"], found["gradient"] = loss, image.grad
+
+    started = time.perf_counter()
+    wait(once())
+    compile_seconds = time.perf_counter() - started
+    seconds = timed(once, wait, options["repeats"])
+    peak = torch.cuda.max_memory_allocated() if device == "cuda" else 0
+    norm = float(found["gradient"].double().norm())
+    return {"seconds": seconds, "compile_seconds": compile_seconds, "bytes": peak, "loss": float(found["loss"]), "gradient_norm": norm}
+
+
+def torch_run(options):
+    """The descent of the paper's author in PyTorch, twice in one process."""
+    from compare_lbfgs import run_torch, torch_loss
+
+    import nst_jax as nst
+
+    params, config, content, style = pictures(options)
+    targets = nst.make_targets(params, content, style, config)
+    _, device, memory_format, wrap, wait = torch_settings(options)
+    seconds = []
+    for _ in range(2):
+        started = time.perf_counter()
+        loss = wrap(torch_loss(params, targets, nst.LossWeights(), config, memory_format, device))
+        losses, best = run_torch(loss, content, config.num_steps, device=device)
+        wait(None)
+        seconds.append(time.perf_counter() - started)
+    picture_loss, _ = nst.total_loss(params, np.clip(best, 0, 1), targets, nst.LossWeights(), config)
+    return {"seconds": seconds, "losses": losses.tolist(), "picture_loss": float(picture_loss)}
+
+
+PEERS = {
+    "PyTorch, float32": {"kind": "float32", "channels_last": False},
+    "PyTorch, TF32": {"kind": "tf32", "channels_last": False},
+    "PyTorch channels_last, TF32": {"kind": "tf32", "channels_last": True},
+    "PyTorch channels_last, TF32, torch.compile": {"kind": "tf32", "channels_last": True, "compiled": True},
+    "PyTorch channels_last, bfloat16": {"kind": "bfloat16", "channels_last": True},
+}
+
+
+def report(args, measure, table):
+    """All sides' measurements, and the tables of them."""
+    found, began = {}, time.perf_counter()
+
+    def side(name, **options):
+        """One measurement; what fails is said, and the rest goes on, while there is time."""
+        key = f"{name} {json.dumps(options)}"
+        started = time.perf_counter()
+        try:
+            if started - began > args.seconds:
+                raise RuntimeError("not measured, the time was up")
+            found[key] = measure(name, options)
+        except RuntimeError as error:
+            found[key] = {"error": str(error).strip().splitlines()[-1][:300]}
+        print(f"  {time.perf_counter() - started:5.1f} s  {key}", file=sys.stderr, flush=True)
+        return found[key]
+
+    rates = side("card", side=args.matrix, repeats=args.repeats)
+    parts = [
+        f"{rates['device']}, jax {rates['jax']}; products of {args.matrix}² matrices, TFLOP/s: "
+        + ", ".join(f"{name} {rates[name]:.0f}" for name in PRECISIONS)
+        + f"; copy {rates['copy']:.0f} GB/s"
+    ]
+    rows = [["pixels", "what", "loss and gradient, ms", "step of L-BFGS, ms", "step / floor", "GB", "compiling, s"]]
+    for size in args.size:
+        for precision in args.precision:
+            options = {"size": size, "precision": precision, "repeats": args.repeats, "with_step": True}
+            rows.append(evaluation_row(f"nst_jax, {precision}", size, side("evaluation", **options), rates, precision))
+        for name, kind in PEERS.items():
+            if size <= args.peers_up_to and (size == args.size[0] or not kind.get("compiled")):
+                options = {"size": size, "repeats": args.repeats, **kind}
+                rows.append(evaluation_row(name, size, side("torch_evaluation", **options), rates))
+    parts.append(table(rows[0], rows[1:]))
+
+    rows = [["pixels", f"{args.num_steps} steps", "first, s", "again, s", "final loss", "to the peer's final loss, s"]]
+    for size in args.run_size:
+        options = {"size": size, "num_steps": args.num_steps}
+        peer = side("torch_run", **options, **PEERS["PyTorch channels_last, TF32"])
+        wanted = peer.get("picture_loss", 0.0)
+        for precision in args.precision:
+            rows.append(run_row(f"nst_jax, {precision}", size, side("run", **options, precision=precision), wanted))
+        rows.append(run_row("torch.optim.LBFGS, history 100, channels_last, TF32", size, peer, None))
+    parts.append(table(rows[0], rows[1:]))
+
+    rows = [["lanes", "a lane's step, ms", "against one lane"]]
+    by_count = {}
+    for count in args.lanes:
+        options = {"size": args.lane_size, "lanes": count, "num_steps": args.lane_steps, "precision": "default"}
+        by_count[count] = side("lanes", **options).get("seconds")
+        if by_count[count]:
+            rows.append([count, f"{1e3 * by_count[count]:.2f}", f"{(by_count[args.lanes[0]] or 0) / by_count[count]:.2f} ×"])
+    parts.append(f"Lanes of {args.lane_size}², precision `default`:\n\n{table(rows[0], rows[1:])}")
+
+    rows = [["pixels", "tile", "precision", "GB"]]
+    for size in args.memory_size:
+        for tile in (0, 1024) if size > 1024 else (0,):
+            needed = side("memory", size=size, tile=tile, precision="default")
+            rows.append([f"{size}²", tile or "whole", "default", f"{needed.get('bytes', 0) / 1e9:.2f}"])
+    parts.append(f"A step of L-BFGS, as compiled:\n\n{table(rows[0], rows[1:])}")
+    return found, "\n\n".join(parts), None
+
+
+def evaluation_row(name, size, found, rates, precision=None):
+    """A line of the first table."""
+    if "error" in found:
+        return [f"{size}²", name, found["error"], "", "", "", ""]
+    step, share = found.get("step_seconds"), ""
+    if step and precision:
+        pairs = 30 * 2 * 2 * 12 * size**2  # read twice
+        floor = size**2 * (FLOPS_A_PIXEL / rates[precision] / 1e12 + BYTES_A_PIXEL / rates["copy"] / 1e9) + pairs / rates["copy"] / 1e9
+        share = f"{step / floor:.1f} ×"
+    gigabytes = found.get("step_bytes", found["bytes"]) / 1e9
+    step_text = f"{1e3 * step:.2f}" if step else ""
+    return [f"{size}²", name, f"{1e3 * found['seconds']:.2f}", step_text, share, f"{gigabytes:.2f}", f"{found['compile_seconds']:.1f}"]
+
+
+def run_row(name, size, found, wanted):
+    """A line of the second table; `wanted` is the loss of the peer's picture."""
+    if "error" in found:
+        return [f"{size}²", name, found["error"], "", "", ""]
+    first, again = found["seconds"]
+    final = found.get("picture_loss", min(found["losses"]))
+    text = "" if wanted is None else "not reached"
+    reached = [] if wanted is None else [place for place, loss in enumerate(found["losses"]) if loss <= wanted]
+    if reached:  # a step of half the size counts a quarter
+        cost = [0.25 if loss == float("inf") else 1.0 for loss in found["losses"]]
+        text = f"{again * sum(cost[: reached[0] + 1]) / sum(cost):.2f} (step {reached[0] + 1})"
+    return [f"{size}²", name, f"{first:.1f}", f"{again:.2f}", f"{final:.4f}", text]
+
+
+SIDES = {side.__name__: side for side in (card, evaluation, memory, run, lanes, torch_evaluation, torch_run)}
+
+if __name__ == "__main__":
+    print(json.dumps(SIDES[sys.argv[1]](json.loads(sys.argv[2]))))

@@ -1,0 +1,96 @@
+"""Which style weight gives which picture: each pair from hardly to wholly restyled, judged.
+
+    python scripts/strength.py [--folder FOLDER] [--output-dir docs/strength]
+
+Paints what FOLDER does not hold yet, one batch of lanes a pair, and then judges: LPIPS to the
+content, and what is missing of the style, the mean over its layers of ‖G − A‖² / ‖A‖². Needs the
+extra `figures`; `--paint-only` spares what judging needs, on a machine that has it not.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from benchmark import table
+from paper_figures import packaged
+
+import nst_jax as nst
+
+STYLE_WEIGHTS = (0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
+
+
+def pairs() -> dict[str, tuple[Path, Path]]:
+    photographs = packaged("sklearn", "datasets", "images"), packaged("skimage", "data")
+    strokes = packaged("nst_jax", "cli", "brush_strokes.jpg")
+    return {
+        "china_brush_strokes": (photographs[0] / "china.jpg", strokes),
+        "chelsea_ihc": (photographs[1] / "chelsea.png", photographs[1] / "ihc.png"),
+        "coffee_brush_strokes": (photographs[1] / "coffee.png", strokes),
+    }
+
+
+def paint(folder: Path, name: str, content: np.ndarray, style: np.ndarray, arguments: argparse.Namespace) -> None:
+    config = nst.TransferConfig(num_steps=arguments.num_steps, precision=arguments.precision)
+    weights = nst.LossWeights(style=np.array(STYLE_WEIGHTS, np.float32))
+    result = nst.stylize_batch(nst.load_params(arguments.network), content, style, config, weights)
+    parts = {layer: np.asarray(found) for layer, found in result.terms["style"].items()}
+    lanes = np.arange(len(STYLE_WEIGHTS))
+    best = np.asarray(result.best_step) - 1
+    found = {
+        "network": arguments.network,
+        "settings": dataclasses.asdict(config),
+        "loss": np.asarray(result.loss, np.float64).tolist(),
+        "style": {layer: rows[lanes, best].tolist() for layer, rows in parts.items()},
+    }
+    for weight, image in zip(STYLE_WEIGHTS, np.asarray(result.image), strict=True):
+        nst.write_image(folder / f"{name}_{weight:g}.jpg", image)
+    folder.joinpath(f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+
+
+def judge(folder: Path, name: str, content: np.ndarray, style: np.ndarray) -> tuple[list[list[str]], list[np.ndarray]]:
+    """A line of the table for each weight, and the pictures."""
+    found = json.loads(folder.joinpath(f"{name}.json").read_text("utf-8"))
+    missing = np.mean(list(found["style"].values()), axis=0)
+    images = [nst.read_image(folder / f"{name}_{weight:g}.jpg") for weight in STYLE_WEIGHTS]
+    rows = []
+    for weight, image, share in zip(STYLE_WEIGHTS, images, missing, strict=True):
+        rows.append([name, f"{weight:g}", f"{nst.lpips_distance(content, image) or 0:.3f}", f"{share:.4f}"])
+    return rows, images
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=Path("strength"), help="the pictures, one a weight")
+    parser.add_argument("--output-dir", type=Path, default=Path("docs/strength"), help="the strip and the table")
+    parser.add_argument("--network", default="vgg19-8bit")
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--num-steps", type=int, default=500)
+    parser.add_argument("--precision", default="highest")
+    parser.add_argument("--paint-only", action="store_true")
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    images = {name: tuple(nst.read_image(path, size=arguments.size) for path in pair) for name, pair in pairs().items()}
+    for name, pair in images.items():
+        if not arguments.folder.joinpath(f"{name}.json").exists():
+            print(f"painting {name}", file=sys.stderr, flush=True)
+            paint(arguments.folder, name, *pair, arguments)
+    if arguments.paint_only:
+        return
+    rows, strips = [], []
+    for name, pair in images.items():
+        found, painted = judge(arguments.folder, name, *pair)
+        rows += found
+        strips.append([pair[0], *painted, pair[1]])
+    text = table(["pair", "style weight", "LPIPS to the content", "missing of the style"], rows)
+    print(text)
+    arguments.output_dir.mkdir(parents=True, exist_ok=True)
+    arguments.output_dir.joinpath("strength.md").write_text(text + "\n", "utf-8")
+    heads = ["content", *(f"{weight:g}" for weight in STYLE_WEIGHTS), "style"]
+    nst.write_image(arguments.output_dir / "strength.jpg", nst.make_labelled_sheet(strips, column_labels=heads, cell=256))
+
+
+if __name__ == "__main__":
+    main()
