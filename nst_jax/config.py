@@ -48,8 +48,8 @@ class TransferConfig:
         decay: Factor by which the learning rate falls, continuously, over 100 steps.
         tile: Side in pixels, a multiple of 64, of the tiles in which the loss and its gradient are evaluated, one after another, with the same
             result but for rounding, in memory set by the tile; 0 evaluates the image whole.
-        precision: How the convolutions of a GPU or TPU compute: `"highest"` in float32, `"default"` in float32 with rounded factors, or on
-            `"bfloat16"` activations. Gram matrices are float32 in all. On a CPU, the first two are the same.
+        precision: How convolutions and Gram matrices of a GPU or TPU compute: `"highest"` in float32, `"default"` in float32 with rounded
+            factors, or on `"bfloat16"` activations. Sums are float32 in all. On a CPU, the first two are the same.
         coarse_to_fine: Whether images whose longest side has 384 pixels or more are descended on at half the size first, and noise of any size
             at several smaller ones; see `nst_jax.descent.schedule`.
         tolerance: Stop (each size) once the best loss falls by less than this fraction over 10 steps; 0 runs all of `num_steps`.

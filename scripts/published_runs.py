@@ -1,7 +1,8 @@
 """Repeats published runs of neural style transfer, and sets their printed losses beside its own.
 
     python scripts/published_runs.py author   CONTENT STYLE   the paper's author's program, 500 evaluations
-    python scripts/published_runs.py notebook CONTENT STYLE   the Keras notebook, 4000 steps
+    python scripts/published_runs.py notebook CONTENT STYLE   the Keras notebook, 4000 steps, pixels kept in [0, 1]
+    python scripts/published_runs.py unbounded CONTENT STYLE  the same with pixels that go where they like, as there
     python scripts/published_runs.py paper    CONTENT STYLE   the preset `paper`, with weights normalised on photographs
 
 CONTENT and STYLE are the run's own pictures, which are not this project's to give. The extra `figures`
@@ -20,8 +21,11 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
+import optax
 from benchmark import table
 from paper_figures import packaged
 
@@ -92,19 +96,49 @@ def at_full_size(result: nst.TransferResult) -> np.ndarray:
 
 def notebook(arguments: argparse.Namespace) -> tuple[dict, Table]:
     """The preset `notebook`; its loss at 100, 1000, 2000, 3000 and 4000 steps."""
+    config, content, style, weights = notebooks_problem(arguments)
+    result = nst.stylize(nst.load_params(arguments.network), content, style, config, weights, callback=show)
+    return beside_the_notebooks(arguments, "notebook", result.image, result.losses)
+
+
+def unbounded(arguments: argparse.Namespace) -> tuple[dict, Table]:
+    """The same, its pixels not kept in [0, 1]."""
+    config, content, style, weights = notebooks_problem(arguments)
+    learning_rate = optax.exponential_decay(config.learning_rate, transition_steps=100, decay_rate=config.decay)
+    optimizer = optax.with_extra_args_support(optax.sgd(learning_rate))
+    params = nst.prepare_params(nst.load_params(arguments.network))
+    targets = nst.make_targets(params, content, style, config)
+
+    @jax.jit
+    def run(state: nst.TransferState, params: Any, targets: Any) -> Any:
+        evaluate = lambda image: nst.loss_and_gradient(params, image, targets, weights, config)
+
+        def move(state: nst.TransferState, _: None) -> Any:
+            state, info = nst.step(state, evaluate, optimizer)
+            return state, info.loss
+
+        return jax.lax.scan(move, state, length=config.num_steps)
+
+    state, losses = run(nst.init(content, optimizer), params, targets)
+    return beside_the_notebooks(arguments, "unbounded", np.clip(np.asarray(state.best_image), 0, 1), losses)
+
+
+def notebooks_problem(arguments: argparse.Namespace) -> tuple[nst.TransferConfig, np.ndarray, np.ndarray, nst.LossWeights]:
     preset = nst.PRESETS["notebook"]
     config = dataclasses.replace(preset.config, num_steps=arguments.num_steps or preset.config.num_steps)
     content = nst.read_image(arguments.content, rows=preset.rows, resample=preset.resample)
     style = nst.read_image(arguments.style, shape=content.shape[:2], resample=preset.resample)
-    weights = nst.LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight)
-    result = nst.stylize(nst.load_params(arguments.network), content, style, config, weights, callback=show)
-    write(arguments, "notebook", result.image)
-    losses = np.asarray(result.losses, np.float64)
+    return config, content, style, nst.LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight)
+
+
+def beside_the_notebooks(arguments: argparse.Namespace, name: str, image: np.ndarray, losses: Any) -> tuple[dict, Table]:
+    write(arguments, name, image)
+    losses = np.asarray(losses, np.float64)
     rows = [["steps", "printed", "here", "difference"]]
     for step, printed in NOTEBOOKS_LOSSES.items():
         if step <= len(losses):
             rows += [[f"{step:,}", f"{printed:,.1f}", f"{losses[step - 1]:,.1f}", f"{losses[step - 1] / printed - 1:+.2%}"]]
-    return {"losses": losses, "shape": result.image.shape[:2]}, rows
+    return {"losses": losses, "shape": image.shape[:2]}, rows
 
 
 def paper(arguments: argparse.Namespace) -> tuple[dict, Table]:
@@ -143,7 +177,7 @@ def write(arguments: argparse.Namespace, name: str, image: np.ndarray) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    runs: dict[str, Callable] = {"author": author, "notebook": notebook, "paper": paper}
+    runs: dict[str, Callable] = {"author": author, "notebook": notebook, "unbounded": unbounded, "paper": paper}
     parser.add_argument("run", choices=runs)
     parser.add_argument("content", type=Path)
     parser.add_argument("style", type=Path)

@@ -4,26 +4,30 @@ N is a layer's number of channels and M its number of positions, as in Gatys, Ec
 Neural Networks" (CVPR 2016). What each term is multiplied by is a matter of the objective's scaling, not of the equation.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float
 
-from nst_jax.config import ConfigError
+from nst_jax.config import ConfigError, Precision
 from nst_jax.dtypes import accumulation_type
 from nst_jax.pixels import check_floating
 
 
-def gram_matrix(features: Float[Array | np.ndarray, "height width channels"]) -> Float[Array, "channels channels"]:
+def gram_matrix(
+    features: Float[Array | np.ndarray, "height width channels"], precision: Precision = "highest"
+) -> Float[Array, "channels channels"]:
     """Mean product of every pair of channels over all positions.
 
     G = Fᵀ F / M, with F the features as M positions × N channels.
 
     Args:
         features: One layer's activations after ReLU.
+        precision: As in `TransferConfig`; sums are float32 at least.
 
     Returns:
         Symmetric, positive semidefinite; independent of where in the image each feature lies.
@@ -38,48 +42,52 @@ def gram_matrix(features: Float[Array | np.ndarray, "height width channels"]) ->
         raise ConfigError(f"features has shape {np.shape(features)}; give one image's (height, width, channels); jax.vmap takes a batch")
     check_floating("features", features)
     features = jnp.asarray(features)
-    return _mean_products(features.reshape(-1, features.shape[-1]))  # (M, N)
+    return _mean_products(precision, features.reshape(-1, features.shape[-1]))  # (M, N)
 
 
-@jax.custom_jvp
-def _mean_products(positions: Array) -> Array:
-    return _products(positions, positions)
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _mean_products(precision: Precision, positions: Array) -> Array:
+    return _products(positions, positions, precision)
 
 
 @_mean_products.defjvp
-def _mean_products_tangent(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+def _mean_products_tangent(precision: Precision, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     # Backwards this takes one product, where autodiff, which does not know that both factors are the same, takes two.
     (positions,), (tangent,) = primals, tangents
-    half = _products(positions, tangent)
-    return _mean_products(positions), half + half.T
+    half = _products(positions, tangent, precision)
+    return _mean_products(precision, positions), half + half.T
 
 
-def _products(first: Array, second: Array) -> Array:
-    # Sums over thousands of positions: in float32 at least, whatever the activations are.
-    kind = accumulation_type(first.dtype)
-    return jnp.matmul(first.T, second, precision="highest", preferred_element_type=kind) / first.shape[0]
+def _products(first: Array, second: Array, precision: Precision) -> Array:
+    return _sums_of_products(first, second, precision) / first.shape[0]
 
 
-@jax.custom_jvp
-def weighted_gram_matrix(features: Array, shares: Array) -> Array:
+def _sums_of_products(first: Array, second: Array, precision: Precision) -> Array:
+    # Over thousands of positions: in float32 at least, whatever the activations are.
+    rounds = lax.Precision.HIGHEST if precision == "highest" else lax.Precision.DEFAULT
+    return jnp.matmul(first.T, second, precision=rounds, preferred_element_type=accumulation_type(first.dtype))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def weighted_gram_matrix(precision: Precision, features: Array, shares: Array) -> Array:
     """Σ share · f fᵀ over the positions of features (height, width, channels) with shares (height, width, 1), which have no derivative."""
-    return _share_products(features, features, shares)
+    return _share_products(features, features, shares, precision)
 
 
 @weighted_gram_matrix.defjvp
-def _weighted_gram_tangent(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
+def _weighted_gram_tangent(precision: Precision, primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
     (features, shares), (tangent, _) = primals, tangents
-    half = _share_products(features, tangent, shares)
-    return weighted_gram_matrix(features, shares), half + half.T
+    half = _share_products(features, tangent, shares, precision)
+    return weighted_gram_matrix(precision, features, shares), half + half.T
 
 
-def _share_products(first: Array, second: Array, shares: Array) -> Array:
+def _share_products(first: Array, second: Array, shares: Array, precision: Precision) -> Array:
     kind = accumulation_type(first.dtype)
     # As fractions of the largest, since a tile's positions count 0 or alike, and so 0 or 1, of which half precision loses nothing.
     largest = jnp.max(shares)
     fractions = shares / jnp.where(largest > 0, largest, 1)
     weighed = (first * fractions.astype(first.dtype)).reshape(-1, first.shape[-1])
-    products = jnp.matmul(weighed.T, second.reshape(-1, second.shape[-1]), precision="highest", preferred_element_type=kind)
+    products = _sums_of_products(weighed, second.reshape(-1, second.shape[-1]), precision)
     return largest.astype(kind) * products
 
 

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jax import Array
 
-from nst_jax.config import STYLE_LAYERS, Scaling
+from nst_jax.config import STYLE_LAYERS, Precision, Scaling
 from nst_jax.dtypes import accumulation_type
 from nst_jax.objective.losses import gram_matrix, style_loss, variation, weighted_gram_matrix
 from nst_jax.objective.terms import TINY, Fields, Parts, Source, Term, static, term
@@ -85,7 +85,7 @@ class Gram(Term):
         return "style"
 
     def measure(self, view: View, fields: Fields) -> Parts:
-        return {layer: _gram(view.features[layer], view.shares[layer]) for layer in self.layers}
+        return {layer: _gram(view.features[layer], view.shares[layer], view.precision) for layer in self.layers}
 
     def distance(self, found: Parts, wanted: Parts) -> Parts:
         return {layer: style_loss(found[layer], wanted[layer]) for layer in self.layers}
@@ -102,8 +102,8 @@ class Gram(Term):
         return found
 
 
-def _gram(features: Array, shares: Any) -> Array:
-    return gram_matrix(features) if jnp.ndim(shares) == 0 else weighted_gram_matrix(features, shares)
+def _gram(features: Array, shares: Any, precision: Precision) -> Array:
+    return gram_matrix(features, precision) if jnp.ndim(shares) == 0 else weighted_gram_matrix(precision, features, shares)
 
 
 @term

@@ -142,9 +142,13 @@ def _measure(params: Params, image: Array, loss: Loss, config: TransferConfig) -
 
 
 def _measured(name: str, term: Term, view: View, fields: Fields) -> Any:
-    own: Any = [{layer: value for layer, value in by_layer.items() if layer in term.layers} for by_layer in view]
+    own = {
+        name: {layer: value for layer, value in by_layer.items() if layer in term.layers}
+        for name, by_layer in view._asdict().items()
+        if isinstance(by_layer, dict)
+    }
     try:
-        return term.measure(View(*own), fields)
+        return term.measure(view._replace(**own), fields)
     except KeyError as error:
         raise ConfigError(f"the term {name} looks for {error}, which is not among its layers: {', '.join(term.layers)}") from error
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from nst_jax.config import TransferConfig
+from nst_jax.config import Precision, TransferConfig
 from nst_jax.dtypes import accumulation_type
 from nst_jax.network.vgg import Params, features, features_shapes
 from nst_jax.objective.tiles import IMAGE, Tiles, network_layers, stride
@@ -28,6 +28,7 @@ class View(NamedTuple):
         own: Which positions are the tile's, (height, width, 1), or True where all are.
         start: The row and column of the first position within the layer, (2,).
         shape: Height and width of the whole layer.
+        precision: That of the run, as in `TransferConfig`, for a term's own products of matrices.
     """
 
     features: dict[str, Array]
@@ -35,6 +36,7 @@ class View(NamedTuple):
     own: dict[str, Any]
     start: dict[str, Any]
     shape: dict[str, tuple[int, ...]]
+    precision: Precision
 
 
 def layers_shapes(params: Params, image_shape: Sequence[int], layers: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -56,6 +58,7 @@ def view_whole(params: Params, image: Array, layers: Sequence[str], config: Tran
         own=dict.fromkeys(found, True),
         start={layer: np.zeros(2, np.int32) for layer in found},
         shape={layer: activations.shape[:2] for layer, activations in found.items()},
+        precision=config.precision,
     )
 
 
@@ -70,6 +73,7 @@ def view_tile(params: Params, patch: Array, place: Array, tiles: Tiles, layers: 
         own=own,
         start={layer: place[:, 2] // stride(layer) for layer in found},
         shape=shapes,
+        precision=config.precision,
     )
 
 

@@ -127,7 +127,7 @@ def _shares(image: Array) -> tuple[Array, Array]:
     lower, share = _places_among_bands(height, width)
     nearest = (lower + (share > 0.5).astype(lower.dtype)).ravel()
     # A product, for a GPU adds up a scatter in whatever order it comes, and every run otherwise.
-    is_in = (nearest == jnp.arange(_NUM_BANDS)[:, None]).astype(image.dtype)
+    is_in = (nearest[None] == jnp.arange(_NUM_BANDS)[:, None]).astype(image.dtype)
     bands = jnp.matmul(is_in, _energies(image).reshape(-1, 3), precision="highest")
     cells = jnp.sum(jnp.square(image), axis=2)
     cells = jax.image.resize(cells, (-(-height // _CELL), -(-width // _CELL)), "linear")

@@ -30,9 +30,10 @@ pytestmark = [
 
 PRECISIONS = ("highest", "default", "bfloat16")
 
-# A factor's relative error is at most 2^-24, 2^-11 (TF32) and 2^-9. An activation passes through 13 layers whose errors
-# add up like √13, two factors each, and ReLU passes on where the sign is near 0, which costs the gradient more.
-FEATURES_WITHIN = {"highest": 2e-6, "default": 2.5e-3, "bfloat16": 1e-2}
+# A factor's relative error is at most 2^-24, 2^-11 (TF32) and 2^-9. An activation passes through up to 16 layers whose
+# errors add up like √16, two factors each; in float32, sums of 4608 products add √4608 · 2^-24. ReLU passes on where the
+# sign is near 0, which costs the gradient more.
+FEATURES_WITHIN = {"highest": 5e-6, "default": 2.5e-3, "bfloat16": 1e-2}
 GRADIENT_WITHIN = {"highest": 1e-4, "default": 2e-2, "bfloat16": 8e-2}
 
 
