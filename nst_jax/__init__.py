@@ -1,6 +1,8 @@
 """Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016) as pure functions in JAX."""
 
 from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.descent.chunk import Chunk
+from nst_jax.descent.descend import descend, descend_batch
 from nst_jax.descent.result import Progress, TransferResult
 from nst_jax.descent.step import TransferState, init, step
 from nst_jax.descent.stylize import stylize, stylize_batch
@@ -28,6 +30,7 @@ from nst_jax.weights import WeightsError, load_params
 __all__ = [
     "NETWORKS",
     "PRESETS",
+    "Chunk",
     "ConfigError",
     "Content",
     "Gram",
@@ -51,6 +54,8 @@ __all__ = [
     "content_loss",
     "curvature_preconditioner",
     "default_loss",
+    "descend",
+    "descend_batch",
     "features",
     "gram_matrix",
     "init",

@@ -18,6 +18,7 @@ from nst_jax.jobs.grid_file import read_grid_file
 from nst_jax.jobs.job import StudyJob
 from nst_jax.jobs.presets import PRESETS
 from nst_jax.jobs.study_job import run_study_job
+from nst_jax.study.grid import AXES
 
 
 @dataclass
@@ -46,29 +47,31 @@ class Study:
     init: Annotated[tuple[Init, ...], values("content|style|noise")] = ()
     """Image that the descent starts from."""
     pooling: Annotated[tuple[Pooling, ...], values("avg|max")] = ()
-    """How the network pools; each value is compiled for itself."""
+    """How the network pools; each value is compiled for itself, and so for all that follow."""
     content_layers: Annotated[tuple[str, ...], values("LAYERS")] = ()
-    """Layers that keep the content, joined by +, such as conv2_2+conv4_2; each value is compiled for itself."""
+    """Layers that keep the content, joined by +, such as conv2_2+conv4_2."""
     style_layers: Annotated[tuple[str, ...], values("LAYERS")] = ()
     """Layers that carry the style, likewise."""
+    scaling: Annotated[tuple[Scaling, ...], values("relative|paper|mean|notebook")] = ()
+    """What distances are measured in."""
+    num_steps: Annotated[tuple[int, ...], values("STEPS")] = ()
+    """Evaluations of the network for each lane."""
+    tolerance: Annotated[tuple[float, ...], values("FRACTION")] = ()
+    """End a lane once its loss falls by less than this fraction in 10 steps."""
+    optimizer: Annotated[tuple[Optimizer, ...], values("lbfgs|adam|sgd")] = ()
+    """Method of descent."""
+    learning_rate: Annotated[tuple[float, ...], values("STEP")] = ()
+    """Step of adam and sgd, where 1 is from black to white."""
+    precision: Annotated[tuple[Precision, ...], values("highest|default|bfloat16")] = ()
+    """How a GPU or TPU convolves; bfloat16 is the fastest."""
     zip: FlagCreatePairsOff[bool] = False
     """Take the values of the axes in step."""
     preset: PresetName = "default"
     """What is not given."""
     size: Annotated[int | None, arg(metavar="PIXELS"), PRESETS_OWN] = None
     """Longest side of the results."""
-    num_steps: Annotated[int | None, arg(metavar="STEPS"), PRESETS_OWN] = None
-    """Evaluations of the network for each lane."""
-    tolerance: Annotated[float | None, arg(metavar="FRACTION"), PRESETS_OWN] = None
-    """End a lane once its loss falls by less than this fraction in 10 steps."""
-    optimizer: Annotated[Optimizer | None, arg(metavar="lbfgs|adam|sgd"), PRESETS_OWN] = None
-    """Method of descent."""
-    scaling: Annotated[Scaling | None, arg(metavar="relative|paper|mean|notebook"), PRESETS_OWN] = None
-    """What distances are measured in."""
     network: Annotated[str | None, arg(metavar="vgg19|vgg19-8bit|vgg16|FILE"), PRESETS_OWN] = None
     """Network, or a file with its weights."""
-    precision: Annotated[Precision | None, arg(metavar="highest|default|bfloat16"), PRESETS_OWN] = None
-    """How a GPU or TPU convolves; bfloat16 is the fastest."""
     lanes: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="(default: what the memory holds; on a CPU one a device)")] = None
     """Lanes that run at once, rounded up to a multiple of the devices."""
     coarse_to_fine: bool = True
@@ -111,11 +114,11 @@ class Study:
         if not contents or not styles:
             missing = "content" if not contents else "style"
             raise ConfigError(f"there is no {missing} image; give CONTENT and STYLE, or name them in the file of --grid")
-        for name in ("content_weight", "style_weight", "tv_weight", "seed", "init", "pooling"):
-            axes |= {name: getattr(self, name)} if getattr(self, name) else {}
-        for name in ("content_layers", "style_layers"):
-            axes |= {name: [tuple(text.split("+")) for text in getattr(self, name)]} if getattr(self, name) else {}
-        changes = {name: getattr(self, name) for name in ("size", "num_steps", "tolerance", "optimizer", "scaling", "network", "precision")}
+        for name in AXES:
+            given = getattr(self, name, None)
+            if isinstance(given, tuple) and given:
+                axes[name] = [tuple(text.split("+")) for text in given] if name.endswith("_layers") else given
+        changes = {name: getattr(self, name) for name in ("size", "network")}
         changes = {name: value for name, value in changes.items() if value is not None}
         preset = PRESETS[self.preset].replace(**changes, **({"rows": None} if self.size else {}))
         preset = preset.replace(coarse_to_fine=preset.config.coarse_to_fine and self.coarse_to_fine)

@@ -80,12 +80,12 @@ class History:
         """Whether every lane has ended."""
         return self._step >= self._max_steps or not self.active.any()
 
-    def until_next_stop(self, piece: int, callback_every: int) -> int:
+    def until_next_stop(self, piece: int, every: int) -> int:
         """A piece of at most that length that ends no later than the next multiple somebody waits for."""
         stops = [self._max_steps]
-        if callback_every:
+        if every:
             made = self._before + self._step
-            stops.append((made // callback_every + 1) * callback_every - self._before)
+            stops.append((made // every + 1) * every - self._before)
         if self._tolerance:
             stops.append((self._step // _TOLERANCE_WINDOW + 1) * _TOLERANCE_WINDOW)
         return min(piece, *(stop - self._step for stop in stops))
@@ -146,6 +146,7 @@ class History:
             terms=terms,
             sizes=np.where(np.arange(longest) < found.num_steps[:, None], max(states.best_image.shape[1:3]), 0),
             converged=found.converged,
+            cut_off=found.active & (not self.done),
             failure=found.failure,
         )
 

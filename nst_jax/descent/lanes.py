@@ -6,7 +6,7 @@ of any length, in pieces of any length, compile once; Python sees the states bet
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,6 @@ from jax import Array, lax
 from nst_jax.config import TransferConfig
 from nst_jax.descent.history import History, HistoryState
 from nst_jax.descent.placement import DEFAULT_DEVICE, Placement, height_axes
-from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.descent.step import StepInfo, TransferState, init, step
 from nst_jax.network.vgg import Params
 from nst_jax.objective.loss import LossParts, loss_and_gradient
@@ -29,12 +28,9 @@ from nst_jax.objective.terms import Loss
 from nst_jax.optim.optimizers import make_optimizer
 from nst_jax.pixels import in_grey
 
-KeepStates = Callable[[TransferState, HistoryState], bool]
-
 Optimizer = optax.GradientTransformationExtraArgs
 
 _LONGEST_PIECE = 64
-_SECONDS_BETWEEN_CALLBACKS = 2.0  # each piece begins with fresh memory, which costs about a tenth of a step
 
 
 @struct.dataclass
@@ -107,20 +103,19 @@ class LaneProgram:
         # The states are arguments and outputs in the same place.
         return needed.argument_size_in_bytes - needed.alias_size_in_bytes, needed.output_size_in_bytes + needed.temp_size_in_bytes
 
-    def run(
+    def pieces(
         self,
         params: Params,
         targets: Targets,
         lanes: Lanes,
         num_steps: int,
         tolerance: float = 0.0,
-        callback: Callback | None = None,
-        callback_every: int = 0,
+        every: int = 0,
         steps_before: Any = 0,
         start: tuple[TransferState, HistoryState] | None = None,
-        keep: KeepStates | None = None,
-    ) -> TransferResult:
-        """Runs every lane to its end.
+        seconds: float = 2.0,
+    ) -> Iterator[tuple[TransferState, History]]:
+        """Runs every lane to its end, and yields between pieces of the work; what was yielded before is then no longer valid.
 
         Args:
             params: The network's parameters.
@@ -128,31 +123,27 @@ class LaneProgram:
             lanes: What differs from lane to lane.
             num_steps: Evaluations of each lane at most.
             tolerance: A lane ends once its best loss falls by less than this fraction over ten steps; 0 never ends one.
-            callback: Called with a `Progress` about every two seconds, and after the last step.
-            callback_every: Also called after every multiple of this many steps; 0 asks for none.
+            every: A piece ends at every multiple of this many steps; 0 asks for none.
             steps_before: Steps that each lane has made already, (lanes,), at other sizes.
-            start: What `keep` was called with, to go on from; the images of `lanes` then have no effect.
-            keep: Called between pieces, about every two seconds, with all that it takes to go on; the run ends where it returns False.
+            start: States and history to go on from; the images of `lanes` then have no effect.
+            seconds: About how long a piece takes. Each begins with fresh memory, which costs about a tenth of a step.
         """
         history = History(lanes.active, num_steps, tolerance, steps_before, start and start[1])
         states = self._start(lanes) if start is None else self._deal(start[0])
         active = self.placement.deal(history.active)
         arguments = self._place(params, targets, lanes)
+        if history.done:  # it was saved at its end
+            yield states, history
         piece = 1
         while not history.done:
-            piece = history.until_next_stop(piece, callback_every)
+            piece = history.until_next_stop(piece, every)
             started = time.perf_counter()
             states, info = self._compiled(*arguments, states, active, jax.device_put(np.int32(piece)))
             history.add(info, piece, states)
             active = self.placement.deal(history.active)
-            if callback:
-                callback(history.progress(states))
-            seconds = max(time.perf_counter() - started, 1e-6)
-            wanted = _LONGEST_PIECE if not callback and not keep else int(piece * _SECONDS_BETWEEN_CALLBACKS / seconds)
-            piece = min(max(wanted, 1), 2 * piece, _LONGEST_PIECE)
-            if keep and not keep(states, history.state):
-                break
-        return history.result(states)
+            took = max(time.perf_counter() - started, 1e-6)
+            yield states, history
+            piece = min(max(int(piece * seconds / took), 1), 2 * piece, _LONGEST_PIECE)
 
     def _place(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[Any, ...]:
         """The arguments that stay the same from piece to piece, on the devices where they are needed."""

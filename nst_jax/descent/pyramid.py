@@ -9,7 +9,7 @@ References:
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 
 import jax
@@ -19,20 +19,19 @@ from jax import Array
 from jaxtyping import Float
 
 from nst_jax.config import TransferConfig
-from nst_jax.descent.history import HistoryState
-from nst_jax.descent.lanes import KeepStates, LaneProgram, Lanes, Optimizer, stack_targets
+from nst_jax.descent.chunk import Chunk
+from nst_jax.descent.history import History
+from nst_jax.descent.lanes import LaneProgram, Lanes, Optimizer, stack_targets
 from nst_jax.descent.placement import DEFAULT_DEVICE, Placement
-from nst_jax.descent.result import Callback, Progress, TransferResult
+from nst_jax.descent.result import Progress, TransferResult
 from nst_jax.descent.schedule import LEAST_SIDE, Scale, make_schedule
-from nst_jax.descent.snapshot import Arrays, Snapshot, from_arrays, to_arrays
+from nst_jax.descent.snapshot import Arrays, Snapshot, from_arrays
 from nst_jax.descent.step import TransferState
 from nst_jax.network.vgg import Params, prepare_params
 from nst_jax.objective.loss import LossParts
 from nst_jax.objective.targets import Targets, check_scales, make_targets, targets_of
 from nst_jax.objective.terms import Loss
 from nst_jax.pixels import is_grey
-
-Keep = Callable[[Arrays], bool]
 
 
 class Pyramid:
@@ -78,24 +77,22 @@ class Pyramid:
             needed = program.compile(self._prepared, self._targets_of(scale), dataclasses.replace(lanes, images=images))
         return needed
 
-    def run(
+    def descend(
         self,
         lanes: Lanes,
         keeps_detail: Sequence[bool],
-        callback: Callback | None = None,
-        callback_every: int = 0,
+        every: int = 0,
         start: Arrays | None = None,
-        keep: Keep | None = None,
-    ) -> TransferResult:
-        """Runs every lane through all scales.
+        seconds: float = 2.0,
+    ) -> Iterator[Chunk]:
+        """Runs every lane through all scales, and yields where they stand; the last chunk's result is the whole run's.
 
         Args:
             lanes: What differs from lane to lane; `images` are those of the finest scale.
             keeps_detail: Whether a lane's own image at the finest scale has detail to keep, (lanes,); noise has none.
-            callback: As in `LaneProgram.run`; sees images of the finest scale, and steps counted from the coarsest.
-            callback_every: As in `LaneProgram.run`.
+            every: As in `LaneProgram.pieces`, of steps counted from the coarsest scale.
             start: A snapshot of the same run, to go on from.
-            keep: Called with a snapshot between pieces, about every two seconds; the run ends where it returns False.
+            seconds: As in `LaneProgram.pieces`.
 
         Raises:
             ConfigError: `start` is not of such a run.
@@ -109,14 +106,10 @@ class Pyramid:
             if coarsest.shape == self._shape
             else jnp.stack([_start(image, coarsest.shape, keeps) for image, keeps in zip(lanes.images, keeps_detail, strict=True)])
         )
-        active, found, keeping = np.asarray(lanes.active), None, _Keeping(keep)
+        active, found = np.asarray(lanes.active), None
         for index, (scale, program) in enumerate(zip(self._scales, self._programs, strict=True)):
-            is_last = index == len(self._scales) - 1
-            if (keeping.ended and not is_last) or (saved is not None and index < saved.scale):
+            if saved is not None and index < saved.scale:
                 continue
-            # A run that ended at a smaller size is evaluated once at its own, so that the loss is that of the image.
-            num_steps = 1 if keeping.ended else scale.num_steps
-            seen = None if keeping.ended or callback is None else partial(self._report, callback, details, index)
             going_on = saved if saved is not None and saved.scale == index else None
             if going_on is not None:
                 found = going_on.found
@@ -124,25 +117,63 @@ class Pyramid:
             elif found is not None:
                 images = self._enlarge(found.image, details, scale.shape)
                 found, active = found._replace(image=images), active & (found.failure == "")
-            if found is None or active.any():
-                targets = self._targets_of(scale)  # at work while the next programs are compiled
-                result = program.run(
-                    self._prepared,
-                    targets,
-                    dataclasses.replace(lanes, images=images, active=active),  # not on the device, where it would wait for the targets
-                    num_steps,
-                    self._config.tolerance,
-                    seen,
-                    callback_every,
-                    steps_before=0 if found is None else found.num_steps,
-                    start=going_on and (going_on.states, going_on.history),
-                    keep=None if keeping.ended else keeping.at(index, found),
+                if not active.any():
+                    return
+            pieces = program.pieces(
+                self._prepared,
+                self._targets_of(scale),  # at work while the next programs are compiled
+                dataclasses.replace(lanes, images=images, active=active),  # not on the device, where it would wait for the targets
+                scale.num_steps,
+                self._config.tolerance,
+                every,
+                steps_before=0 if found is None else found.num_steps,
+                start=going_on and (going_on.states, going_on.history),
+                seconds=seconds,
+            )
+            reached = None
+            for reached in pieces:
+                states, history = reached
+                yield Chunk(
+                    Snapshot(index, states, history.state, found),
+                    partial(self._progress, details, index, states, history),
+                    partial(self._result, lanes, details, index, found, states, history),
                 )
-                found = result if found is None else _join(found, result)
-        assert found is not None
-        if found.image.shape[1:3] != self._shape:
-            found = found._replace(image=self._enlarge(found.image, details, self._shape))
-        return found
+            assert reached is not None  # there is always a piece
+            states, history = reached
+            result = history.result(states)
+            found = result if found is None else _join(found, result)
+
+    def _progress(self, details: Sequence[Array | None], index: int, states: TransferState, history: History) -> Progress:
+        """What is seen at a scale as seen from the whole run."""
+        seen = history.progress(states)
+        images = seen.image if index == len(self._scales) - 1 else self._enlarge(seen.image, details, self._shape)
+        num_steps = seen.num_steps + sum(scale.num_steps for scale in self._scales[index + 1 :])
+        work = [scale.num_steps * scale.shape[0] * scale.shape[1] for scale in self._scales]
+        done = (sum(work[:index]) + work[index] * seen.done) / sum(work)
+        return seen._replace(num_steps=num_steps, done=done, image=images)
+
+    def _result(
+        self,
+        lanes: Lanes,
+        details: Sequence[Array | None],
+        index: int,
+        before: TransferResult | None,
+        states: TransferState,
+        history: History,
+    ) -> TransferResult:
+        """What the run has found if it ends at a scale, after what the coarser one found."""
+        result, last = history.result(states), len(self._scales) - 1
+        found = result if before is None else _join(before, result)
+        if index == last:
+            return found
+        found = found._replace(image=self._enlarge(found.image, details, self._shape))
+        unfinished = np.asarray(lanes.active) & (found.failure == "")
+        if unfinished.any():  # evaluated once, so that the loss is that of the image
+            lanes = dataclasses.replace(lanes, images=found.image, active=unfinished)
+            targets, steps_before = self._targets_of(self._scales[last]), found.num_steps
+            *_, (states, history) = self._programs[last].pieces(self._prepared, targets, lanes, 1, steps_before=steps_before)
+            found = _join(found, history.result(states))
+        return found._replace(cut_off=unfinished)
 
     def _are_grey(self, lanes: Lanes, keeps_detail: Sequence[bool]) -> np.ndarray:
         """Which lanes are made of grey images alone; noise takes their colours."""
@@ -199,33 +230,6 @@ class Pyramid:
         return jnp.stack(
             [carry_up(image, detail, shape) for image, detail in zip(jax.device_put(list(jax.device_get(images))), details, strict=True)]
         )
-
-    def _report(self, callback: Callback, details: Sequence[Array | None], index: int, progress: Progress) -> None:
-        """Passes on what is seen at a scale as seen from the whole run."""
-        images = progress.image if index == len(self._scales) - 1 else self._enlarge(progress.image, details, self._shape)
-        num_steps = progress.num_steps + sum(scale.num_steps for scale in self._scales[index + 1 :])
-        work = [scale.num_steps * scale.shape[0] * scale.shape[1] for scale in self._scales]
-        done = (sum(work[:index]) + work[index] * progress.done) / sum(work)
-        callback(progress._replace(num_steps=num_steps, done=done, image=images))
-
-
-class _Keeping:
-    """A `keep` as each scale's program calls it, and whether it has ended the run."""
-
-    def __init__(self, keep: Keep | None) -> None:
-        self._keep, self.ended = keep, False
-
-    def at(self, scale: int, found: TransferResult | None) -> KeepStates | None:
-        """For the program of a scale, after what the coarser ones found."""
-        keep = self._keep
-        if keep is None:
-            return None
-
-        def keep_states(states: TransferState, history: HistoryState) -> bool:
-            self.ended = not keep(to_arrays(Snapshot(scale, states, history, found)))
-            return not self.ended
-
-        return keep_states
 
 
 @partial(jax.jit, static_argnames="shape")
@@ -288,5 +292,6 @@ def _join(earlier: TransferResult, later: TransferResult) -> TransferResult:
         terms=jax.tree.map(rows, earlier.terms, later.terms),
         sizes=rows(earlier.sizes, later.sizes),
         converged=pick(later.converged, earlier.converged),
+        cut_off=pick(later.cut_off, earlier.cut_off),
         failure=pick(later.failure, earlier.failure),
     )

@@ -45,6 +45,7 @@ class TransferResult(NamedTuple):
         sizes: Longest side of the image at each evaluation in pixels, which grows where the run goes from coarse to fine; in a batch 0 beyond a
             lane's own end.
         converged: Whether `tolerance` stopped the run.
+        cut_off: Whether the run was stopped before its end.
         failure: What stopped being finite and when, or an empty text; a lane that failed at a smaller size has that size's loss. A run fails
             when its first evaluation, or ten in a row, are not finite.
     """
@@ -57,6 +58,7 @@ class TransferResult(NamedTuple):
     terms: LossParts
     sizes: np.ndarray
     converged: np.ndarray
+    cut_off: np.ndarray
     failure: np.ndarray
 
 

@@ -94,7 +94,7 @@ def _is_result(found: TransferResult | None, lanes: tuple[int, ...]) -> bool:
     columns = (*lanes, found.losses.shape[-1])
     shapes = [np.shape(leaf) == columns for leaf in (found.losses, found.sizes, *jax.tree.leaves(found.terms))]
     kinds = [leaf.dtype.kind == "f" for leaf in (found.image, found.loss, found.losses, *jax.tree.leaves(found.terms))]
-    by_lane = {"loss": "f", "best_step": "i", "num_steps": "i", "converged": "b", "failure": "U"}
+    by_lane = {"loss": "f", "best_step": "i", "num_steps": "i", "converged": "b", "cut_off": "b", "failure": "U"}
     leaves = {name: getattr(found, name) for name in by_lane}
     shapes += [np.shape(leaf) == lanes for leaf in leaves.values()]
     kinds += [found.sizes.dtype.kind == "i", *(leaf.dtype.kind == by_lane[name] for name, leaf in leaves.items())]

@@ -1,47 +1,40 @@
 """Whole runs of the descent: `stylize`, and `stylize_batch` over lanes."""
 
-import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import Array
-from jaxtyping import Float
 
-from nst_jax.config import ConfigError, TransferConfig
-from nst_jax.descent.lanes import Lanes
-from nst_jax.descent.placement import Placement
-from nst_jax.descent.pyramid import Keep, Pyramid
+from nst_jax.config import TransferConfig
+from nst_jax.descent.chunk import Chunk
+from nst_jax.descent.descend import Image, descend, descend_batch
 from nst_jax.descent.result import Callback, TransferResult
-from nst_jax.descent.snapshot import Arrays
-from nst_jax.descent.start import check_sharing, checked_image, initial_image, make_key
+from nst_jax.host.stopping import HeldInterrupt
 from nst_jax.network.vgg import Params
-from nst_jax.objective.default import LossWeights, as_loss, default_loss
-from nst_jax.objective.terms import Loss, Term, distinct_losses
-from nst_jax.optim.optimizers import keep_in_range
+from nst_jax.objective.default import LossWeights
+from nst_jax.objective.terms import Loss, Term
+
+_SECONDS_BETWEEN_LOOKS = 10.0  # for Ctrl-C, where nobody else looks
 
 
 def stylize(
     params: Params,
-    content: Float[Array | np.ndarray, "height width 3"],
-    style: Float[Array | np.ndarray, "style_height style_width 3"],
+    content: Image,
+    style: Image,
     config: TransferConfig | None = None,
     weights: LossWeights | None = None,
     *,
     loss: Loss | Term | None = None,
     optimizer: str | optax.GradientTransformation | None = None,
     key: Array | None = None,
-    initial: Float[Array | np.ndarray, "height width 3"] | None = None,
-    callback: Callback | None = None,
-    callback_every: int = 0,
+    initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
-    start: Arrays | None = None,
-    keep: Keep | None = None,
+    callback: Callback | None = None,
 ) -> TransferResult:
     """Paints `content` in the style of `style`.
+
+    Ctrl-C after the first step ends the run with the best image so far, marked as cut off; a second one is raised.
 
     Args:
         params: The network's parameters, from `load_params`.
@@ -56,64 +49,55 @@ def stylize(
         key: Makes the noise of `init="noise"`; `jax.random.key(0)` if left out.
         initial: Image to start from instead of what `config.init` says, of the content's shape. Its own fine detail stays where nothing paints
             over it, as the content's does where that is the start; see `nst_jax.descent.pyramid`.
-        callback: Called with a `Progress` about every two seconds, and after the last step.
-        callback_every: Also called after every multiple of this many steps; 0 asks for none.
         devices: Devices that share the image, each some of its rows, where it is beyond the memory of one; one device if left out.
-        start: A snapshot of the same run, to go on from; the rest is then bit for bit what it would have been.
-        keep: Called about every two seconds with a snapshot, arrays by name, which are valid until it returns. Where it returns False, the run
-            ends, with what it has found until then.
+        callback: Called with a `Progress` about every two seconds, and after the last step. `descend` can do more.
 
     Returns:
         The best image seen and the history of the loss.
 
     Raises:
-        ConfigError: An image, a weight or a layer is not what it should be, or `start` not of such a run.
+        ConfigError: An image, a weight or a layer is not what it should be.
+
+    Example:
+        >>> params = load_params()
+        >>> content, style = (read_image(path, size=512) for path in ("photo.jpg", "painting.jpg"))
+        >>> write_image("result.png", stylize(params, content, style).image)
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016).
     """
-    if weights is not None:
-        check_numbers("weights", _as_arrays(weights))
-    one_lane = lambda tree: jax.tree.map(lambda leaf: leaf[None], tree)
-    batch = stylize_batch(
-        params,
-        content,
-        style,
-        config,
-        loss=one_lane(spelt_out(loss, weights, config or TransferConfig())),
-        optimizer=optimizer,
-        keys=None if key is None else _checked_keys("key", key, 0)[None],
-        initial=initial,
-        callback=callback and (lambda progress: callback(_lane(progress))),
-        callback_every=callback_every,
-        devices=devices,
-        start=start,
-        keep=keep,
+    seconds = 2.0 if callback else _SECONDS_BETWEEN_LOOKS
+    return _to_the_end(
+        descend(
+            params,
+            content,
+            style,
+            config,
+            weights,
+            loss=loss,
+            optimizer=optimizer,
+            key=key,
+            initial=initial,
+            devices=devices,
+            seconds=seconds,
+        ),
+        callback,
     )
-    return _lane(batch)
-
-
-def _lane(batch: Any) -> Any:
-    """The only lane of a batch of one; plain numbers stay."""
-    return jax.tree.map(lambda leaf: leaf.squeeze(0) if isinstance(leaf, Array) else leaf[0] if np.ndim(leaf) else leaf, batch)
 
 
 def stylize_batch(
     params: Params,
-    content: Float[Array | np.ndarray, "height width 3"],
-    style: Float[Array | np.ndarray, "style_height style_width 3"],
+    content: Image,
+    style: Image,
     config: TransferConfig | None = None,
     weights: LossWeights | None = None,
     *,
     loss: Loss | Term | None = None,
     optimizer: str | optax.GradientTransformation | None = None,
     keys: Array | None = None,
-    initial: Float[Array | np.ndarray, "height width 3"] | None = None,
-    callback: Callback | None = None,
-    callback_every: int = 0,
+    initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
-    start: Arrays | None = None,
-    keep: Keep | None = None,
+    callback: Callback | None = None,
 ) -> TransferResult:
     """Runs `stylize` for several weightings, seeds or both at once, in one compiled program.
 
@@ -127,130 +111,46 @@ def stylize_batch(
         optimizer: As in `stylize`.
         keys: Random keys, (lanes,); without them every lane has `jax.random.key(0)`.
         initial: As in `stylize`; shared by all lanes.
-        callback: As in `stylize`; sees all lanes.
-        callback_every: As in `stylize`.
         devices: As in `stylize`.
-        start: As in `stylize`.
-        keep: As in `stylize`.
+        callback: As in `stylize`; sees all lanes.
 
     Returns:
         One `TransferResult` with a leading axis of lanes in every field. A lane that `tolerance` stops keeps what it had then.
 
     Raises:
         ConfigError: As in `stylize`, or `weights`, `loss` and `keys` have different numbers of lanes.
+
+    Example:
+        >>> batch = stylize_batch(params, content, style, weights=LossWeights(style=[5.0, 20.0, 80.0]))
+        >>> batch.image.shape[0]
+        3
     """
-    config, kept = chosen_optimizer(optimizer, config or TransferConfig())
-    keys = None if keys is None else _checked_keys("keys", keys, 1)
-    content, style = checked_image("content", content), checked_image("style", style)
-    num_lanes = _count_lanes("weights", _as_arrays(weights), keys) if weights else 1
-    loss = spelt_out(loss, weights, config)
-    num_lanes = max(num_lanes, _count_lanes("loss", loss, keys))
-    if initial is not None:
-        initial = checked_image("initial", initial)
-        if initial.shape != content.shape:
-            raise ConfigError(f"the initial image has shape {initial.shape}, the content image {content.shape}; they must be the same")
-        images, config = _for_each_lane(initial, num_lanes), dataclasses.replace(config, init="content")
-    elif config.init == "noise" and keys is not None:
-        images = jnp.stack([initial_image(content, style, key, config.init) for key in keys])
-    else:
-        key = make_key(0) if config.init == "noise" else None
-        images = _for_each_lane(initial_image(content, style, key, config.init), num_lanes)
-    check_sharing(content.shape[0], config, devices or ())
-    by_lane = jax.tree.map(lambda number: np.broadcast_to(number, num_lanes), loss)
-    losses = [jax.tree.map(lambda numbers, lane=lane: numbers[lane], by_lane) for lane in range(num_lanes)]
-    of_content, of_style = distinct_losses(losses, "content"), distinct_losses(losses, "style")
-    lanes = Lanes(
-        content=of_content[1],
-        style=of_style[1],
-        loss=by_lane,
-        images=images,
-        active=np.ones(num_lanes, bool),
-        is_grey=np.zeros(num_lanes, bool),  # the pyramid finds out
+    seconds = 2.0 if callback else _SECONDS_BETWEEN_LOOKS
+    return _to_the_end(
+        descend_batch(
+            params,
+            content,
+            style,
+            config,
+            weights,
+            loss=loss,
+            optimizer=optimizer,
+            keys=keys,
+            initial=initial,
+            devices=devices,
+            seconds=seconds,
+        ),
+        callback,
     )
-    keeps_detail = [config.init != "noise"] * num_lanes
-    pyramid = Pyramid(params, [content], [style], config, of_content[0], of_style[0], Placement(tuple(devices or ()), by_rows=True), kept)
-    return pyramid.run(lanes, keeps_detail, callback, callback_every, start, keep)
 
 
-def _for_each_lane(image: Array, num_lanes: int) -> Array:
-    # By NumPy: with JAX, each little operation is a program to load before the first step.
-    return jax.device_put(np.broadcast_to(np.asarray(image), (num_lanes, *image.shape)))
-
-
-def spelt_out(loss: Loss | Term | None, weights: LossWeights | None, config: TransferConfig) -> Loss:
-    """The loss of a run, its numbers as arrays, so that runs and studies of the same loss run the same program and round alike.
-
-    Lists and tuples of lanes become arrays; else they would count as branches of the tree.
-
-    Raises:
-        ConfigError: Both are given, or one cannot be.
-    """
-    if loss is None:
-        return _as_arrays(default_loss(config, weights))
-    if weights is not None:
-        raise ConfigError("both weights and loss are given; the terms of a loss have weights of their own, so leave weights out")
-    if not isinstance(loss, Loss | Term):
-        raise ConfigError(f"loss is {loss!r}; give a sum of terms, such as nst.content() + 20 * nst.style()")
-    loss = as_loss(loss, config)
-    loss.check()
-    return _as_arrays(loss)
-
-
-def _as_arrays(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), tree, is_leaf=lambda leaf: isinstance(leaf, list | tuple))
-
-
-def _checked_keys(name: str, keys: Any, num_axes: int) -> Array:
-    """Random keys with so many axes; those of JAX's older style, `jax.random.PRNGKey`, as the new.
-
-    Raises:
-        ConfigError: They are none.
-    """
-    kind = getattr(keys, "dtype", None)
-    if kind == np.uint32 and np.shape(keys)[num_axes:] == (2,):
-        keys = jax.random.wrap_key_data(jnp.asarray(keys))
-    if not isinstance(keys, Array) or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) or keys.ndim != num_axes:
-        example = "one key a lane, such as jax.random.split(jax.random.key(0), 4)" if num_axes else "a random key, such as jax.random.key(0)"
-        found = repr(keys) if kind is None else f"of {kind} with shape {np.shape(keys)}"
-        raise ConfigError(f"{name} is {found}; give {example}")
-    return keys
-
-
-def chosen_optimizer(
-    optimizer: str | optax.GradientTransformation | None, config: TransferConfig
-) -> tuple[TransferConfig, optax.GradientTransformationExtraArgs | None]:
-    """The settings that name the optimiser, and one of the caller's own as runs take it.
-
-    Raises:
-        ConfigError: It is none.
-    """
-    if optimizer is None:
-        return config, None
-    if isinstance(optimizer, str):
-        return dataclasses.replace(config, optimizer=optimizer), None  # type: ignore[arg-type], which the config looks at
-    if not isinstance(optimizer, optax.GradientTransformation):
-        raise ConfigError(f"optimizer is {optimizer!r}; give a name, or one of optax's transformations, such as optax.adamw(0.02)")
-    return config, keep_in_range(optimizer)
-
-
-def check_numbers(name: str, numbers: LossWeights | Loss) -> None:
-    """Makes sure that weights, or a loss's numbers, are finite, each for all lanes or one a lane.
-
-    Raises:
-        ConfigError: One is not, or a weight of the default loss is negative.
-    """
-    least = 0.0 if isinstance(numbers, LossWeights) else -np.inf  # a term of one's own may be meant to grow
-    for path, leaf in jax.tree_util.tree_leaves_with_path(numbers):
-        if leaf.ndim > 1 or not np.all(np.isfinite(leaf) & (leaf >= least)):
-            bound = ", at least 0" if least == 0 else ""
-            raise ConfigError(f"{name}{jax.tree_util.keystr(path)} is {leaf}; it must be a finite number{bound}, or one a lane")
-
-
-def _count_lanes(name: str, numbers: LossWeights | Loss, keys: Array | None) -> int:
-    """How many lanes the weights, or a loss's numbers, and the keys are for."""
-    check_numbers(name, numbers)
-    sizes: dict[str, int] = {} if keys is None else {"keys": keys.shape[0]}
-    sizes |= {f"{name}{jax.tree_util.keystr(path)}": leaf.size for path, leaf in jax.tree_util.tree_leaves_with_path(numbers) if leaf.ndim}
-    if len(set(sizes.values())) > 1:
-        raise ConfigError(f"the numbers of lanes differ: {', '.join(f'{name} has {size}' for name, size in sizes.items())}")
-    return next(iter(sizes.values()), 1)
+def _to_the_end(chunks: Iterator[Chunk], callback: Callback | None) -> TransferResult:
+    chunk = next(chunks)
+    with HeldInterrupt() as interrupt:
+        while True:
+            if callback:
+                callback(chunk.progress)
+            following = None if interrupt.received else next(chunks, None)
+            if following is None:
+                return chunk.result()
+            chunk = following

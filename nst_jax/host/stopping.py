@@ -62,3 +62,28 @@ class StopSignals:
                         os._exit(128 + number[0])
                     self.received = number[0]
                     self._say("stopping at the end of this step; once more stops at once")
+
+
+class HeldInterrupt:
+    """A context manager that notes the first Ctrl-C instead of raising it; the second is raised.
+
+    Where somebody else answers to Ctrl-C, or outside of the main thread, it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+
+    def __enter__(self) -> "HeldInterrupt":
+        in_main = threading.current_thread() is threading.main_thread()
+        self._holds = in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if self._holds:
+            signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._holds:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _note(self, number: int, frame: object) -> None:
+        self.received = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)

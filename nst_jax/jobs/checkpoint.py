@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nst_jax.config import ConfigError
+from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.snapshot import Arrays
 from nst_jax.files.atomic import remove_partials, whole_file
 
@@ -106,33 +107,28 @@ def check_checkpoint_every(seconds: float) -> None:
         raise ConfigError(f"--checkpoint-every is {seconds}; it must be a number of seconds, or 0 to save only when stopped")
 
 
-class Keeper:
-    """What `stylize` and its kin take as `keep`: saves now and then, and ends the run when it is asked to stop.
+class Saver:
+    """Saves a run's chunks now and then.
 
     Args:
         checkpoint: Where to save.
         settings: What decides the run's result.
-        every: Seconds between two saves, more where saving takes long; 0 saves only when asked to stop.
-        must_stop: Whether the run is to end; it is saved then.
+        every: Seconds between two saves, more where saving takes long; 0 saves only when a run is stopped.
         say: Called with a line about a save that failed; the run goes on.
     """
 
-    def __init__(
-        self, checkpoint: Checkpoint, settings: Mapping[str, Any], every: float, must_stop: Callable[[], bool], say: Callable[[str], None]
-    ) -> None:
-        self._checkpoint, self._settings, self._every, self._must_stop, self._say = checkpoint, settings, every, must_stop, say
+    def __init__(self, checkpoint: Checkpoint, settings: Mapping[str, Any], every: float, say: Callable[[str], None]) -> None:
+        self._checkpoint, self._settings, self._every, self._say = checkpoint, settings, every, say
         self._last, self._cost = time.monotonic(), 0.0
-        self.stopped = False
 
-    def __call__(self, arrays: Arrays) -> bool:
-        self.stopped = self._must_stop()
+    def save(self, chunk: Chunk, is_last: bool = False) -> None:
+        """Saves a chunk if it is time, or if it is the last before the run is stopped."""
         started = time.monotonic()
         is_time = bool(self._every) and started - self._last >= max(self._every, self._cost / _MOST_OF_THE_TIME)
-        if self.stopped or is_time:
+        if is_last or is_time:
             try:
-                self._checkpoint.save(self._settings, arrays)
+                self._checkpoint.save(self._settings, chunk.snapshot())
             except OSError as error:
                 self._say(f"note: {self._checkpoint.path}: cannot be written ({error.strerror or error}); the run goes on, make room")
             self._last = time.monotonic()
             self._cost = self._last - started
-        return not self.stopped

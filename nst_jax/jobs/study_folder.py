@@ -1,6 +1,5 @@
 """What the folder of a study holds: which lanes are there, and of which settings."""
 
-import dataclasses
 import hashlib
 import json
 import re
@@ -36,7 +35,7 @@ def lane_settings(grid: Grid, index: int, common: Mapping[str, Any], inputs: Map
     sets = {} if lane.layer_weights is None else {"weights_by_layer": dict(grid.layer_weights[lane.layer_weights])}
     if lane.loss is not None:
         sets |= {"terms": describe_loss(grid.losses[lane.loss])}
-    own = dataclasses.asdict(lane) | {"inputs": {"content": inputs["content"][lane.content], "style": inputs["style"][lane.style]}} | sets
+    own = lane.settings() | {"inputs": {"content": inputs["content"][lane.content], "style": inputs["style"][lane.style]}} | sets
     return json.loads(json.dumps({**common, **own}))
 
 

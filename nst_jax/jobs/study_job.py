@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from nst_jax.files.images import ImageError, check_output, write_image
 from nst_jax.files.lock import only_one
 from nst_jax.host.processes import Processes
 from nst_jax.host.stopping import Stopped, StopSignals
-from nst_jax.jobs.checkpoint import Checkpoint, Keeper
+from nst_jax.jobs.checkpoint import Checkpoint, Saver
 from nst_jax.jobs.inputs import named_images, read_images
 from nst_jax.jobs.job import StudyJob
 from nst_jax.jobs.record import (
@@ -34,7 +35,7 @@ from nst_jax.report.perceptual import lpips_distance
 from nst_jax.report.write import write_report
 from nst_jax.study.grid import make_grid
 from nst_jax.study.result import FinishedLane
-from nst_jax.study.run import Saving, check_study, finished_lanes
+from nst_jax.study.run import RunningLanes, Saved, check_study, run_lanes
 from nst_jax.weights import load_weights
 
 
@@ -58,7 +59,7 @@ def run_study_job(
     processes: Processes,
     say: Callable[[str], None],
     on_start: Callable[[int], None],
-    callback: Callback,
+    show: Callback,
     on_lane: Callable[[str, FinishedLane], None],
 ) -> StudySummary:
     """Runs what is missing of a study, and writes each lane when it has ended, then the report.
@@ -68,7 +69,7 @@ def run_study_job(
         processes: This process's place among those that share the work and the folder.
         say: Called with a line that the user should know.
         on_start: Called with the number of lanes that this process will run.
-        callback: Called with the progress of the lanes that run.
+        show: Called with the progress of the lanes that run.
         on_lane: Called with each lane's name and result, once it is written.
 
     Raises:
@@ -92,40 +93,44 @@ def run_study_job(
         own = processes.share([index for index, is_missing in enumerate(missing) if is_missing])
         on_start(len(own))
         with processes.together(), StopSignals(say) as signals:
-            saving = _ChunkSaving(study, Checkpoint(job.output_dir / f".process_{processes.index}.checkpoint"), signals, say)
-            for lane in study.run(own, callback, say, saving) if own else ():
-                study.write_lane(lane)
-                on_lane(study.names[lane.index], lane)
-            if saving.stopped and signals.received:
-                saved = "" if saving.checkpoint.exists else ", from the last lanes that were written, for nothing could be saved"
-                raise Stopped(f"stopped; the same command goes on{saved}", signals.received)
-            saving.checkpoint.remove()
+            checkpoint = Checkpoint(job.output_dir / f".process_{processes.index}.checkpoint")
+            saving = _LanesSaving(study, checkpoint, say)
+            for event in study.run(own, say, saving.read) if own else ():
+                if isinstance(event, FinishedLane):
+                    study.write_lane(event)
+                    on_lane(study.names[event.index], event)
+                    continue
+                show(event.chunk.progress)
+                saving.save(event, is_last=signals.received is not None)
+                if signals.received:
+                    saved = "" if checkpoint.exists else ", from the last lanes that were written, for nothing could be saved"
+                    raise Stopped(f"stopped; the same command goes on{saved}", signals.received)
+            checkpoint.remove()
         with processes.together():
             failed = study.write_report() if processes.index == 0 else {}
         return StudySummary(len(own), kept, failed)
 
 
-class _ChunkSaving:
+class _LanesSaving:
     """A checkpoint of the lanes that run, with the settings of each."""
 
-    def __init__(self, study: "_Study", checkpoint: Checkpoint, signals: StopSignals, say: Callable[[str], None]) -> None:
-        self.checkpoint, self._study, self._signals, self._say = checkpoint, study, signals, say
-        self._keeper: Keeper | None = None
+    def __init__(self, study: "_Study", checkpoint: Checkpoint, say: Callable[[str], None]) -> None:
+        self._checkpoint, self._study, self._say = checkpoint, study, say
+        self._savers: dict[tuple[int, ...], Saver] = {}
 
-    @property
-    def stopped(self) -> bool:
-        return self._keeper is not None and self._keeper.stopped
+    def read(self, lanes: Sequence[int], size: int) -> Arrays | None:
+        saved = self._checkpoint.read(self._say)
+        return saved.arrays if saved and deciding(saved.settings) == deciding(self._settings(lanes, size)) else None
 
-    def start(self, chunk: Sequence[int], size: int) -> Arrays | None:
-        settings = {"lanes": [self._study.settings[index] for index in chunk], "size": size}
-        every = self._study.checkpoint_every
-        self._keeper = Keeper(self.checkpoint, settings, every, lambda: self._signals.received is not None, self._say)
-        saved = self.checkpoint.read(self._say)
-        return saved.arrays if saved and deciding(saved.settings) == deciding(settings) else None
+    def save(self, running: RunningLanes, is_last: bool) -> None:
+        lanes = tuple(running.lanes)
+        if lanes not in self._savers:
+            settings, every = self._settings(lanes, running.size), self._study.checkpoint_every
+            self._savers = {lanes: Saver(self._checkpoint, settings, every, self._say)}
+        self._savers[lanes].save(running.chunk, is_last)
 
-    def keep(self, arrays: Arrays) -> bool:
-        assert self._keeper is not None, "no chunk was started"
-        return self._keeper(arrays)
+    def _settings(self, lanes: Sequence[int], size: int) -> dict[str, Any]:
+        return {"lanes": [self._study.settings[index] for index in lanes], "size": size}
 
 
 class _Study:
@@ -153,14 +158,13 @@ class _Study:
         loaded = load_weights(preset.network, say)
         say(f"network: {loaded.why}")
         self._params = loaded.params
-        check_study(self._params, self._contents, self._styles, self.grid, preset.config, job.lanes_at_once)
+        check_study(self._params, self._contents, self._styles, self.grid, job.lanes_at_once)
         first = next(iter(self._contents.values()))
         self._common = {
             "network": describe_network(loaded),
             "height": first.shape[0],
             "width": first.shape[1],
             **{name: value for name, value in dataclasses.asdict(preset).items() if name in ("size", "rows", "resample", "squash_style")},
-            **{name: value for name, value in dataclasses.asdict(preset.config).items() if name not in _OF_A_LANE},
         }
         self._inputs = {kind: describe_inputs(paths) for kind, paths in (("content", contents), ("style", styles))}
         files = {f"{kind} {name}": file for kind, images in self._inputs.items() for name, file in images.items()}
@@ -182,10 +186,9 @@ class _Study:
         for checkpoint in self._job.output_dir.glob(".process_*.checkpoint*"):
             checkpoint.unlink(missing_ok=True)
 
-    def run(self, wanted: Sequence[int], callback: Callback, say: Callable[[str], None], saving: Saving) -> Iterator[FinishedLane]:
-        """The wanted lanes, each when it has ended."""
-        config, lanes_at_once = self._job.preset.config, self._job.lanes_at_once
-        return finished_lanes(self._params, self._contents, self._styles, self.grid, config, wanted, lanes_at_once, callback, say, saving)
+    def run(self, wanted: Sequence[int], say: Callable[[str], None], saved: Saved) -> Iterator[RunningLanes | FinishedLane]:
+        """The wanted lanes under way, and each when it has ended."""
+        return run_lanes(self._params, self._contents, self._styles, self.grid, wanted, self._job.lanes_at_once, say, saved)
 
     def write_lane(self, lane: FinishedLane) -> None:
         """Writes a lane's image, then its record, which says that it is finished."""
@@ -197,7 +200,7 @@ class _Study:
         record = {
             "output": f"{name}.png",
             "coordinates": dict(self.grid.coordinates[lane.index]),
-            "lane": dataclasses.asdict(self.grid.lanes[lane.index]),
+            "lane": self.grid.lanes[lane.index].settings(),
             "status": "failed" if result.failure else "converged" if result.converged else "finished",
             "reason": str(result.failure) or None,
             "num_steps": int(result.num_steps),
@@ -218,7 +221,9 @@ class _Study:
         for leftover in (*folder.glob(".*.partial"), *self._lanes_dir.glob(".*.partial")):  # of a process that was killed
             leftover.unlink(missing_ok=True)
         records = {name: json.loads((self._lanes_dir / f"{name}.json").read_text()) for name in names}
-        settings = self._common | {"inputs": self._inputs, **self._machine}
+        varied = ("content", "style", *self.grid.axes)
+        common = {name: value for name, value in self.grid.lanes[0].settings().items() if name not in varied}
+        settings = self._common | common | {"inputs": self._inputs, **self._machine}
         again = {"preset": dataclasses.asdict(self._job.preset), "axes": {**self._job.axes, **self._losses}, "zipped": self._job.zipped}
         write_study_record(folder, self._job.title, self.grid, self._contents, self._styles, settings, again)
         try:
@@ -227,6 +232,3 @@ class _Study:
             reason = error.strerror or error
             raise ImageError(f"{folder}: the report cannot be written ({reason}); make room and give the command again") from error
         return {name: record["reason"] for name, record in records.items() if record["status"] == "failed"}
-
-
-_OF_A_LANE = ("content_layers", "style_layers", "pooling", "init")

@@ -10,16 +10,16 @@ import jax
 import numpy as np
 
 from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.descent.descend import descend
 from nst_jax.descent.fit import fitting_config
-from nst_jax.descent.result import Callback, Progress, TransferResult
+from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.descent.snapshot import SnapshotError
 from nst_jax.descent.start import check_sharing, make_key
-from nst_jax.descent.stylize import stylize
 from nst_jax.files.atomic import remove_partials
 from nst_jax.files.images import check_output, read_image, write_image
 from nst_jax.files.lock import only_one
 from nst_jax.host.stopping import Stopped, StopSignals
-from nst_jax.jobs.checkpoint import Keeper
+from nst_jax.jobs.checkpoint import Saver
 from nst_jax.jobs.job import Job
 from nst_jax.jobs.outputs import check_outputs, config_of, is_finished
 from nst_jax.jobs.record import (
@@ -36,13 +36,13 @@ from nst_jax.objective.default import default_loss
 from nst_jax.weights import load_weights
 
 
-def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> TransferResult | None:
+def run_job(job: Job, say: Callable[[str], None], show: Callback) -> TransferResult | None:
     """Reads the images and the weights, runs the descent, and writes result and record.
 
     Args:
         job: What to do.
         say: Called with a line that the user should know.
-        callback: Called with the progress, as in `stylize`.
+        show: Called with the progress, as `stylize` calls its callback.
 
     Returns:
         What `stylize` returned; None where the job goes on with a run that was finished already.
@@ -55,10 +55,10 @@ def run_job(job: Job, say: Callable[[str], None], callback: Callback) -> Transfe
     check_output(job.output)
     busy = f"{job.output}: another run is writing it; wait until that has ended, or choose another --output"
     with only_one(job.lock, busy):
-        return _run(job, say, callback)
+        return _run(job, say, show)
 
 
-def _run(job: Job, say: Callable[[str], None], callback: Callback) -> TransferResult | None:
+def _run(job: Job, say: Callable[[str], None], show: Callback) -> TransferResult | None:
     preset, devices = job.preset, jax.local_devices()[: job.num_devices]
     if not 1 <= job.num_devices == len(devices):
         raise ConfigError(f"--devices is {job.num_devices}; it must be between 1 and {len(jax.local_devices())}, which this machine has")
@@ -94,30 +94,35 @@ def _run(job: Job, say: Callable[[str], None], callback: Callback) -> TransferRe
     else:
         job.checkpoint.remove()
 
-    def save_and_report(progress: Progress) -> None:
-        if preset.save_every and progress.step % preset.save_every == 0:
-            write_image(job.at_iteration(progress.step), np.asarray(progress.image), image_metadata(settings | {"iteration": progress.step}))
-        callback(progress)
-
     with StopSignals(say) as signals:
-        keeper = Keeper(job.checkpoint, settings, job.checkpoint_every, lambda: signals.received is not None, say)
+        saver = Saver(job.checkpoint, settings, job.checkpoint_every, say)
+        chunks = descend(
+            loaded.params,
+            content,
+            style,
+            config,
+            job.weights,
+            key=make_key(job.seed) if config.init == "noise" else None,
+            initial=initial,
+            devices=devices,
+            start=saved and saved.arrays,
+            every=preset.save_every,
+        )
+        chunk = None
         try:
-            result = stylize(
-                loaded.params,
-                content,
-                style,
-                config,
-                job.weights,
-                key=make_key(job.seed) if config.init == "noise" else None,
-                initial=initial,
-                callback=save_and_report,
-                callback_every=preset.save_every,
-                devices=devices,
-                start=saved and saved.arrays,
-                keep=keeper,
-            )
+            for chunk in chunks:
+                progress = chunk.progress
+                if preset.save_every and progress.step % preset.save_every == 0:
+                    iteration = image_metadata(settings | {"iteration": progress.step})
+                    write_image(job.at_iteration(progress.step), np.asarray(progress.image), iteration)
+                show(progress)
+                saver.save(chunk, is_last=signals.received is not None)
+                if signals.received:
+                    break
         except SnapshotError as error:
             raise ConfigError(f"{job.checkpoint.path}: {error}; pass --overwrite to begin anew") from error
+        assert chunk is not None  # a run has at least one step
+        result = chunk.result()
     if result.failure and result.best_step <= 1:  # the last good image is what the run began with
         job.checkpoint.remove()
         raise ConfigError(f"{result.failure} (--style-weight, --content-weight, --tv-weight)")
@@ -129,9 +134,9 @@ def _run(job: Job, say: Callable[[str], None], callback: Callback) -> TransferRe
     record |= describe_result(result)
     write_record(job.record, record)
     write_image(job.output, np.asarray(result.image), image_metadata(settings))
-    if not keeper.stopped:
+    if not result.cut_off:
         write_record(job.record, record | {"finished": True})
-    if keeper.stopped and signals.received:
+    elif signals.received:
         how = "the same command with --resume goes on" if job.checkpoint.exists else "nothing could be saved to go on from"
         raise Stopped(f"stopped at step {int(result.num_steps)} of {config.num_steps}, wrote {job.output}; {how}", signals.received)
     job.checkpoint.remove()

@@ -10,57 +10,58 @@ from typing import Any
 import jax
 import numpy as np
 
-from nst_jax.config import LARGEST_SEED, ConfigError, Init, Pooling, TransferConfig, check_at_least, check_weight
-from nst_jax.descent.stylize import check_numbers, spelt_out
+from nst_jax.config import LARGEST_SEED, ConfigError, TransferConfig, check_at_least, check_weight
+from nst_jax.descent.problem import check_numbers, spelt_out
 from nst_jax.objective.default import LossWeights
 from nst_jax.objective.terms import Loss
 
 
 @dataclass(frozen=True)
 class Lane:
-    """The settings of one run of a study: those that an axis can vary.
+    """One run of a study. An axis can vary each of these, and each field of the config.
 
     Args:
         content: Name of its content image.
         style: Name of its style image.
-        content_weight: Weight of the content term.
+        config: Its settings.
+        content_weight: Weight of the content term; None where the lane has a loss of the study's own, and so for the next three.
         style_weight: Weight of the style term.
         tv_weight: Weight of the total variation.
         layer_weights: Name of its set of weights by layer, or None where all layers count alike.
         seed: Seed of its random key, which `init="noise"` uses.
-        init: The image that it starts from.
-        content_layers: Layers at which the content is compared.
-        style_layers: Layers at which the Gram matrices are compared.
-        pooling: How the network pools.
-        loss: Name of its loss where the study has losses of its own; weights and layers are None then.
+        loss: Name of its loss where the study has losses of its own.
     """
 
     content: str
     style: str
+    config: TransferConfig
     content_weight: float | None = 1.0
     style_weight: float | None = 20.0
     tv_weight: float | None = 0.0
     layer_weights: str | None = None
     seed: int = 0
-    init: Init = "content"
-    content_layers: tuple[str, ...] | None = ("conv4_2",)
-    style_layers: tuple[str, ...] | None = ()
-    pooling: Pooling = "avg"
     loss: str | None = None
 
-    def config(self, base: TransferConfig) -> TransferConfig:
-        """`base` with this lane's layers, pooling and init.
+    def replace(self, **changes: Any) -> "Lane":
+        """The lane with other values; those of its config go by their own names.
 
         Raises:
-            ConfigError: One of them is wrong.
+            ConfigError: The config cannot have one of them.
         """
-        own = {name: getattr(self, name) for name in ("content_layers", "style_layers", "pooling", "init")}
-        return dataclasses.replace(base, **{name: value for name, value in own.items() if value is not None})
+        inner = {name: changes.pop(name) for name in list(changes) if name in _CONFIG}
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, **inner), **changes)
+
+    def settings(self) -> dict[str, Any]:
+        """All of it by name, in one mapping; None for what a loss of the study's own leaves without a meaning."""
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "config"}
+        nothing = dict.fromkeys(_OF_THE_DEFAULT_LOSS) if self.loss is not None else {}
+        return {**own, **dataclasses.asdict(self.config), **nothing}
 
 
 _MOST_LANES = 100_000
+_CONFIG = tuple(field.name for field in dataclasses.fields(TransferConfig))
 
-AXES = tuple(field.name for field in dataclasses.fields(Lane))
+AXES = (*(field.name for field in dataclasses.fields(Lane) if field.name != "config"), *_CONFIG)
 """The names that an axis may have."""
 
 
@@ -102,7 +103,7 @@ def make_grid(
             of terms. `content` and `style` are axes by themselves where there are several images.
         contents: Names of the content images.
         styles: Names of the style images.
-        config: What the lanes have in common.
+        config: What the lanes have in common where no axis says otherwise.
         weights: Likewise; plain numbers, without weights by layer.
         zipped: Take the first value of every axis, then the second, and so on, instead of every value with every other.
 
@@ -116,23 +117,20 @@ def make_grid(
     base = Lane(
         content=contents[0],
         style=styles[0],
+        config=config,
         content_weight=float(weights.content),
         style_weight=float(weights.style),
         tv_weight=float(weights.total_variation),
-        init=config.init,
-        content_layers=config.content_layers,
-        style_layers=config.style_layers,
-        pooling=config.pooling,
     )
     losses: dict[str, Loss] = {}
     if "loss" in axes:
         losses = {name: _checked_loss(name, loss, config) for name, loss in dict(axes["loss"]).items()}
-        base = dataclasses.replace(base, **dict.fromkeys(_OF_THE_DEFAULT_LOSS))
+        base = dataclasses.replace(base, **dict.fromkeys(name for name in _OF_THE_DEFAULT_LOSS if name not in _CONFIG))
         for name in _OF_THE_DEFAULT_LOSS:
             if name in values:
                 raise ConfigError(f"axis {name} varies the default loss, but axis loss gives others; leave one of the two out")
     fixed = {name: given[0] for name, given in values.items() if len(given) == 1}
-    base = dataclasses.replace(base, **fixed)
+    base = base.replace(**fixed)
     values = {name: given for name, given in values.items() if name not in fixed}
     labels = {name: tuple(map(_label, given)) for name, given in values.items()}
     if zipped and len({len(given) for given in values.values()}) > 1:
@@ -147,14 +145,13 @@ def make_grid(
     combine = (lambda *lists: zip(*lists, strict=True)) if zipped else itertools.product
     rows = list(combine(*values.values())) if values else [()]
     texts = list(combine(*labels.values())) if values else [()]
-    lanes = tuple(dataclasses.replace(base, **dict(zip(values, row, strict=True))) for row in rows)
+    lanes = tuple(base.replace(**dict(zip(values, row, strict=True))) for row in rows)
     coordinates = tuple(dict(zip(values, row, strict=True)) for row in texts)
     if len(set(texts)) < len(texts):
         raise ConfigError("two lanes of the zipped axes are the same; leave one out")
     for lane in lanes:
-        lane.config(config)
         if lane.layer_weights is not None:
-            layers = (*(lane.content_layers or ()), *(lane.style_layers or ()))
+            layers = (*lane.config.content_layers, *lane.config.style_layers)
             check_layer_weights(lane.layer_weights, sets[lane.layer_weights], layers)
     return Grid(lanes, labels, coordinates, zipped, sets, losses)
 
@@ -178,14 +175,14 @@ def _checked_loss(name: str, loss: Any, config: TransferConfig) -> Loss:
     return loss
 
 
-def loss_of(lane: Lane, grid: Grid, config: TransferConfig) -> Loss:
+def loss_of(lane: Lane, grid: Grid) -> Loss:
     """A lane's loss: the study's own of that name, or the default one with its weights, one for every layer; its numbers as arrays."""
     if lane.loss is not None:
         return grid.losses[lane.loss]
     chosen = {} if lane.layer_weights is None else grid.layer_weights[lane.layer_weights]
-    by_layer = (weights_by_layer(chosen, layers or ()) for layers in (lane.content_layers, lane.style_layers))
+    by_layer = (weights_by_layer(chosen, layers) for layers in (lane.config.content_layers, lane.config.style_layers))
     weights = LossWeights(lane.content_weight, lane.style_weight, lane.tv_weight, *by_layer)
-    return spelt_out(None, weights, lane.config(config))
+    return spelt_out(None, weights, lane.config)
 
 
 def weights_by_layer(chosen: Mapping[str, float], layers: Sequence[str]) -> dict[str, float]:

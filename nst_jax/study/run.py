@@ -8,7 +8,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +16,15 @@ import numpy as np
 import optax
 
 from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.fit import fitting_config
 from nst_jax.descent.lanes import Lanes, Optimizer, lanes_run_in_turn
 from nst_jax.descent.placement import Placement
+from nst_jax.descent.problem import chosen_optimizer
 from nst_jax.descent.pyramid import Pyramid
-from nst_jax.descent.result import Callback, Progress, TransferResult
+from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.descent.snapshot import Arrays
 from nst_jax.descent.start import checked_image, initial_image, make_key
-from nst_jax.descent.stylize import chosen_optimizer
 from nst_jax.host.memory import free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights
@@ -37,21 +38,24 @@ Images = Mapping[str, Any]
 """Images by name, each (height, width, 3), sRGB in [0, 1]."""
 
 
-class Saving(Protocol):
-    """Keeps what it takes to go on within a chunk of lanes."""
+_OF_A_NAMED_OPTIMIZER = ("optimizer", "memory", "learning_rate", "decay")
 
-    @property
-    def stopped(self) -> bool:
-        """Whether the study is to end; the chunk that runs is not yielded then."""
-        ...
+Saved = Callable[[Sequence[int], int], Arrays | None]
+"""Maps the lanes of a batch, as places in the grid, and how many it runs as with padding, to a snapshot of it, or None."""
 
-    def start(self, chunk: Sequence[int], size: int) -> Arrays | None:
-        """Called before a chunk, lanes of the grid that run as `size` with padding; what was kept of it, or None."""
-        ...
 
-    def keep(self, arrays: Arrays) -> bool:
-        """As in `stylize`."""
-        ...
+class RunningLanes(NamedTuple):
+    """A batch of lanes of a study that is under way.
+
+    Args:
+        lanes: Which, as places in the grid.
+        size: How many run, with padding.
+        chunk: Where they stand, as `descend_batch` says it, without the padding.
+    """
+
+    lanes: Sequence[int]
+    size: int
+    chunk: Chunk
 
 
 def run_study(
@@ -99,38 +103,42 @@ def run_study(
         if "loss" in axes or weights is not None:
             raise ConfigError("a loss is given beside weights or an axis loss; leave one of the two out")
         axes = {**axes, "loss": {"loss": loss}}
+    for name in _OF_A_NAMED_OPTIMIZER if kept else ():
+        if name in axes:
+            raise ConfigError(f"axis {name} varies the optimisers that go by a name, but one is given; leave one of the two out")
     grid = make_grid(axes, list(contents), list(styles), config, weights or LossWeights(), zipped)
-    check_study(params, contents, styles, grid, config, lanes_at_once)
-    found = finished_lanes(params, contents, styles, grid, config, range(len(grid.lanes)), lanes_at_once, callback, optimizer=kept)
+    check_study(params, contents, styles, grid, lanes_at_once)
+    found = []
+    for event in run_lanes(params, contents, styles, grid, range(len(grid.lanes)), lanes_at_once, optimizer=kept):
+        if isinstance(event, FinishedLane):
+            found.append(event)
+        elif callback:
+            callback(event.chunk.progress)
     return collect(grid.lanes, sorted(found, key=lambda lane: lane.index))
 
 
-def finished_lanes(
+def run_lanes(
     params: Params,
     contents: Images,
     styles: Images,
     grid: Grid,
-    config: TransferConfig,
     wanted: Sequence[int],
     lanes_at_once: int | None = None,
-    callback: Callback | None = None,
     say: Callable[[str], None] = lambda line: None,
-    saving: Saving | None = None,
+    saved: Saved = lambda lanes, size: None,
     optimizer: Optimizer | None = None,
-) -> Iterator[FinishedLane]:
-    """Runs the wanted lanes of a grid, which `check_study` found right, and yields each when it has ended.
+) -> Iterator[RunningLanes | FinishedLane]:
+    """Runs the wanted lanes of a grid, which `check_study` found right: yields where they stand, and each when it has ended.
 
     Args:
         params: As in `run_study`, and so for all arguments that are not named here.
         contents: Content images of one size by name.
         styles: Style images by name.
         grid: From `make_grid`.
-        config: As in `run_study`.
         wanted: The lanes to run, as places in the grid.
         lanes_at_once: As in `run_study`.
-        callback: As in `run_study`.
         say: Called with a line about each group.
-        saving: Keeps what it takes to go on within a chunk.
+        saved: Asked, before a batch of lanes, for what to go on from.
         optimizer: As in `LaneProgram`.
 
     Raises:
@@ -141,15 +149,13 @@ def finished_lanes(
     groups: dict[Any, list[int]] = {}
     for index in wanted:
         lane = grid.lanes[index]
-        groups.setdefault((_program_of(lane, config), jax.tree.structure(loss_of(lane, grid, config))), []).append(index)
+        groups.setdefault((_program_of(lane), jax.tree.structure(loss_of(lane, grid))), []).append(index)
     for (program, _), indices in groups.items():
-        yield from _run_group(params, contents, styles, grid, program, indices, lanes_at_once, callback, say, saving, optimizer)
-        if saving and saving.stopped:
-            return
+        yield from _run_group(params, contents, styles, grid, program, indices, lanes_at_once, say, saved, optimizer)
 
 
-def check_study(params: Params, contents: Images, styles: Images, grid: Grid, config: TransferConfig, lanes_at_once: int | None = None) -> None:
-    """Finds what is wrong with any group before the first one runs; the arguments are those of `finished_lanes`.
+def check_study(params: Params, contents: Images, styles: Images, grid: Grid, lanes_at_once: int | None = None) -> None:
+    """Finds what is wrong with any group before the first one runs; the arguments are those of `run_lanes`.
 
     Raises:
         ConfigError: As in `run_study`, but for the memory.
@@ -165,8 +171,8 @@ def check_study(params: Params, contents: Images, styles: Images, grid: Grid, co
         raise ConfigError(f"the content images of a study must have one size, but {sizes}")
     losses = {}
     for lane in grid.lanes:
-        loss = loss_of(lane, grid, config)
-        losses.setdefault((_program_of(lane, config), jax.tree.structure(loss)), loss)
+        loss = loss_of(lane, grid)
+        losses.setdefault((_program_of(lane), jax.tree.structure(loss)), loss)
     described = lambda image: jax.ShapeDtypeStruct(np.shape(image), jnp.float32)
     content = described(next(iter(contents.values())))
     for style in map(described, styles.values()):
@@ -174,10 +180,10 @@ def check_study(params: Params, contents: Images, styles: Images, grid: Grid, co
             jax.eval_shape(partial(make_targets, config=program, loss=loss), params, content, style)
 
 
-def _program_of(lane: Lane, config: TransferConfig) -> TransferConfig:
-    """What a lane's compiled program is made for; lanes that share it are a group."""
+def _program_of(lane: Lane) -> TransferConfig:
+    """What a lane runs with beside its images and numbers; lanes that share it are a group."""
     # Noise goes through sizes of its own.
-    return dataclasses.replace(lane.config(config), init="noise" if lane.init == "noise" else "content")
+    return lane.config if lane.config.init == "noise" else dataclasses.replace(lane.config, init="content")
 
 
 def _run_group(
@@ -188,11 +194,10 @@ def _run_group(
     config: TransferConfig,
     indices: list[int],
     lanes_at_once: int | None,
-    callback: Callback | None,
     say: Callable[[str], None],
-    saving: Saving | None,
+    saved: Saved,
     optimizer: Optimizer | None,
-) -> Iterator[FinishedLane]:
+) -> Iterator[RunningLanes | FinishedLane]:
     # Only the images that the group has.
     contents, styles = (
         {name: images[name] for name in dict.fromkeys(getattr(grid.lanes[index], kind) for index in indices)}
@@ -201,7 +206,7 @@ def _run_group(
     devices = jax.local_devices()[: len(indices)]
     largest_style = max(styles.values(), key=lambda image: image.size)
     # In tiles the result is the same, with fewer pairs it would depend on what else the machine does.
-    losses = [loss_of(grid.lanes[index], grid, config) for index in indices]
+    losses = [loss_of(grid.lanes[index], grid) for index in indices]
     of_content, of_style = distinct_losses(losses, "content"), distinct_losses(losses, "style")
     first = next(iter(contents.values()))
     config, memory = fitting_config(params, first, largest_style, losses[0], config, fewer_pairs=False, optimizer=optimizer)
@@ -223,10 +228,15 @@ def _run_group(
         return Lanes(
             content=target_of(contents, "content", of_content, filled),
             style=target_of(styles, "style", of_style, filled),
-            loss=jax.tree.map(lambda *leaves: np.asarray(leaves, np.float32), *(loss_of(lane, grid, config) for lane in settings)),
+            loss=jax.tree.map(lambda *leaves: np.asarray(leaves, np.float32), *(loss_of(lane, grid) for lane in settings)),
             images=jnp.stack(
                 [
-                    initial_image(contents[lane.content], styles[lane.style], make_key(lane.seed) if lane.init == "noise" else None, lane.init)
+                    initial_image(
+                        contents[lane.content],
+                        styles[lane.style],
+                        make_key(lane.seed) if lane.config.init == "noise" else None,
+                        lane.config.init,
+                    )
                     for lane in settings
                 ]
             ),
@@ -259,12 +269,13 @@ def _run_group(
     for start in range(0, len(indices), size):
         chunk = indices[start : start + size]
         started = time.perf_counter()
-        without_padding = callback and partial(_call_for_first, callback, len(chunk))
-        keeps_detail = [grid.lanes[index].init != "noise" for index in chunk] + [False] * (size - len(chunk))
-        saved, keep = (saving.start(chunk, size), saving.keep) if saving else (None, None)
-        result = pyramid.run(lanes_of(chunk, size), keeps_detail, without_padding, start=saved, keep=keep)
-        if saving and saving.stopped:
-            return
+        without_padding = partial(_first_lanes, len(chunk))
+        keeps_detail = [grid.lanes[index].config.init != "noise" for index in chunk] + [False] * (size - len(chunk))
+        reached = None
+        for reached in pyramid.descend(lanes_of(chunk, size), keeps_detail, start=saved(chunk, size)):
+            yield RunningLanes(chunk, size, reached.picking(without_padding))
+        assert reached is not None  # there is always a piece
+        result = reached.picking(without_padding).result()
         result = result._replace(image=jax.device_get(result.image))
         seconds = (time.perf_counter() - started) / len(chunk)
         for place, index in enumerate(chunk):
@@ -274,5 +285,5 @@ def _run_group(
             yield FinishedLane(index, lane._replace(**jax.tree.map(lambda rows, steps=steps: rows[:steps], histories)), seconds)
 
 
-def _call_for_first(callback: Callback, num_lanes: int, progress: Progress) -> None:
-    callback(jax.tree.map(lambda leaf: leaf[:num_lanes] if np.ndim(leaf) else leaf, progress))
+def _first_lanes(num_lanes: int, batch: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[:num_lanes] if np.ndim(leaf) else leaf, batch)

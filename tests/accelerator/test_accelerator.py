@@ -20,6 +20,7 @@ import nst_jax as nst
 from nst_jax.descent import fit
 
 from .. import reference
+from ..runs import finished, followed
 
 pytestmark = [
     pytest.mark.accelerator,
@@ -102,14 +103,9 @@ def test_lanes_are_their_single_runs(precision, vgg19_params, images):
 
 
 def test_a_run_goes_on_bit_for_bit(vgg19_params, images):
-    config, snapshots = nst.TransferConfig(num_steps=40), []
-
-    def keep(arrays):
-        snapshots.append({name: np.array(array) for name, array in arrays.items()})
-        return True
-
-    whole = nst.stylize(vgg19_params, *images, config, keep=keep)
-    resumed = nst.stylize(vgg19_params, *images, config, start=snapshots[0])
+    config = nst.TransferConfig(num_steps=40)
+    whole, snapshots = followed(nst.descend(vgg19_params, *images, config))
+    resumed = finished(nst.descend(vgg19_params, *images, config, start=snapshots[0]))
     assert snapshots[0]["states/step"][0] < 40
     np.testing.assert_array_equal(resumed.losses, whole.losses)
     np.testing.assert_array_equal(resumed.image, whole.image)

@@ -14,7 +14,7 @@ from PIL import Image
 import nst_jax as nst
 from nst_jax import cli
 from tests.files.test_images import bomb
-from tests.weights.test_weights import torchvision_names
+from tests.reference import torchvision_names
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
 ROLES = {"content": ["{}", "good.png"], "style": ["good.png", "{}"], "start": ["good.png", "good.png", "--init", "{}"]}

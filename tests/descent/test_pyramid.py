@@ -107,9 +107,8 @@ def test_a_run_is_its_scales_one_after_the_other(init, vgg16_params, images, rng
 
 
 def test_callbacks_count_steps_through_all_scales_and_see_full_size(vgg16_params, images, small):
-    seen = []
     config = nst.TransferConfig(num_steps=13, **SHALLOW)
-    nst.stylize(vgg16_params, *images, config, callback=seen.append, callback_every=4)
+    seen = [jax.device_get(chunk.progress) for chunk in nst.descend(vgg16_params, *images, config, every=4)]
     steps = [progress.step for progress in seen]
     assert steps == sorted(set(steps)) and {4, 6, 8, 12, 13} <= set(steps)
     assert {progress.num_steps for progress in seen} == {13}
@@ -137,6 +136,6 @@ def test_a_study_goes_through_the_scales_as_single_runs_do(vgg16_params, images,
     config = nst.TransferConfig(num_steps=8, **SHALLOW)
     study = nst.run_study(vgg16_params, *images, {"init": ["content", "noise"], "style_weight": [5, 50]}, config)
     for index, lane in enumerate(study.lanes):
-        single = nst.stylize(vgg16_params, *images, lane.config(config), nst.LossWeights(style=lane.style_weight))
+        single = nst.stylize(vgg16_params, *images, lane.config, nst.LossWeights(style=lane.style_weight))
         np.testing.assert_allclose(study.image[index], single.image, atol=1e-3)
         np.testing.assert_allclose(study.losses[index], single.losses, rtol=1e-3)

@@ -1,4 +1,5 @@
 import dataclasses
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +8,7 @@ import optax
 import pytest
 
 import nst_jax as nst
-from nst_jax.descent import stylize as transfer
+from nst_jax.descent.start import checked_image
 from tests import reference
 
 LANE_LOSS_TOLERANCE = 1e-4  # relative, after 20 steps: descent amplifies rounding
@@ -89,11 +90,14 @@ def test_pieces_of_any_length_are_the_same_run(vgg16_params, images):
     config = nst.TransferConfig(num_steps=25, **SHALLOW)
     seen = []
     whole = nst.stylize(vgg16_params, *images, config)
-    pieces = nst.stylize(vgg16_params, *images, config, callback=lambda progress: seen.append(progress), callback_every=4)
+    for chunk in nst.descend(vgg16_params, *images, config, every=4):
+        seen.append(jax.device_get(chunk.progress))
+    pieces = chunk.result()
     np.testing.assert_array_equal(whole.image, pieces.image)
     np.testing.assert_array_equal(whole.losses, pieces.losses)
     assert {4, 8, 12, 16, 20, 24, 25} <= {progress.step for progress in seen}
     last = seen[-1]
+    assert not pieces.cut_off
     assert last.num_steps == 25 and last.best_loss == whole.loss and last.loss == whole.losses[-1]
     assert last.terms["content"]["conv2_2"] == whole.terms["content"]["conv2_2"][-1]
     np.testing.assert_array_equal(last.image, whole.image)
@@ -258,7 +262,31 @@ def test_gram_matrices_of_half_the_bits_add_up_in_float32(vgg16_params, rng):
 def test_an_image_in_float64_may_be_out_of_range_by_its_rounding(rng):
     image = rng.random((32, 32, 3))
     image[0], image[1] = np.nextafter(1.0, 2), -1e-50
-    checked = transfer.checked_image("content", image)
+    checked = checked_image("content", image)
     assert checked.dtype == np.float32 and checked.min() == 0 and checked.max() == 1
     image[:] = 0.5  # the caller's own
     assert checked[0, 0, 0] == 1
+
+
+def test_ctrl_c_ends_a_run_with_the_best_so_far(vgg16_params, images):
+    def press(progress):
+        if progress.step >= 3:
+            signal.raise_signal(signal.SIGINT)
+
+    config = nst.TransferConfig(num_steps=40, **SHALLOW)
+    result = nst.stylize(vgg16_params, *images, config, callback=press)
+    assert result.cut_off and 3 <= result.num_steps < 40 and result.loss == result.losses.min()
+    whole = nst.stylize(vgg16_params, *images, config)
+    assert not whole.cut_off
+    np.testing.assert_array_equal(result.losses, whole.losses[: len(result.losses)])
+    with pytest.raises(KeyboardInterrupt):  # nobody answers to it any more
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_second_ctrl_c_is_raised(vgg16_params, images):
+    def press(progress):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        nst.stylize(vgg16_params, *images, nst.TransferConfig(num_steps=5, **SHALLOW), callback=press)

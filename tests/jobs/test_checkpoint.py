@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -21,6 +22,7 @@ from nst_jax.files import atomic as files
 from nst_jax.jobs import checkpoint
 from nst_jax.jobs import stylize_job as job
 from nst_jax.jobs.checkpoint import Checkpoint
+from tests.runs import finished, followed
 
 SHALLOW = {"content_layers": ("conv2_1",), "style_layers": ("conv1_1", "conv2_1")}
 
@@ -43,45 +45,36 @@ def small_pyramid(monkeypatch):
 )
 def test_a_run_goes_on_from_any_snapshot_bit_for_bit(vgg16_params, pair, small_pyramid, settings):
     config = nst.TransferConfig(num_steps=24, **SHALLOW, **settings)
-    kept = []
-
-    def keep(arrays):
-        kept.append({name: np.array(array) for name, array in arrays.items()})
-        return True
-
-    whole = nst.stylize(vgg16_params, *pair, config, keep=keep)
+    whole, kept = followed(nst.descend(vgg16_params, *pair, config))
     assert len({int(arrays["scale"]) for arrays in kept}) == 2  # both sizes
     for arrays in kept[:: max(len(kept) // 4, 1)]:
-        resumed = nst.stylize(vgg16_params, *pair, config, start=arrays)
+        resumed = finished(nst.descend(vgg16_params, *pair, config, start=arrays))
         jax.tree.map(np.testing.assert_array_equal, resumed, whole)
 
 
 def test_lanes_go_on_bit_for_bit(vgg16_params, pair, small_pyramid):
     config, weights = nst.TransferConfig(num_steps=12, **SHALLOW), nst.LossWeights(style=[1.0, 1e30, 100.0])
-    kept = []
-    whole = nst.stylize_batch(vgg16_params, *pair, config, weights, keep=lambda arrays: kept.append({**arrays}) or len(kept) < 3)
-    assert whole.num_steps.max() < 12  # it was stopped
-    arrays = {name: np.asarray(array) for name, array in kept[-1].items()}
-    resumed = nst.stylize_batch(vgg16_params, *pair, config, weights, start=arrays)
+    cut, kept = followed(nst.descend_batch(vgg16_params, *pair, config, weights), 3)
+    assert cut.num_steps.max() < 12 and cut.cut_off.tolist() == [True, False, True]
+    resumed = finished(nst.descend_batch(vgg16_params, *pair, config, weights, start=kept[-1]))
     jax.tree.map(np.testing.assert_array_equal, resumed, nst.stylize_batch(vgg16_params, *pair, config, weights))
     assert resumed.failure[1] and not resumed.failure[0]
 
 
 def test_a_run_that_is_stopped_returns_what_it_has_at_full_size(vgg16_params, pair, small_pyramid):
-    result = nst.stylize(vgg16_params, *pair, nst.TransferConfig(num_steps=24, **SHALLOW), keep=lambda arrays: False)
+    result = next(nst.descend(vgg16_params, *pair, nst.TransferConfig(num_steps=24, **SHALLOW))).result()
     # One step where it was stopped, and one at its own size, whose loss is that of the picture.
-    assert result.num_steps == 2 and result.sizes[1] == max(pair[0].shape) > result.sizes[0]
+    assert result.cut_off and result.num_steps == 2 and result.sizes[1] == max(pair[0].shape) > result.sizes[0]
     assert result.image.shape == pair[0].shape and result.loss == result.losses[1] and result.best_step == 2
 
 
 def test_a_snapshot_of_another_run_is_refused(vgg16_params, pair):
-    kept = []
-    nst.stylize(vgg16_params, *pair, nst.TransferConfig(num_steps=1, **SHALLOW), keep=lambda arrays: kept.append(arrays) or True)
+    _, kept = followed(nst.descend(vgg16_params, *pair, nst.TransferConfig(num_steps=1, **SHALLOW)))
     for config in (nst.TransferConfig(**SHALLOW, memory=7), nst.TransferConfig(**SHALLOW, optimizer="adam"), nst.TransferConfig()):
         with pytest.raises(nst.ConfigError, match="not of this run"):
-            nst.stylize(vgg16_params, *pair, config, start=kept[0])
+            next(nst.descend(vgg16_params, *pair, config, start=kept[0]))
     with pytest.raises(nst.ConfigError, match="not of this run"):
-        nst.stylize(vgg16_params, *pair, nst.TransferConfig(**SHALLOW), start={**kept[0], "scale": np.array(7)})
+        next(nst.descend(vgg16_params, *pair, nst.TransferConfig(**SHALLOW), start={**kept[0], "scale": np.array(7)}))
 
 
 @pytest.mark.parametrize(
@@ -101,11 +94,10 @@ def test_a_snapshot_of_another_run_is_refused(vgg16_params, pair):
     ],
 )
 def test_a_snapshot_that_somebody_made_up_is_refused(vgg16_params, pair, name, value):
-    kept = []
     config = nst.TransferConfig(num_steps=2, **SHALLOW)
-    nst.stylize(vgg16_params, *pair, config, keep=lambda arrays: kept.append(arrays) or False)
+    _, kept = followed(nst.descend(vgg16_params, *pair, config), 1)
     with pytest.raises(nst.ConfigError, match="not of this run"):
-        nst.stylize(vgg16_params, *pair, config, start={**kept[0], name: value})
+        next(nst.descend(vgg16_params, *pair, config, start={**kept[0], name: value}))
 
 
 ARRAYS = {"scale": np.array(0), "states/image": np.arange(3000, dtype=np.float32), "history/failure": np.array(["", "bad"])}
@@ -154,8 +146,9 @@ def test_a_save_that_fails_leaves_the_last(saved, monkeypatch):
     monkeypatch.setattr(checkpoint.np, "savez", full)
     monkeypatch.setattr(checkpoint, "_MOST_OF_THE_TIME", float("inf"))
     notes = []
-    keeper = checkpoint.Keeper(saved, {"step": 3}, 1e-9, lambda: False, notes.append)
-    assert keeper(ARRAYS) and keeper(ARRAYS)
+    saver = checkpoint.Saver(saved, {"step": 3}, 1e-9, notes.append)
+    for _ in range(2):
+        saver.save(SimpleNamespace(snapshot=lambda: ARRAYS))
     assert len(notes) == 2 and "cannot be written (No space left on device)" in notes[0]
     assert saved.read(pytest.fail).settings == {"step": 2}
     assert sorted(path.name for path in saved.path.parent.iterdir()) == ["a.png.checkpoint", "a.png.checkpoint.previous"]
@@ -212,21 +205,20 @@ def stylize(*words):
 
 def cut_off(steps, monkeypatch, *words):
     """A run that was killed after some steps, having saved what it takes to go on."""
-    real = checkpoint.Keeper.__call__
+    real = checkpoint.Saver.save
 
     class Killed(BaseException):
         pass
 
-    def die(self, arrays):
-        goes_on = real(self, arrays)
-        if len(arrays["history/info/loss"]) >= steps:
+    def die(self, chunk, is_last=False):
+        real(self, chunk, is_last)
+        if chunk.progress.step >= steps:
             raise Killed
-        return goes_on
 
-    monkeypatch.setattr(checkpoint.Keeper, "__call__", die)
+    monkeypatch.setattr(checkpoint.Saver, "save", die)
     with pytest.raises(Killed):
         stylize("--num-steps", "20", "--checkpoint-every", "1e-9", *words)
-    monkeypatch.setattr(checkpoint.Keeper, "__call__", real)
+    monkeypatch.setattr(checkpoint.Saver, "save", real)
 
 
 def test_a_command_that_was_cut_off_goes_on(photos, monkeypatch, capfd):

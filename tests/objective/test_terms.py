@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
+from tests.runs import finished, followed
 
 LAYERS = ("conv1_1", "conv2_1", "conv3_1")
 
@@ -165,19 +166,13 @@ def test_a_run_of_a_users_loss_goes_on_bit_for_bit(vgg16_params, pair):
     content, style = pair[0][:40, :48], pair[1]
     config, loss = nst.TransferConfig(num_steps=20), own_loss()
     whole = nst.stylize(vgg16_params, content, style, config, loss=loss)
-    saved = []
-
-    def keep(arrays):
-        saved.append({name: np.array(array) for name, array in arrays.items()})
-        return len(saved) < 3
-
-    cut = nst.stylize(vgg16_params, content, style, config, loss=loss, keep=keep)
+    cut, saved = followed(nst.descend(vgg16_params, content, style, config, loss=loss), 3)
     assert 0 < cut.num_steps < 20
-    resumed = nst.stylize(vgg16_params, content, style, config, loss=loss, start=saved[-1])
+    resumed = finished(nst.descend(vgg16_params, content, style, config, loss=loss, start=saved[-1]))
     np.testing.assert_array_equal(resumed.image, whole.image)
     np.testing.assert_array_equal(resumed.losses, whole.losses)
     with pytest.raises(nst.ConfigError, match="what was saved is not of this run"):
-        nst.stylize(vgg16_params, content, style, config, loss=nst.style(LAYERS), start=saved[-1])
+        next(nst.descend(vgg16_params, content, style, config, loss=nst.style(LAYERS), start=saved[-1]))
 
 
 ROWS_CODE = """

@@ -88,7 +88,7 @@ def test_a_result_is_never_worse_than_its_start(optimizer, vgg16_params, photogr
 def test_a_run_that_is_stopped_at_a_smaller_size_has_the_loss_of_its_picture(init, vgg16_params, rng):
     content, style = (rng.random(shape).astype(np.float32) for shape in ((64, 384 if init == "content" else 66, 3), (30, 40, 3)))
     config = dataclasses.replace(CONFIG, init=init)
-    result = nst.stylize(vgg16_params, content, style, config, keep=lambda arrays: False)
+    result = next(nst.descend(vgg16_params, content, style, config)).result()
     assert result.image.shape == content.shape and result.sizes[-1] == max(content.shape) > result.sizes[0]
     targets = nst.make_targets(vgg16_params, content, style, config)
     loss, _ = nst.total_loss(vgg16_params, result.image, targets, nst.LossWeights(), config)

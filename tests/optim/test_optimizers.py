@@ -6,6 +6,7 @@ import optax
 import pytest
 
 import nst_jax as nst
+from tests.runs import finished, followed
 
 SHALLOW = {"content_layers": ("conv2_2",), "style_layers": ("conv1_1", "conv2_1")}
 
@@ -42,14 +43,9 @@ def test_a_run_compiles_once_for_one_optimizer(vgg16_params, pair, traces):
 
 
 def test_a_run_of_a_given_optimizer_goes_on_bit_for_bit(vgg16_params, pair):
-    config, optimizer, saved = nst.TransferConfig(num_steps=20, **SHALLOW), optax.adamw(0.02), []
-
-    def keep(arrays):
-        saved.append({name: np.array(array) for name, array in arrays.items()})
-        return len(saved) < 3
-
-    nst.stylize(vgg16_params, *pair, config, optimizer=optimizer, keep=keep)
-    resumed = nst.stylize(vgg16_params, *pair, config, optimizer=optimizer, start=saved[-1])
+    config, optimizer = nst.TransferConfig(num_steps=20, **SHALLOW), optax.adamw(0.02)
+    _, saved = followed(nst.descend(vgg16_params, *pair, config, optimizer=optimizer), 3)
+    resumed = finished(nst.descend(vgg16_params, *pair, config, optimizer=optimizer, start=saved[-1]))
     whole = nst.stylize(vgg16_params, *pair, config, optimizer=optimizer)
     np.testing.assert_array_equal(resumed.image, whole.image)
 

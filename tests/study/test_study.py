@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 import nst_jax as nst
@@ -110,7 +111,8 @@ def test_lanes_under_vmap_start_as_single_runs_do(vgg16_params, images, single_r
     lines = []
     config = dataclasses.replace(CONFIG, num_steps=4)
     grid = study.make_grid(AXES, ["content"], ["style"], config, nst.LossWeights())
-    found = list(study.finished_lanes(vgg16_params, {"content": images[0]}, {"style": images[1]}, grid, config, range(8), say=lines.append))
+    events = study.run_lanes(vgg16_params, {"content": images[0]}, {"style": images[1]}, grid, range(8), say=lines.append)
+    found = [event for event in events if isinstance(event, study.FinishedLane)]
     assert [lane.index for lane in found] == list(range(8)) and "3 at once" in lines[0]
     for lane, single in zip(found, single_runs, strict=True):
         np.testing.assert_allclose(lane.result.losses[:2], single.losses[:2], rtol=FIRST_LOSS_TOLERANCE)
@@ -128,7 +130,7 @@ def test_layers_and_pooling_make_groups_and_images_make_lanes(vgg16_params, imag
     assert len(traces) == 4 and len(result.lanes) == 16
     assert np.isnan(result.terms["content"]["conv2_2"][0]).all() and np.isfinite(result.terms["content"]["conv2_2"][-1]).all()
     for index, lane in enumerate(result.lanes):
-        single = nst.stylize(vgg16_params, contents[lane.content], styles[lane.style], lane.config(config))
+        single = nst.stylize(vgg16_params, contents[lane.content], styles[lane.style], lane.config)
         np.testing.assert_array_equal(result.losses[index], single.losses)
         np.testing.assert_array_equal(result.image[index], single.image)
 
@@ -249,3 +251,21 @@ def test_how_many_lanes_fit():
     assert memory.lanes_that_fit(free=1000, shared=100, per_lane=50) == 15  # (0.85 · 1000 − 100) / 50
     assert memory.lanes_that_fit(free=100, shared=100, per_lane=1) == 0
     assert 0 < memory.free_bytes(jax.local_devices()[0]) < 2**50
+
+
+def test_any_setting_can_be_an_axis(vgg16_params, images):
+    axes = {"num_steps": [3, 5], "optimizer": ["adam", "sgd"], "learning_rate": [0.01], "scaling": ["relative", "mean"]}
+    result = nst.run_study(vgg16_params, *images, axes, CONFIG)
+    assert [(lane.config.num_steps, lane.config.optimizer, lane.config.scaling) for lane in result.lanes] == [
+        (steps, optimizer, scaling) for steps in (3, 5) for optimizer in ("adam", "sgd") for scaling in ("relative", "mean")
+    ]
+    assert result.num_steps.tolist() == [3] * 4 + [5] * 4 and np.isnan(result.losses[:4, 3:]).all()
+    for place, lane in enumerate(result.lanes):
+        assert lane.config.learning_rate == 0.01
+        single = nst.stylize(vgg16_params, *images, lane.config)
+        np.testing.assert_array_equal(result.image[place], single.image)
+
+
+def test_an_axis_that_a_given_optimizer_leaves_without_effect_is_refused(vgg16_params, images):
+    with pytest.raises(nst.ConfigError, match="axis learning_rate varies the optimisers that go by a name"):
+        nst.run_study(vgg16_params, *images, {"learning_rate": [0.1, 0.2]}, CONFIG, optimizer=optax.adamw(0.02))

@@ -1,0 +1,125 @@
+"""Runs of the descent as iterators: `descend`, and `descend_batch` over lanes."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax import Array
+from jaxtyping import Float
+
+from nst_jax.config import TransferConfig
+from nst_jax.descent.chunk import Chunk
+from nst_jax.descent.problem import check_numbers, checked_keys, make_problem, spelt_out
+from nst_jax.descent.snapshot import Arrays
+from nst_jax.network.vgg import Params
+from nst_jax.objective.default import LossWeights
+from nst_jax.objective.terms import Loss, Term
+
+Image = Float[Array | np.ndarray, "_height _width 3"]
+
+
+def descend(
+    params: Params,
+    content: Image,
+    style: Image,
+    config: TransferConfig | None = None,
+    weights: LossWeights | None = None,
+    *,
+    loss: Loss | Term | None = None,
+    optimizer: str | optax.GradientTransformation | None = None,
+    key: Array | None = None,
+    initial: Image | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    start: Arrays | None = None,
+    every: int = 0,
+    seconds: float = 2.0,
+) -> Iterator[Chunk]:
+    """`stylize` in pieces: between two of them the caller may show, save, or stop.
+
+    Args:
+        params: As in `stylize`, and so for all arguments that are not named here.
+        content: As in `stylize`.
+        style: As in `stylize`.
+        config: As in `stylize`.
+        weights: As in `stylize`.
+        loss: As in `stylize`.
+        optimizer: As in `stylize`.
+        key: As in `stylize`.
+        initial: As in `stylize`.
+        devices: As in `stylize`.
+        start: A chunk's snapshot of the same run, to go on from; the rest is then bit for bit what it would have been.
+        every: A piece ends at every multiple of this many steps; 0 asks for none.
+        seconds: About how long a piece takes, of at most 64 steps.
+
+    Returns:
+        Where the run stands, piece by piece, each valid until the next is asked for. The last one's `result()` is the whole run's.
+
+    Raises:
+        ConfigError: As `stylize`, or `start` is not of such a run.
+
+    Example:
+        >>> for chunk in descend(params, content, style):
+        ...     print(chunk.progress.step, chunk.progress.loss)
+        ...     if chunk.progress.step >= 100:
+        ...         break
+        >>> picture = chunk.result().image
+    """
+    loss, keys = one_lane(weights, loss, config), None if key is None else checked_keys("key", key, 0)[None]
+    chunks = descend_batch(
+        params,
+        content,
+        style,
+        config,
+        loss=loss,
+        optimizer=optimizer,
+        keys=keys,
+        initial=initial,
+        devices=devices,
+        start=start,
+        every=every,
+        seconds=seconds,
+    )
+    return (chunk.picking(only_lane) for chunk in chunks)
+
+
+def descend_batch(
+    params: Params,
+    content: Image,
+    style: Image,
+    config: TransferConfig | None = None,
+    weights: LossWeights | None = None,
+    *,
+    loss: Loss | Term | None = None,
+    optimizer: str | optax.GradientTransformation | None = None,
+    keys: Array | None = None,
+    initial: Image | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    start: Arrays | None = None,
+    every: int = 0,
+    seconds: float = 2.0,
+) -> Iterator[Chunk]:
+    """`stylize_batch` in pieces, as `descend` is `stylize`; the arguments are those of both.
+
+    Raises:
+        ConfigError: As `stylize_batch`, or `start` is not of such a run.
+    """
+    problem = make_problem(params, content, style, config, weights, loss, optimizer, keys, initial, devices)
+    return problem.pyramid.descend(problem.lanes, problem.keeps_detail, every, start, seconds)
+
+
+def one_lane(weights: LossWeights | None, loss: Loss | Term | None, config: TransferConfig | None) -> Loss:
+    """The loss of a single run as that of a batch of one.
+
+    Raises:
+        ConfigError: A number is not finite, or there are several where one belongs.
+    """
+    if weights is not None:
+        check_numbers("weights", jax.tree.map(np.asarray, weights))
+    return jax.tree.map(lambda leaf: leaf[None], spelt_out(loss, weights, config or TransferConfig()))
+
+
+def only_lane(batch: Any) -> Any:
+    """The only lane of a batch of one; plain numbers stay."""
+    return jax.tree.map(lambda leaf: leaf.squeeze(0) if isinstance(leaf, Array) else leaf[0] if np.ndim(leaf) else leaf, batch)
