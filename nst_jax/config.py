@@ -35,24 +35,25 @@ class ConfigError(ValueError):
 class TransferConfig:
     """The settings of one style transfer, apart from the weights of its loss.
 
+    The command line has each as an option, and says of it what stands here.
+
     Args:
         content_layers: Layers at which the content is compared.
-        style_layers: Layers at which the Gram matrices are compared.
-        pooling: How the network pools, `"avg"` or `"max"`.
-        scaling: What each layer's squared distance is multiplied by; see `nst_jax.objective.statistics`.
-        optimizer: `"lbfgs"`, `"adam"` or `"sgd"`.
-        num_steps: Evaluations of the loss and its gradient, one a step, over all sizes together.
-        init: The image that the descent starts from: `"content"`, `"style"` (resized to the content's shape) or `"noise"` (uniform in [0, 1]).
+        style_layers: Layers at which the style is compared.
+        pooling: How the network pools; avg gives smoother pictures, max is what the network was trained with.
+        scaling: What each layer's squared distance is multiplied by; relative suits all sizes.
+        optimizer: Method of descent.
+        num_steps: Evaluations of the network, one a step, over all sizes together.
+        init: What the descent starts from: the content, the style resized to it, or noise.
         memory: Pairs that L-BFGS keeps, each two images large.
-        learning_rate: Adam's and SGD's step, in units of the [0, 1] pixel range; unused by L-BFGS.
+        learning_rate: Step of adam and sgd, where 1 is from black to white.
         decay: Factor by which the learning rate falls, continuously, over 100 steps.
-        tile: Side in pixels, a multiple of 64, of the tiles in which the loss and its gradient are evaluated, one after another, with the same
-            result but for rounding, in memory set by the tile; 0 evaluates the image whole.
-        precision: How convolutions and Gram matrices of a GPU or TPU compute: `"highest"` in float32, `"default"` in float32 with rounded
-            factors, or on `"bfloat16"` activations. Sums are float32 in all. On a CPU, the first two are the same.
-        coarse_to_fine: Whether images whose longest side has 384 pixels or more are descended on at half the size first, and noise of any size
-            at several smaller ones; see `nst_jax.descent.schedule`.
-        tolerance: Stop (each size) once the best loss falls by less than this fraction over 10 steps; 0 runs all of `num_steps`.
+        tile: Side in pixels, a multiple of 64, of tiles that are evaluated one after another, with the same result but
+            for rounding, in less memory; 0 evaluates the image whole.
+        precision: How a GPU or TPU multiplies: highest in float32, default in float32 with rounded factors, bfloat16 on
+            activations of half the size. Sums are float32 in all. On a CPU, the first two are the same.
+        coarse_to_fine: Descend at half the size first, from 384 pixels up; from noise, at several smaller sizes.
+        tolerance: Stop (each size) once the best loss falls by less than this fraction in 10 steps; 0 never does.
 
     Raises:
         ConfigError: A value is outside what is listed above.

@@ -101,15 +101,19 @@ def _parse(command: Any, argv: list[str]) -> Any:
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
-            return tyro.cli(command, prog="nst-jax", args=argv, description=_DESCRIPTION)
+            return tyro.cli(command, prog="nst-jax", args=argv, description=_DESCRIPTION, config=(tyro.conf.OmitArgPrefixes,))
     except SystemExit as ended:
         if not ended.code:  # after --help
             raise
         lines = [line.strip("│ ") for line in box.getvalue().splitlines()[1:]]
-        said = " ".join(itertools.takewhile(lambda line: not line.startswith(("───", "Got errors")), lines)).strip()
-        helping = re.search(r"nst-jax[a-z ]* --help", " ".join(lines))
+        told = list(itertools.takewhile(lambda line: not line.startswith(("───", "Got errors")), lines))
+        said, is_value = re.subn(r"^Error parsing \w[\w.-]*: ", "", " ".join(told).strip())
+        if is_value:  # what a class of settings says of one
+            raise ConfigError(said) from None
+        near = next((f"; did you mean {line.split()[0]}?" for before, line in itertools.pairwise(lines) if before == "Perhaps you meant:"), "")
         dashed = next((f"; if {word} is a file, give it as ./{word}" for word in argv if _is_dashed_file(word)), "")
-        raise ConfigError(f"{said.rstrip('.')}{dashed}; see {helping[0] if helping else 'nst-jax --help'}") from None
+        command = re.search(r"nst-jax[a-z ]* --help", " ".join(lines))
+        raise ConfigError(f"{said.rstrip('.')}{near}{dashed}; see {command[0] if command else 'nst-jax --help'}") from None
 
 
 def _is_dashed_file(word: str) -> bool:

@@ -1,8 +1,14 @@
-"""The options that several commands have."""
+"""The options that several commands have, made of the classes that hold the settings."""
 
-from typing import Annotated, Any, Literal
+import dataclasses
+from typing import Annotated, Any, Literal, get_type_hints
 
+from docstring_parser import parse
 from tyro.conf import FlagCreatePairsOff, arg
+
+from nst_jax.config import TransferConfig
+from nst_jax.jobs.presets import PRESETS, Preset
+from nst_jax.study.grid import AXES
 
 Resume = Annotated[bool, FlagCreatePairsOff, arg(help="Go on with the run of the same command that was cut off, if there is one.")]
 
@@ -18,11 +24,13 @@ CompilationCache = Annotated[
 MaxPixels = Annotated[int, arg(metavar="NUMBER", help="Refuse images of more, which may be made to fill the memory.")]
 
 
-PRESETS_OWN = arg(help_behavior_hint="(default: the preset's)")
-
-
-def values(metavar: str) -> Any:
-    return arg(metavar=f"{metavar} …", help_behavior_hint="")
+def _dressed(kind: Any, **looks: Any) -> Any:
+    """A dataclass as it is, but for how the command line shows some of its fields."""
+    hints = get_type_hints(kind)
+    own = [(field.name, Annotated[hints[field.name], looks[field.name]], field) for field in dataclasses.fields(kind) if field.name in looks]
+    made = dataclasses.make_dataclass(kind.__name__, own, bases=(kind,), frozen=True)
+    made.__doc__ = kind.__doc__
+    return made
 
 
 NETWORK_OPTION = arg(
@@ -30,3 +38,40 @@ NETWORK_OPTION = arg(
     help_behavior_hint=lambda default: f"(default: {'the best VGG-19 to be had, or vgg16' if default == 'None' else default})",
 )
 """How commands name a network."""
+
+_PIXELS = arg(metavar="PIXELS", help_behavior_hint=lambda default: "" if default == "None" else f"(default: {default})")
+
+PresetOptions: Any = _dressed(Preset, size=_PIXELS, rows=_PIXELS, network=NETWORK_OPTION)
+"""`Preset`, each of whose fields is an option, and so are those of its config."""
+
+
+def preset_options(name: PresetName) -> Preset:
+    """A preset as the default of `PresetOptions`."""
+    preset = PRESETS[name]
+    return PresetOptions(**{field.name: getattr(preset, field.name) for field in dataclasses.fields(preset)})
+
+
+def _axes() -> Any:
+    """A class with a field for each axis that words can name, of any number of values."""
+    hints, said = {"seed": int}, {"seed": "Seed of the noise of --init noise."}
+    for kind in (Preset, TransferConfig):
+        hints |= get_type_hints(kind)
+        said |= {param.arg_name: param.description or "" for param in parse(kind.__doc__ or "").params}
+    own = []
+    for name in AXES:
+        if name in hints:
+            value, how = (str, " Joined by +, such as conv2_2+conv4_2.") if name.endswith("_layers") else (hints[name], "")
+            look = arg(help=said[name].replace("\n", " ") + how, help_behavior_hint="")
+            own.append((name, Annotated[tuple[value, ...], look], dataclasses.field(default=())))
+    return dataclasses.make_dataclass("Axes", own, frozen=True)
+
+
+Axes: Any = _axes()
+"""What a study can vary, as options of any number of values."""
+
+
+def axes_of(options: Any) -> dict[str, Any]:
+    """The axes that options of `Axes` give values to."""
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    split = lambda name, values: [tuple(text.split("+")) for text in values] if name.endswith("_layers") else values
+    return {name: split(name, values) for name, values in given.items() if values}

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from nst_jax.cli.options import CompilationCache, MaxPixels
+from nst_jax.cli.options import NETWORK_OPTION, CompilationCache, MaxPixels
 from nst_jax.cli.study import run_and_report
 from nst_jax.config import STYLE_LAYERS, Pooling
 from nst_jax.files.images import MAX_PIXELS
@@ -36,10 +36,7 @@ class Reconstruct:
     """Seed of the noise."""
     pooling: Pooling = "avg"
     """How the network pools."""
-    network: Annotated[
-        str | None,
-        arg(metavar="vgg19|vgg19-8bit|vgg16|FILE", help_behavior_hint="(default: the best VGG-19 to be had, or vgg16)"),
-    ] = None
+    network: Annotated[str | None, NETWORK_OPTION] = None
     """Network, or a file with its weights."""
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Make all pictures anew, and replace what is in the folder."""

@@ -2,15 +2,15 @@
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from nst_jax.cli.options import PRESETS_OWN, CompilationCache, MaxPixels, PresetName, values
+from nst_jax.cli.options import NETWORK_OPTION, Axes, CompilationCache, MaxPixels, PresetName, axes_of
 from nst_jax.cli.progress import StudyDisplay, say
-from nst_jax.config import ConfigError, Init, Optimizer, Pooling, Precision, Scaling
+from nst_jax.config import ConfigError
 from nst_jax.files.images import INPUT_ENDINGS, MAX_PIXELS, ImageError
 from nst_jax.host.compilation_cache import keep_programs
 from nst_jax.host.processes import Processes, join_processes
@@ -18,14 +18,13 @@ from nst_jax.jobs.grid_file import read_grid_file
 from nst_jax.jobs.job import StudyJob
 from nst_jax.jobs.presets import PRESETS
 from nst_jax.jobs.study_job import run_study_job
-from nst_jax.study.grid import AXES
 
 
 @dataclass
 class Study:
     """Paint a grid of settings, compiled once, and write a report that compares them.
 
-    Options that end in … take one value or several. Several make an axis: every value is combined with every other, unless --zip takes them in
+    The options of axes take one value or several. Several make an axis: every value is combined with every other, unless --zip takes them in
     step. A study that was stopped goes on when the same command is given again."""
 
     content: Annotated[Path | None, Positional, arg(metavar="CONTENT", help_behavior_hint="")] = None
@@ -36,46 +35,18 @@ class Study:
     """Folder of the results: index.html, lanes.csv, contact_sheet.png, losses.png, and an image and a record for each lane."""
     grid: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """TOML or JSON file that says what varies; options given beside it win."""
-    style_weight: Annotated[tuple[float, ...], values("WEIGHT")] = ()
-    """What the style counts."""
-    content_weight: Annotated[tuple[float, ...], values("WEIGHT")] = ()
-    """What the content counts."""
-    tv_weight: Annotated[tuple[float, ...], values("WEIGHT")] = ()
-    """What smoothness (total variation) counts."""
-    seed: Annotated[tuple[int, ...], values("SEED")] = ()
-    """Seed of the noise of --init noise."""
-    init: Annotated[tuple[Init, ...], values("content|style|noise")] = ()
-    """Image that the descent starts from."""
-    pooling: Annotated[tuple[Pooling, ...], values("avg|max")] = ()
-    """How the network pools; each value is compiled for itself, and so for all that follow."""
-    content_layers: Annotated[tuple[str, ...], values("LAYERS")] = ()
-    """Layers that keep the content, joined by +, such as conv2_2+conv4_2."""
-    style_layers: Annotated[tuple[str, ...], values("LAYERS")] = ()
-    """Layers that carry the style, likewise."""
-    scaling: Annotated[tuple[Scaling, ...], values("relative|paper|mean|notebook")] = ()
-    """What distances are measured in."""
-    num_steps: Annotated[tuple[int, ...], values("STEPS")] = ()
-    """Evaluations of the network for each lane."""
-    tolerance: Annotated[tuple[float, ...], values("FRACTION")] = ()
-    """End a lane once its loss falls by less than this fraction in 10 steps."""
-    optimizer: Annotated[tuple[Optimizer, ...], values("lbfgs|adam|sgd")] = ()
-    """Method of descent."""
-    learning_rate: Annotated[tuple[float, ...], values("STEP")] = ()
-    """Step of adam and sgd, where 1 is from black to white."""
-    precision: Annotated[tuple[Precision, ...], values("highest|default|bfloat16")] = ()
-    """How a GPU or TPU convolves; bfloat16 is the fastest."""
+    axes: Axes = field(default_factory=Axes)
+    """What varies, if several values are given."""
     zip: FlagCreatePairsOff[bool] = False
     """Take the values of the axes in step."""
     preset: PresetName = "default"
     """What is not given."""
-    size: Annotated[int | None, arg(metavar="PIXELS"), PRESETS_OWN] = None
+    size: Annotated[int | None, arg(metavar="PIXELS", help_behavior_hint="(default: the preset's)")] = None
     """Longest side of the results."""
-    network: Annotated[str | None, arg(metavar="vgg19|vgg19-8bit|vgg16|FILE"), PRESETS_OWN] = None
+    network: Annotated[str | None, NETWORK_OPTION] = None
     """Network, or a file with its weights."""
     lanes: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="(default: what the memory holds; on a CPU one a device)")] = None
     """Lanes that run at once, rounded up to a multiple of the devices."""
-    coarse_to_fine: bool = True
-    """Descend at half the size first, from 384 pixels up, and from noise at several, unless the preset does not."""
     max_pixels: MaxPixels = MAX_PIXELS
     checkpoint_every: Annotated[float, arg(metavar="SECONDS")] = 60.0
     """Save the lanes that run so often, to go on within them; 0: only at Ctrl-C or SIGTERM."""
@@ -114,14 +85,9 @@ class Study:
         if not contents or not styles:
             missing = "content" if not contents else "style"
             raise ConfigError(f"there is no {missing} image; give CONTENT and STYLE, or name them in the file of --grid")
-        for name in AXES:
-            given = getattr(self, name, None)
-            if isinstance(given, tuple) and given:
-                axes[name] = [tuple(text.split("+")) for text in given] if name.endswith("_layers") else given
-        changes = {name: getattr(self, name) for name in ("size", "network")}
-        changes = {name: value for name, value in changes.items() if value is not None}
-        preset = PRESETS[self.preset].replace(**changes, **({"rows": None} if self.size else {}))
-        preset = preset.replace(coarse_to_fine=preset.config.coarse_to_fine and self.coarse_to_fine)
+        axes |= axes_of(self.axes)
+        preset = PRESETS[self.preset]
+        preset = preset.replace(size=self.size or preset.size, rows=None if self.size else preset.rows, network=self.network or preset.network)
         how: dict[str, Any] = {"max_pixels": self.max_pixels, "checkpoint_every": self.checkpoint_every, "overwrite": self.overwrite}
         return StudyJob(contents, styles, self.output_dir, preset, axes, zipped, self.lanes, **how)
 

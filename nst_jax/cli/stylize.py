@@ -1,21 +1,22 @@
 """`nst-jax stylize`: one picture."""
 
+import dataclasses
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from nst_jax.cli.options import NETWORK_OPTION, CompilationCache, MaxPixels, PresetName, Resume
+from nst_jax.cli.options import CompilationCache, MaxPixels, PresetName, PresetOptions, Resume, preset_options
 from nst_jax.cli.progress import ProgressDisplay, say
-from nst_jax.config import Init, Optimizer, Pooling, Precision, Scaling
+from nst_jax.config import ConfigError
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.host.compilation_cache import keep_programs
 from nst_jax.jobs.job import Job
-from nst_jax.jobs.presets import PRESETS
+from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.jobs.stylize_job import run_job
 
 
@@ -31,44 +32,12 @@ class Stylize:
     """Result; the ending (.png .jpg .webp .tif) decides the format. The settings and the loss history go to a .json beside it."""
     preset: PresetName
     """Settings that belong together; --help after it shows its values. paper: the publication's; notebook: the Keras notebook's."""
-    size: Annotated[int | None, arg(metavar="PIXELS")]
-    """Longest side of the result."""
-    style_weight: float
-    """What the style counts."""
-    content_weight: float
-    """What the content counts; only the ratio of the two matters."""
-    tv_weight: float
-    """What smoothness (total variation) counts."""
-    init: Annotated[str, arg(metavar="content|style|noise|FILE")]
-    """Image that the descent starts from."""
-    optimizer: Optimizer
-    """Method of descent."""
-    learning_rate: float
-    """Step of adam and sgd, where 1 is from black to white."""
-    num_steps: int
-    """Evaluations of the network."""
-    tolerance: float
-    """Stop once the loss falls by less than this fraction in 10 steps; 0: never."""
-    seed: int
+    settings: PresetOptions
+    """The weights of the loss, the network, and how images are read."""
+    initial: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """Image to start from, instead of what --init says."""
+    seed: int = 0
     """Seed of the noise of --init noise."""
-    save_every: Annotated[int, arg(metavar="STEPS")]
-    """Also write OUTPUT_at_iteration_<n>.png every so many steps; 0: never."""
-    network: Annotated[str | None, NETWORK_OPTION]
-    """Network, or a file with its weights in any known format."""
-    pooling: Pooling
-    """How the network pools."""
-    scaling: Scaling
-    """What distances are measured in; relative suits all sizes."""
-    content_layers: Annotated[tuple[str, ...], arg(metavar="LAYER …")]
-    """Layers whose features keep the content."""
-    style_layers: Annotated[tuple[str, ...], arg(metavar="LAYER …")]
-    """Layers whose Gram matrices carry the style."""
-    precision: Precision
-    """How a GPU or TPU convolves; bfloat16 is the fastest."""
-    coarse_to_fine: bool
-    """Descend at half the size first, from 384 pixels up; from noise, at several sizes."""
-    tile: Annotated[int, arg(metavar="PIXELS")] = 0
-    """Evaluate in tiles of that side, to save memory; 0: only where the memory would not do."""
     devices: int = 1
     """Devices that share the image, each some of its rows, where one has too little memory."""
     max_pixels: MaxPixels = MAX_PIXELS
@@ -81,52 +50,30 @@ class Stylize:
 
     @classmethod
     def with_defaults(cls, name: PresetName) -> "Stylize":
-        preset = PRESETS[name]
-        config = preset.config
-        return cls(
-            content=tyro.MISSING,
-            style=tyro.MISSING,
-            output=None,
-            preset=name,
-            size=preset.size,
-            style_weight=preset.style_weight,
-            content_weight=preset.content_weight,
-            tv_weight=preset.tv_weight,
-            init=config.init,
-            optimizer=config.optimizer,
-            learning_rate=config.learning_rate,
-            num_steps=config.num_steps,
-            tolerance=config.tolerance,
-            seed=0,
-            save_every=preset.save_every,
-            network=preset.network,
-            pooling=config.pooling,
-            scaling=config.scaling,
-            content_layers=config.content_layers,
-            style_layers=config.style_layers,
-            precision=config.precision,
-            coarse_to_fine=config.coarse_to_fine,
-        )
+        return cls(tyro.MISSING, tyro.MISSING, output=None, preset=name, settings=preset_options(name))
 
     def run(self) -> None:
         if self.compilation_cache:
             keep_programs()
-        init, initial = parse_init(self.init)
-        preset = PRESETS[self.preset]
-        preset = preset.replace(
-            init=init or preset.config.init,
-            rows=None if self.size is not None else preset.rows,
-            **{name: getattr(self, name) for name in _PRESET_FIELDS},
-        )
         output = self.output or Path(f"{self.content.stem}_{self.style.stem}.png")
         how = {name: getattr(self, name) for name in ("resume", "overwrite", "checkpoint_every", "max_pixels")}
-        run_and_say(Job(self.content, self.style, output, preset, initial, self.seed, self.devices, **how))
+        settings = as_preset(self.settings, PRESETS[self.preset])
+        run_and_say(Job(self.content, self.style, output, settings, self.initial, self.seed, self.devices, **how))
 
 
-_PRESET_FIELDS = (
-    *("size", "style_weight", "content_weight", "tv_weight", "optimizer", "learning_rate", "num_steps", "tolerance", "save_every"),
-    *("network", "pooling", "scaling", "content_layers", "style_layers", "tile", "precision", "coarse_to_fine"),
-)
+def as_preset(options: Any, preset: Preset) -> Preset:
+    """What options say: of the size, what was given and not what the preset has.
+
+    Raises:
+        ConfigError: They give both the longest side and the height.
+    """
+    given = Preset(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Preset)})
+    is_new = {name: getattr(given, name) != getattr(preset, name) for name in ("size", "rows")}
+    if all(is_new.values()):
+        raise ConfigError("--size and --rows are both given; leave one of the two out")
+    if is_new["size"]:
+        return given.replace(rows=None)
+    return given.replace(size=None) if is_new["rows"] else given
 
 
 def run_and_say(job: Job) -> None:
@@ -139,11 +86,3 @@ def run_and_say(job: Job) -> None:
         seconds = time.perf_counter() - started
         loss = f"loss {float(result.loss):.4g} at step {int(result.best_step)}, {seconds:.0f} s"
         say(f"wrote {job.output} and {job.record.name} ({loss})", sys.stdout)
-
-
-def parse_init(text: str) -> tuple[Init | None, Path | None]:
-    """What `--init` means: one of the kinds, or the path of an image to start from."""
-    for kind in get_args(Init):
-        if text == kind:
-            return kind, None
-    return None, Path(text)

@@ -13,17 +13,19 @@ from nst_jax.config import ConfigError, TransferConfig, check_at_least, check_on
 class Preset:
     """A whole configuration known by a name: the settings of the transfer, the weights of its loss, and how the images are read.
 
+    The command line has each as an option, and says of it what stands here.
+
     Args:
-        config: The transfer's settings.
-        content_weight: Weight of the content term.
-        style_weight: Weight of the style term.
-        tv_weight: Weight of the total variation.
-        network: As `load_params` takes it, or None for the best that is to be had.
-        size: Longest side of the result in pixels, or None where `rows` says it.
-        rows: Height of the result in pixels, or None where `size` says it.
-        resample: Filter that resizes the images, `"lanczos"` or `"nearest"`.
-        squash_style: Whether the style image is squashed to the content's shape instead of keeping its own.
-        save_every: Steps between saved images; 0 saves the last alone.
+        config: How the picture is found.
+        content_weight: What the content counts; only the ratios of the weights matter.
+        style_weight: What the style counts.
+        tv_weight: What smoothness (total variation) counts.
+        network: The network, or a file with its weights in any known format; the best that is to be had if left out.
+        size: Longest side of the result.
+        rows: Height of the result, instead of its longest side.
+        resample: Filter that resizes the images.
+        squash_style: Squash the style image to the content's shape instead of keeping its own.
+        save_every: Also write OUTPUT_at_iteration_<n>.png every so many steps; 0 never does.
 
     Raises:
         ConfigError: A value cannot be.
@@ -46,8 +48,8 @@ class Preset:
             if value is not None and not is_whole(value):
                 raise ConfigError(f"{name} is {value!r}; it must be a whole number of pixels")
         for name in ("content_weight", "style_weight", "tv_weight"):
-            check_weight(f"--{name.replace('_', '-')}", getattr(self, name))
-        check_at_least("--save-every", self.save_every, 0)
+            check_weight(name, getattr(self, name))
+        check_at_least("save_every", self.save_every, 0)
         check_one_of("resample", self.resample, ("lanczos", "nearest"))
         check_one_of("squash_style", self.squash_style, (False, True))
 

@@ -17,7 +17,7 @@ from tests.files.test_images import bomb
 from tests.reference import torchvision_names
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
-ROLES = {"content": ["{}", "good.png"], "style": ["good.png", "{}"], "start": ["good.png", "good.png", "--init", "{}"]}
+ROLES = {"content": ["{}", "good.png"], "style": ["good.png", "{}"], "start": ["good.png", "good.png", "--initial", "{}"]}
 STYLIZE = ["stylize", "--network", "vgg16", "--output", "out.png", "--size", "32", "--num-steps", "1", "--style-layers", "conv1_1"]
 
 
@@ -224,10 +224,10 @@ BAD_PATHS = [
     ["a\nb.png", "good.png"],
     ["good.png", "good.png", "--output", "x\ny.gif"],
     ["good.png", "good.png", "--network", "a\nb"],
-    ["good.png", "good.png", "--init", "\x1b]0;a\x07"],
+    ["good.png", "good.png", "--initial", "\x1b]0;a\x07"],
     ["good.png", "good.png", "--output", "boxed.png", "--overwrite"],
     ["good.png", "good.png", "--output", "boxed.png", "--resume"],
-    ["good.png", "good.png", "--init", "out_at_iteration_2.png", "--save-every", "2", "--overwrite"],
+    ["good.png", "good.png", "--initial", "out_at_iteration_2.png", "--save-every", "2", "--overwrite"],
     ["good.png", "good.png", "--network", "there.png", "--output", "there.png", "--overwrite"],
     ["pipe.png", "good.png"],
 ]

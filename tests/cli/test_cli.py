@@ -69,7 +69,7 @@ def test_the_command_paints_what_the_library_paints(photos):
 
 
 def test_starting_from_an_image_file(photos):
-    assert cli.main(["stylize", "photo.jpg", "painting.png", *QUICK, "--num-steps", "1", "--init", "painting.png"]) == 0
+    assert cli.main(["stylize", "photo.jpg", "painting.png", *QUICK, "--num-steps", "1", "--initial", "painting.png"]) == 0
     expected = nst.read_image("painting.png", shape=(26, 32))
     np.testing.assert_allclose(nst.read_image("photo_painting.png"), expected, atol=0.51 / 255)
 
@@ -93,7 +93,7 @@ def test_pictures_say_of_files_their_names_alone(photos, monkeypatch):
         (photos / name).rename(secret / "below" / name)
     content, style, start = (str(secret / "below" / name) for name in ("photo.jpg", "painting.png", "painting.png"))
     for ending in (".png", ".tif"):
-        words = ["--init", start, "--save-every", "2", "--output", str(secret / f"out{ending}"), "--overwrite"]
+        words = ["--initial", start, "--save-every", "2", "--output", str(secret / f"out{ending}"), "--overwrite"]
         assert cli.main(["stylize", content, style, *QUICK, *words]) == 0
     study = ["study", content, style, "--network", "vgg16", "--size", "32", "--num-steps", "1", "--content-layers", "conv1_1"]
     assert cli.main([*study, "--style-layers", "conv1_1", "--seed", "1", "2", "--output-dir", str(secret / "study")]) == 0
@@ -158,7 +158,7 @@ BAD = {
     "output name too long": (["photo.jpg", "painting.png", "--output", "a" * 300 + ".png"], "cannot be written (File name too long)"),
     "input name too long": (["a" * 300 + ".jpg", "painting.png", "--output", "a.png"], "cannot be read (File name too long)"),
     "record is a folder": (["photo.jpg", "painting.png", "--output", "record.png"], "record.json: is a folder"),
-    "missing start": (["photo.jpg", "painting.png", "--init", "nose"], "nose: cannot be read"),
+    "missing start": (["photo.jpg", "painting.png", "--initial", "nose"], "nose: cannot be read"),
 }
 
 
@@ -257,7 +257,7 @@ DASHED = {
     "stylize photo.jpg --style.webp": "--style.webp",
     "stylize photo.jpg -there": "-there",
     "stylize a.jpg b.jpg --output -out.png": "-out.png",
-    "stylize a.jpg b.jpg --init -there": "-there",
+    "stylize a.jpg b.jpg --initial -there": "-there",
     "stylize a.jpg b.jpg --network -net.safetensors": "-net.safetensors",
     "demo --output -a.gif": "-a.gif",
     "rerun -a.json": "-a.json",
