@@ -1,5 +1,6 @@
 """Shapes and types of the library's annotations are checked at run time in every test."""
 
+import logging
 import os
 import tempfile
 
@@ -22,6 +23,7 @@ _CHECKED += ("optim.lbfgs", "descent.step", "descent.history")
 
 with install_import_hook([f"nst_jax.{name}" for name in _CHECKED], "beartype.beartype"):
     import nst_jax as nst
+    from nst_jax.cli.progress import Lines
     from nst_jax.objective import loss as loss_module
 
 import jax
@@ -60,6 +62,19 @@ def no_weights_of_this_machine(tmp_path_factory, monkeypatch):
     """Tests see an empty folder of converted weights, whatever the user has, and fetch none."""
     monkeypatch.setenv("NST_JAX_WEIGHTS", str(tmp_path_factory.mktemp("weights")))
     monkeypatch.setenv("NST_JAX_OFFLINE", "1")
+
+
+@pytest.fixture
+def said():
+    """What the library tells from here on, as the command shows it: a line each."""
+    handler, lines, log = Lines(), [], logging.getLogger("nst_jax")
+    handler.write = lines.append
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    yield lines
+    log.removeHandler(handler)
+    log.setLevel(before)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import io
 import itertools
+import logging
 import re
 import signal
 import sys
@@ -18,7 +19,7 @@ from tyro.conf import subcommand
 
 from nst_jax.cli.demo import Demo
 from nst_jax.cli.options import PresetName
-from nst_jax.cli.progress import say
+from nst_jax.cli.progress import LINES, say
 from nst_jax.cli.reconstruct import Reconstruct
 from nst_jax.cli.rerun import Rerun
 from nst_jax.cli.study import Study
@@ -31,6 +32,7 @@ from nst_jax.host.stopping import Stopped
 from nst_jax.jobs.presets import PRESETS
 from nst_jax.weights import WeightsError
 
+_LOG = logging.getLogger("nst_jax")
 _OBJECTS_BETWEEN_COLLECTIONS = 100_000
 _DESCRIPTION = "Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016)."
 
@@ -50,10 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         gc.freeze()
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         argv = sys.argv[1:]
-    before, warnings.showwarning = warnings.showwarning, lambda message, *rest, **more: say(f"note: {message}")
+    before, warnings.showwarning = warnings.showwarning, lambda message, *rest, **more: _LOG.warning("%s", message)
+    _LOG.addHandler(LINES)
     try:
         return _run(list(argv))
     finally:
+        _LOG.removeHandler(LINES)
         warnings.showwarning = before
 
 
@@ -68,7 +72,9 @@ def _run(argv: list[str]) -> int:
         Annotated[WEIGHTS_COMMANDS, subcommand("weights", description="List, fetch, convert or normalise the networks' weights.")],
     ]
     try:
-        _parse(command, argv).run()
+        parsed = _parse(command, argv)
+        _LOG.setLevel(logging.WARNING if parsed.quiet else logging.DEBUG if parsed.verbose else logging.INFO)
+        parsed.run()
     except (ConfigError, ImageError, WeightsError) as error:
         say(f"nst-jax: error: {error}")
         return 2

@@ -10,6 +10,17 @@ from nst_jax.config import TransferConfig
 from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.study.grid import AXES
 
+
+@dataclasses.dataclass(kw_only=True)
+class Talk:
+    """How much a command tells."""
+
+    quiet: Annotated[bool, FlagCreatePairsOff] = False
+    """Tell nothing but notes, errors, and what was written."""
+    verbose: Annotated[bool, FlagCreatePairsOff] = False
+    """Tell also what is of interest where something is slow or wrong."""
+
+
 Resume = Annotated[bool, FlagCreatePairsOff, arg(help="Go on with the run of the same command that was cut off, if there is one.")]
 
 

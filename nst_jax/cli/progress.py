@@ -1,8 +1,10 @@
 """How progress is shown: a live bar in a terminal, plain lines elsewhere."""
 
 import contextlib
+import logging
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -29,6 +31,26 @@ def printable(line: str, stream: TextIO) -> str:
     return line.encode(encoding, "backslashreplace").decode(encoding)
 
 
+class Lines(logging.Handler):
+    """Shows what the library tells, a line each, warnings as notes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.write: Callable[[str], None] = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        self.write(f"note: {text}" if record.levelno >= logging.WARNING else text)
+
+
+LINES = Lines()
+
+
+def _tells() -> bool:
+    """Whether the user wants to be told of progress."""
+    return logging.getLogger("nst_jax").isEnabledFor(logging.INFO)
+
+
 def _is_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
@@ -44,6 +66,7 @@ class _Display:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        LINES.write = say
         if self._bar is not None:
             self._bar.close()
 
@@ -56,6 +79,8 @@ class ProgressDisplay(_Display):
         self._last_line = self._started
 
     def __call__(self, progress: Progress) -> None:
+        if not _tells():
+            return
         if _is_terminal():
             self._draw(progress)
         else:
@@ -94,11 +119,15 @@ class StudyDisplay(_Display):
     def start(self, num_lanes: int) -> None:
         """Called before the first of `num_lanes`."""
         self._num_lanes, self._started = num_lanes, time.monotonic()
-        if num_lanes and _is_terminal():
+        if num_lanes and _is_terminal() and _tells():
             form = "{percentage:3.0f} % |{bar}| [{elapsed} gone, {remaining} left]"
             self._bar = tqdm(total=num_lanes, bar_format=form, dynamic_ncols=True, file=sys.stderr)
 
-    def say(self, line: str) -> None:
+    def __enter__(self) -> Self:
+        LINES.write = self._say
+        return self
+
+    def _say(self, line: str) -> None:
         """Prints a line above the bar."""
         if self._bar is not None:
             self._bar.write(printable(line, sys.stderr), file=sys.stderr)
@@ -117,4 +146,6 @@ class StudyDisplay(_Display):
         result = lane.result
         left = (time.monotonic() - self._started) / self._finished * (self._num_lanes - self._finished)
         what = f"FAILED: {result.failure}" if result.failure else f"loss {float(result.loss):.4g}"
-        self.say(f"{self._finished}/{self._num_lanes}  {name}  {what}  {lane.seconds:.0f} s" + (f", {left:.0f} s left" if left else ""))
+        if not _tells() and not result.failure:
+            return
+        self._say(f"{self._finished}/{self._num_lanes}  {name}  {what}  {lane.seconds:.0f} s" + (f", {left:.0f} s left" if left else ""))

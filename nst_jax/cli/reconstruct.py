@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from nst_jax.cli.options import NETWORK_OPTION, CompilationCache, MaxPixels
+from nst_jax.cli.options import NETWORK_OPTION, CompilationCache, MaxPixels, Talk
 from nst_jax.cli.study import run_and_report
 from nst_jax.config import STYLE_LAYERS, Pooling
 from nst_jax.files.images import MAX_PIXELS
@@ -17,7 +17,7 @@ from nst_jax.jobs.presets import Preset
 
 
 @dataclass
-class Reconstruct:
+class Reconstruct(Talk):
     """Find, from noise, images with the content, or with the style, that single layers see (figure 1 of the paper)."""
 
     image: Annotated[Path, Positional, arg(metavar="IMAGE")]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from nst_jax.cli.options import CompilationCache, MaxPixels, Resume
+from nst_jax.cli.options import CompilationCache, MaxPixels, Resume, Talk
 from nst_jax.cli.study import run_and_report
 from nst_jax.cli.stylize import run_and_say
 from nst_jax.config import ConfigError
@@ -18,7 +18,7 @@ from nst_jax.jobs.rerun import job_of_record
 
 
 @dataclass
-class Rerun:
+class Rerun(Talk):
     """Make a result again from the .json beside it."""
 
     record: Positional[Annotated[Path, arg(metavar="FILE")]]

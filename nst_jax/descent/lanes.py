@@ -5,6 +5,7 @@ of any length, in pieces of any length, compile once; Python sees the states bet
 """
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -27,6 +28,8 @@ from nst_jax.objective.targets import Targets
 from nst_jax.objective.terms import Loss
 from nst_jax.optim.optimizers import make_optimizer
 from nst_jax.pixels import in_grey
+
+_LOG = logging.getLogger(__name__)
 
 Optimizer = optax.GradientTransformationExtraArgs
 
@@ -141,6 +144,8 @@ class LaneProgram:
             states, info = self._compiled(*arguments, states, active, jax.device_put(np.int32(piece)))
             history.add(info, piece, states)
             active = self.placement.deal(history.active)
+            if piece == 1:  # compilation included, where there was one
+                _LOG.debug("the first step took %.1f s", time.perf_counter() - started)
             took = max(time.perf_counter() - started, 1e-6)
             yield states, history
             piece = min(max(int(piece * seconds / took), 1), 2 * piece, _LONGEST_PIECE)

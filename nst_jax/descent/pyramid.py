@@ -9,6 +9,7 @@ References:
 """
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 
@@ -32,6 +33,8 @@ from nst_jax.objective.loss import LossParts
 from nst_jax.objective.targets import Targets, check_scales, make_targets, targets_of
 from nst_jax.objective.terms import Loss
 from nst_jax.pixels import is_grey
+
+_LOG = logging.getLogger(__name__)
 
 
 class Pyramid:
@@ -119,6 +122,7 @@ class Pyramid:
                 found, active = found._replace(image=images), active & (found.failure == "")
                 if not active.any():
                     return
+            _LOG.debug("%d steps at %d × %d pixels", scale.num_steps, *scale.shape)
             pieces = program.pieces(
                 self._prepared,
                 self._targets_of(scale),  # at work while the next programs are compiled

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from nst_jax.config import ConfigError
@@ -117,7 +118,7 @@ def check_output(path: str | os.PathLike[str]) -> None:
         raise ImageError(f"{path}: cannot be written; choose another place for the output")
 
 
-def write_image(path: str | os.PathLike[str], image: PixelArray, metadata: Mapping[str, str] | None = None) -> None:
+def write_image(path: str | os.PathLike[str], image: ArrayLike, metadata: Mapping[str, str] | None = None) -> None:
     """Writes an image in the format of the name's ending, whole or not at all.
 
     Args:
@@ -131,7 +132,7 @@ def write_image(path: str | os.PathLike[str], image: PixelArray, metadata: Mappi
     """
     check_output(path)
     path = Path(path)
-    picture = _to_pillow("output", image)
+    picture = _to_pillow("output", np.asarray(image))
     file_format = OUTPUT_FORMATS[path.suffix.lower()]
     options: dict[str, object] = {}
     if file_format == "PNG":

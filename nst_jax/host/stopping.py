@@ -1,11 +1,13 @@
 """Ctrl-C and SIGTERM ask a run to stop, at the next place where nothing is lost."""
 
+import logging
 import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
 from typing import Any
+
+_LOG = logging.getLogger(__name__)
 
 
 class Stopped(Exception):
@@ -28,11 +30,9 @@ class StopSignals:
     also written to a socket, on which a thread waits.
 
     Args:
-        say: Called with a line when the first arrives.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self) -> None:
         self.received: int | None = None
 
     def __enter__(self) -> "StopSignals":
@@ -61,7 +61,7 @@ class StopSignals:
                     if arrived > 1:
                         os._exit(128 + number[0])
                     self.received = number[0]
-                    self._say("stopping at the end of this step; once more stops at once")
+                    _LOG.info("stopping at the end of this step; once more stops at once")
 
 
 class HeldInterrupt:

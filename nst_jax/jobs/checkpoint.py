@@ -4,9 +4,10 @@ A checkpoint is an uncompressed NumPy archive, whose zip format keeps a checksum
 """
 
 import json
+import logging
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from nst_jax.config import ConfigError
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.snapshot import Arrays
 from nst_jax.files.atomic import remove_partials, whole_file
+
+_LOG = logging.getLogger(__name__)
 
 _SETTINGS = "settings"
 _MOST_OF_THE_TIME = 1 / 20  # that may go into saving
@@ -62,19 +65,15 @@ class Checkpoint:
             if self.path.exists():
                 self.path.replace(self._previous)
 
-    def read(self, say: Callable[[str], None]) -> Saved | None:
-        """The last snapshot that is whole, or None where there is none.
-
-        Args:
-            say: Called with a line about each file that is damaged.
-        """
+    def read(self) -> Saved | None:
+        """The last snapshot that is whole, or None where there is none."""
         for path in (self.path, self._previous):
             try:
                 return _read(path)
             except FileNotFoundError:
                 continue
             except Exception as error:  # whatever a parser throws at damaged input
-                say(f"note: {path}: is damaged ({' '.join(str(error).split()) or type(error).__name__})")
+                _LOG.warning(f"{path}: is damaged ({' '.join(str(error).split()) or type(error).__name__})")
         return None
 
     def remove(self) -> None:
@@ -114,11 +113,10 @@ class Saver:
         checkpoint: Where to save.
         settings: What decides the run's result.
         every: Seconds between two saves, more where saving takes long; 0 saves only when a run is stopped.
-        say: Called with a line about a save that failed; the run goes on.
     """
 
-    def __init__(self, checkpoint: Checkpoint, settings: Mapping[str, Any], every: float, say: Callable[[str], None]) -> None:
-        self._checkpoint, self._settings, self._every, self._say = checkpoint, settings, every, say
+    def __init__(self, checkpoint: Checkpoint, settings: Mapping[str, Any], every: float) -> None:
+        self._checkpoint, self._settings, self._every = checkpoint, settings, every
         self._last, self._cost = time.monotonic(), 0.0
 
     def save(self, chunk: Chunk, is_last: bool = False) -> None:
@@ -129,6 +127,7 @@ class Saver:
             try:
                 self._checkpoint.save(self._settings, chunk.snapshot())
             except OSError as error:
-                self._say(f"note: {self._checkpoint.path}: cannot be written ({error.strerror or error}); the run goes on, make room")
+                _LOG.warning(f"{self._checkpoint.path}: cannot be written ({error.strerror or error}); the run goes on, make room")
             self._last = time.monotonic()
             self._cost = self._last - started
+            _LOG.debug("saved %s in %.1f s", self._checkpoint.path, self._cost)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -38,6 +39,8 @@ from nst_jax.study.result import FinishedLane
 from nst_jax.study.run import RunningLanes, Saved, check_study, run_lanes
 from nst_jax.weights import load_weights
 
+_LOG = logging.getLogger(__name__)
+
 
 @dataclasses.dataclass(frozen=True)
 class StudySummary:
@@ -57,7 +60,6 @@ class StudySummary:
 def run_study_job(
     job: StudyJob,
     processes: Processes,
-    say: Callable[[str], None],
     on_start: Callable[[int], None],
     show: Callback,
     on_lane: Callable[[str, FinishedLane], None],
@@ -67,7 +69,6 @@ def run_study_job(
     Args:
         job: What to do.
         processes: This process's place among those that share the work and the folder.
-        say: Called with a line that the user should know.
         on_start: Called with the number of lanes that this process will run.
         show: Called with the progress of the lanes that run.
         on_lane: Called with each lane's name and result, once it is written.
@@ -82,20 +83,20 @@ def run_study_job(
         with processes.together():
             if processes.index == 0:  # for all that share the work
                 held.enter_context(only_one(job.output_dir / ".study.lock", busy))
-            study = _Study(job, say)
+            study = _Study(job)
         processes.check_same(json.dumps([{name: deciding(value) for name, value in lane.items()} for lane in study.settings]), "the lanes")
         if job.overwrite and processes.index == 0:
             study.forget()  # once all processes have read what they need, and before any of them writes
         missing = processes.as_first_has([not flag for flag in study.finished])
         kept = missing.count(False)
         if kept:
-            say(f"{kept} of {len(missing)} lanes are there already")
+            _LOG.info(f"{kept} of {len(missing)} lanes are there already")
         own = processes.share([index for index, is_missing in enumerate(missing) if is_missing])
         on_start(len(own))
-        with processes.together(), StopSignals(say) as signals:
+        with processes.together(), StopSignals() as signals:
             checkpoint = Checkpoint(job.output_dir / f".process_{processes.index}.checkpoint")
-            saving = _LanesSaving(study, checkpoint, say)
-            for event in study.run(own, say, saving.read) if own else ():
+            saving = _LanesSaving(study, checkpoint)
+            for event in study.run(own, saving.read) if own else ():
                 if isinstance(event, FinishedLane):
                     study.write_lane(event)
                     on_lane(study.names[event.index], event)
@@ -114,19 +115,19 @@ def run_study_job(
 class _LanesSaving:
     """A checkpoint of the lanes that run, with the settings of each."""
 
-    def __init__(self, study: "_Study", checkpoint: Checkpoint, say: Callable[[str], None]) -> None:
-        self._checkpoint, self._study, self._say = checkpoint, study, say
+    def __init__(self, study: "_Study", checkpoint: Checkpoint) -> None:
+        self._checkpoint, self._study = checkpoint, study
         self._savers: dict[tuple[int, ...], Saver] = {}
 
     def read(self, lanes: Sequence[int], size: int) -> Arrays | None:
-        saved = self._checkpoint.read(self._say)
+        saved = self._checkpoint.read()
         return saved.arrays if saved and deciding(saved.settings) == deciding(self._settings(lanes, size)) else None
 
     def save(self, running: RunningLanes, is_last: bool) -> None:
         lanes = tuple(running.lanes)
         if lanes not in self._savers:
             settings, every = self._settings(lanes, running.size), self._study.checkpoint_every
-            self._savers = {lanes: Saver(self._checkpoint, settings, every, self._say)}
+            self._savers = {lanes: Saver(self._checkpoint, settings, every)}
         self._savers[lanes].save(running.chunk, is_last)
 
     def _settings(self, lanes: Sequence[int], size: int) -> dict[str, Any]:
@@ -139,7 +140,7 @@ class _Study:
     Everything that can be wrong with the user's input is found here, in every process.
     """
 
-    def __init__(self, job: StudyJob, say: Callable[[str], None]) -> None:
+    def __init__(self, job: StudyJob) -> None:
         contents, styles = named_images("content", job.contents), named_images("style", job.styles)
         preset = job.preset
         weights = LossWeights(content=preset.content_weight, style=preset.style_weight, total_variation=preset.tv_weight)
@@ -155,8 +156,8 @@ class _Study:
                 raise ConfigError(f"{path}: is a folder, where a record would go; choose another --output-dir")
         check_folder(job.output_dir, self.grid, {"content": contents, "style": styles}, job.overwrite)
         self._contents, self._styles = read_images(contents, styles, preset, job.max_pixels)
-        loaded = load_weights(preset.network, say)
-        say(f"network: {loaded.why}")
+        loaded = load_weights(preset.network)
+        _LOG.info(f"network: {loaded.why}")
         self._params = loaded.params
         check_study(self._params, self._contents, self._styles, self.grid, job.lanes_at_once)
         first = next(iter(self._contents.values()))
@@ -186,9 +187,9 @@ class _Study:
         for checkpoint in self._job.output_dir.glob(".process_*.checkpoint*"):
             checkpoint.unlink(missing_ok=True)
 
-    def run(self, wanted: Sequence[int], say: Callable[[str], None], saved: Saved) -> Iterator[RunningLanes | FinishedLane]:
+    def run(self, wanted: Sequence[int], saved: Saved) -> Iterator[RunningLanes | FinishedLane]:
         """The wanted lanes under way, and each when it has ended."""
-        return run_lanes(self._params, self._contents, self._styles, self.grid, wanted, self._job.lanes_at_once, say, saved)
+        return run_lanes(self._params, self._contents, self._styles, self.grid, wanted, self._job.lanes_at_once, saved)
 
     def write_lane(self, lane: FinishedLane) -> None:
         """Writes a lane's image, then its record, which says that it is finished."""

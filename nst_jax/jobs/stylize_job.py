@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -35,13 +36,14 @@ from nst_jax.jobs.record import (
 from nst_jax.objective.default import default_loss
 from nst_jax.weights import load_weights
 
+_LOG = logging.getLogger(__name__)
 
-def run_job(job: Job, say: Callable[[str], None], show: Callback) -> TransferResult | None:
+
+def run_job(job: Job, show: Callback) -> TransferResult | None:
     """Reads the images and the weights, runs the descent, and writes result and record.
 
     Args:
         job: What to do.
-        say: Called with a line that the user should know.
         show: Called with the progress, as `stylize` calls its callback.
 
     Returns:
@@ -55,10 +57,10 @@ def run_job(job: Job, say: Callable[[str], None], show: Callback) -> TransferRes
     check_output(job.output)
     busy = f"{job.output}: another run is writing it; wait until that has ended, or choose another --output"
     with only_one(job.lock, busy):
-        return _run(job, say, show)
+        return _run(job, show)
 
 
-def _run(job: Job, say: Callable[[str], None], show: Callback) -> TransferResult | None:
+def _run(job: Job, show: Callback) -> TransferResult | None:
     preset, devices = job.preset, jax.local_devices()[: job.num_devices]
     if not 1 <= job.num_devices == len(devices):
         raise ConfigError(f"--devices is {job.num_devices}; it must be between 1 and {len(jax.local_devices())}, which this machine has")
@@ -69,15 +71,15 @@ def _run(job: Job, say: Callable[[str], None], show: Callback) -> TransferResult
     squashed = content.shape[:2]
     style = read(job.style, shape=squashed) if preset.squash_style else read(job.style, size=preset.size, rows=preset.rows)
     initial = read(job.initial, shape=squashed) if job.initial else None
-    loaded = load_weights(preset.network, say)
-    say(f"network: {loaded.why}")
+    loaded = load_weights(preset.network)
+    _LOG.info(f"network: {loaded.why}")
     if preset.config.scaling == "mean" and not loaded.normalised:
-        say("note: the paper's network was activation-normalised, this one is not; make one with 'nst-jax weights normalise'")
+        _LOG.warning("the paper's network was activation-normalised, this one is not; make one with 'nst-jax weights normalise'")
     described = {"inputs": describe_inputs(inputs), "network": describe_network(loaded), "height": content.shape[0], "width": content.shape[1]}
     check_hashes({**described["inputs"], "network": described["network"]}, job.hashes)
 
     check_sharing(content.shape[0], preset.config, devices)
-    saved = job.checkpoint.read(say) if job.resume else None
+    saved = job.checkpoint.read() if job.resume else None
     if saved:
         config, memory = config_of(saved, preset.config), ""
     elif job.resume and is_finished(job, _describe(job, preset.config, described)):
@@ -85,17 +87,17 @@ def _run(job: Job, say: Callable[[str], None], show: Callback) -> TransferResult
     else:
         config, memory = fitting_config(loaded.params, content, style, default_loss(preset.config, job.weights), preset.config, devices)
         if job.resume:
-            say("nothing was saved; the run begins anew")
+            _LOG.info("nothing was saved; the run begins anew")
     if memory:
-        say(memory)
+        _LOG.info(memory)
     settings = _describe(job, config, described)
     if saved:
         check_same(settings, saved.settings, job.checkpoint.path)
     else:
         job.checkpoint.remove()
 
-    with StopSignals(say) as signals:
-        saver = Saver(job.checkpoint, settings, job.checkpoint_every, say)
+    with StopSignals() as signals:
+        saver = Saver(job.checkpoint, settings, job.checkpoint_every)
         chunks = descend(
             loaded.params,
             content,
@@ -127,7 +129,7 @@ def _run(job: Job, say: Callable[[str], None], show: Callback) -> TransferResult
         job.checkpoint.remove()
         raise ConfigError(f"{result.failure} (--style-weight, --content-weight, --tv-weight)")
     if result.failure:
-        say(f"note: {result.failure}; the best image is that of step {result.best_step}")
+        _LOG.warning(f"{result.failure}; the best image is that of step {result.best_step}")
     # The record first: without it, nobody could tell whose image is there, and whether the run may go on. It says that the run is finished
     # once the image is there, which may have been another's till then.
     record = {"settings": settings, "output": job.output.name, "finished": False, "reason": str(result.failure) or None}

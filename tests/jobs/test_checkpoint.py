@@ -112,45 +112,45 @@ def saved(tmp_path):
 
 
 def test_what_was_saved_is_read(saved):
-    settings, arrays = saved.read(pytest.fail)
+    settings, arrays = saved.read()
     assert settings == {"step": 2} and set(arrays) == set(ARRAYS)
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(arrays[name], array)
     saved.remove()
-    assert not saved.exists and saved.read(pytest.fail) is None and not list(saved.path.parent.iterdir())
+    assert not saved.exists and saved.read() is None and not list(saved.path.parent.iterdir())
 
 
-def test_of_a_damaged_one_the_one_before_is_taken(saved):
+def test_of_a_damaged_one_the_one_before_is_taken(saved, said):
     whole = saved.path.read_bytes()
     for place in range(30, len(whole), 97):
         damaged = bytearray(whole)
         damaged[place] ^= 0x55
         saved.path.write_bytes(damaged)
-        notes = []
-        settings, arrays = saved.read(notes.append)
+        said.clear()
+        settings, arrays = saved.read()
         if settings["step"] == 2:  # a byte that means nothing, such as a time stamp's
             jax.tree.map(np.testing.assert_array_equal, dict(arrays), ARRAYS)
         else:
-            assert len(notes) == 1 and "is damaged" in notes[0] and "\n" not in notes[0]
+            assert len(said) == 1 and "is damaged" in said[0] and "\n" not in said[0]
     for length in (0, 10, len(whole) // 2, len(whole) - 1):
         saved.path.write_bytes(whole[:length])
-        assert saved.read(lambda line: None).settings == {"step": 1}
+        assert saved.read().settings == {"step": 1}
     saved.path.unlink()  # as between the two renamings of a save
-    assert saved.read(pytest.fail).settings == {"step": 1}
+    assert saved.read().settings == {"step": 1}
 
 
-def test_a_save_that_fails_leaves_the_last(saved, monkeypatch):
+def test_a_save_that_fails_leaves_the_last(saved, monkeypatch, said):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint.np, "savez", full)
     monkeypatch.setattr(checkpoint, "_MOST_OF_THE_TIME", float("inf"))
-    notes = []
-    saver = checkpoint.Saver(saved, {"step": 3}, 1e-9, notes.append)
+    said.clear()
+    saver = checkpoint.Saver(saved, {"step": 3}, 1e-9)
     for _ in range(2):
         saver.save(SimpleNamespace(snapshot=lambda: ARRAYS))
-    assert len(notes) == 2 and "cannot be written (No space left on device)" in notes[0]
-    assert saved.read(pytest.fail).settings == {"step": 2}
+    assert len(said) == 2 and "cannot be written (No space left on device)" in said[0]
+    assert saved.read().settings == {"step": 2}
     assert sorted(path.name for path in saved.path.parent.iterdir()) == ["a.png.checkpoint", "a.png.checkpoint.previous"]
 
 
@@ -164,26 +164,26 @@ class Runs:
         return os.mkdir, (str(self.folder),)
 
 
-def test_nothing_that_a_checkpoint_holds_is_executed(tmp_path):
+def test_nothing_that_a_checkpoint_holds_is_executed(tmp_path, said):
     found, trap = Checkpoint(tmp_path / "a.checkpoint"), tmp_path / "trap"
     with found.path.open("wb") as file:
         np.savez(file, settings=np.frombuffer(b"{}", np.uint8), scale=np.array([Runs(trap)], object))
-    notes = []
-    assert found.read(notes.append) is None and len(notes) == 1
+    said.clear()
+    assert found.read() is None and len(said) == 1
     found.path.write_bytes(pickle.dumps(Runs(trap)))
-    assert found.read(notes.append) is None and not trap.exists()
+    assert found.read() is None and not trap.exists()
 
 
-def test_an_archive_that_swells_is_refused(tmp_path):
+def test_an_archive_that_swells_is_refused(tmp_path, said):
     found = Checkpoint(tmp_path / "a.checkpoint")
     np.savez_compressed(tmp_path / "a.npz", settings=np.frombuffer(b"{}", np.uint8), scale=np.zeros(10**8, np.uint8))
     (tmp_path / "a.npz").replace(found.path)
-    notes = []
-    assert found.read(notes.append) is None and "not as it was written" in notes[0]
+    said.clear()
+    assert found.read() is None and "not as it was written" in said[0]
     with zipfile.ZipFile(found.path, "w") as archive:  # a header that promises more than there is
         header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }"
         archive.writestr("scale.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
-    assert found.read(notes.append) is None and len(notes) == 2
+    assert found.read() is None and len(said) == 2
 
 
 # The command.
@@ -278,14 +278,15 @@ def test_a_signal_saves_and_stops(photos, number):
     assert process.returncode == 128 + number, errors
     assert "the same command with --resume goes on" in errors.splitlines()[-1]
     assert Image.open("out.png").size == (48, 48) and not json.loads((photos / "out.json").read_text())["finished"]
-    assert Checkpoint(photos / "out.png.checkpoint").read(pytest.fail).settings["num_steps"] == 100000
+    assert Checkpoint(photos / "out.png.checkpoint").read().settings["num_steps"] == 100000
 
 
 def test_the_second_signal_ends_the_process_at_once(tmp_path):
     program = """
-import time
+import logging, sys, time
 from nst_jax.host.stopping import StopSignals
-with StopSignals(lambda line: print(line, flush=True)) as signals:
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+with StopSignals() as signals:
     print("ready", flush=True)
     while True:  # as a run that does not look, in calls that do not return
         time.sleep(60)

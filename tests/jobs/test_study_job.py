@@ -196,8 +196,8 @@ def test_a_study_of_losses_of_ones_own_names_their_terms(photos):
     preset = nst.Preset().replace(network="vgg16", size=48, num_steps=2)
     job = StudyJob((photos / "photo.jpg",), (photos / "painting.png",), photos / "out", preset, {"loss": losses})
     quiet = lambda *_: None
-    assert run_study_job(job, Processes(), quiet, quiet, quiet, quiet).computed == 2
-    assert run_study_job(job, Processes(), quiet, quiet, quiet, quiet).kept == 2
+    assert run_study_job(job, Processes(), quiet, quiet, quiet).computed == 2
+    assert run_study_job(job, Processes(), quiet, quiet, quiet).kept == 2
     head, *rows = (photos / "out" / "lanes.csv").read_text().splitlines()
     assert {"content_conv4_2", "style_conv1_1", "total_variation"} <= set(head.split(",")) and len(rows) == 2
     record = json.loads((photos / "out" / "lanes" / "loss=smooth.json").read_text())
@@ -207,7 +207,7 @@ def test_a_study_of_losses_of_ones_own_names_their_terms(photos):
             job_of_record(photos / path, None)
     other = dataclasses.replace(job, axes={"loss": losses | {"smooth": 2 * losses["smooth"]}})
     with pytest.raises(nst.ConfigError, match="holds a study of other settings"):
-        run_study_job(other, Processes(), quiet, quiet, quiet, quiet)
+        run_study_job(other, Processes(), quiet, quiet, quiet)
 
 
 def test_a_damaged_lane_is_painted_again(photos, capfd):

@@ -102,18 +102,17 @@ def test_lanes_on_four_devices_equal_single_runs(images, single_runs, tmp_path, 
     np.testing.assert_allclose(losses[:, 0], [single.losses[0] for single in single_runs], rtol=FIRST_LOSS_TOLERANCE)
 
 
-def test_lanes_under_vmap_start_as_single_runs_do(vgg16_params, images, single_runs, monkeypatch):
+def test_lanes_under_vmap_start_as_single_runs_do(vgg16_params, images, single_runs, monkeypatch, said):
     # What accelerators do. Rounded otherwise, the descents part after some steps.
     monkeypatch.setattr(lanes, "lanes_run_in_turn", lambda: False)
     monkeypatch.setattr(study, "lanes_run_in_turn", lambda: False)
     monkeypatch.setattr(study, "lanes_that_fit", lambda free, shared, own: 3)
     jax.clear_caches()
-    lines = []
     config = dataclasses.replace(CONFIG, num_steps=4)
     grid = study.make_grid(AXES, ["content"], ["style"], config, nst.LossWeights())
-    events = study.run_lanes(vgg16_params, {"content": images[0]}, {"style": images[1]}, grid, range(8), say=lines.append)
+    events = study.run_lanes(vgg16_params, {"content": images[0]}, {"style": images[1]}, grid, range(8))
     found = [event for event in events if isinstance(event, study.FinishedLane)]
-    assert [lane.index for lane in found] == list(range(8)) and "3 at once" in lines[0]
+    assert [lane.index for lane in found] == list(range(8)) and "3 at once" in said[0]
     for lane, single in zip(found, single_runs, strict=True):
         np.testing.assert_allclose(lane.result.losses[:2], single.losses[:2], rtol=FIRST_LOSS_TOLERANCE)
         assert lane.result.num_steps == 4

