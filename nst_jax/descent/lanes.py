@@ -137,15 +137,16 @@ class LaneProgram:
         arguments = self._place(params, targets, lanes)
         if history.done:  # it was saved at its end
             yield states, history
-        piece = 1
+        piece, is_first = 1, True
         while not history.done:
             piece = history.until_next_stop(piece, every)
             started = time.perf_counter()
             states, info = self._compiled(*arguments, states, active, jax.device_put(np.int32(piece)))
             history.add(info, piece, states)
             active = self.placement.deal(history.active)
-            if piece == 1:  # compilation included, where there was one
+            if is_first:  # compilation included, where there was one
                 _LOG.debug("the first step took %.1f s", time.perf_counter() - started)
+                is_first = False
             took = max(time.perf_counter() - started, 1e-6)
             yield states, history
             piece = min(max(int(piece * seconds / took), 1), 2 * piece, _LONGEST_PIECE)

@@ -24,7 +24,7 @@ from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.history import History
 from nst_jax.descent.lanes import LaneProgram, Lanes, Optimizer, stack_targets
 from nst_jax.descent.placement import DEFAULT_DEVICE, Placement
-from nst_jax.descent.result import Progress, TransferResult
+from nst_jax.descent.result import Progress, TransferResult, join
 from nst_jax.descent.schedule import LEAST_SIDE, Scale, make_schedule
 from nst_jax.descent.snapshot import Arrays, Snapshot, from_arrays
 from nst_jax.descent.step import TransferState
@@ -145,7 +145,7 @@ class Pyramid:
             assert reached is not None  # there is always a piece
             states, history = reached
             result = history.result(states)
-            found = result if found is None else _join(found, result)
+            found = result if found is None else join(found, result)
 
     def _progress(self, details: Sequence[Array | None], index: int, states: TransferState, history: History) -> Progress:
         """What is seen at a scale as seen from the whole run."""
@@ -167,7 +167,7 @@ class Pyramid:
     ) -> TransferResult:
         """What the run has found if it ends at a scale, after what the coarser one found."""
         result, last = history.result(states), len(self._scales) - 1
-        found = result if before is None else _join(before, result)
+        found = result if before is None else join(before, result)
         if index == last:
             return found
         found = found._replace(image=self._enlarge(found.image, details, self._shape))
@@ -176,7 +176,7 @@ class Pyramid:
             lanes = dataclasses.replace(lanes, images=found.image, active=unfinished)
             targets, steps_before = self._targets_of(self._scales[last]), found.num_steps
             *_, (states, history) = self._programs[last].pieces(self._prepared, targets, lanes, 1, steps_before=steps_before)
-            found = _join(found, history.result(states))
+            found = join(found, history.result(states))
         return found._replace(cut_off=unfinished)
 
     def _are_grey(self, lanes: Lanes, keeps_detail: Sequence[bool]) -> np.ndarray:
@@ -267,35 +267,3 @@ def _start(image: Array, shape: tuple[int, ...], keeps_detail: bool) -> Array:
 
 def _plain_resize(image: Array, shape: tuple[int, ...]) -> Array:
     return image if image.shape[:2] == shape else jax.image.resize(image, (*shape, image.shape[2]), "lanczos3")
-
-
-def _join(earlier: TransferResult, later: TransferResult) -> TransferResult:
-    """Two stages as one run; a lane that did not take part in the later one keeps what the earlier one found."""
-    took_part = later.num_steps > 0
-
-    def pick(new: np.ndarray, old: np.ndarray) -> np.ndarray:
-        return np.where(took_part, new, old)
-
-    def rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        own = [
-            np.concatenate([row[:count], other[:more]])
-            for row, count, other, more in zip(first, earlier.num_steps, second, later.num_steps, strict=True)
-        ]
-        table = np.full((len(own), max(map(len, own))), np.nan if first.dtype.kind == "f" else 0, first.dtype)
-        for line, values in zip(table, own, strict=True):
-            line[: len(values)] = values
-        return table
-
-    best_step = np.where(later.best_step > 0, earlier.num_steps + later.best_step, 0)
-    return TransferResult(
-        image=later.image,
-        loss=pick(later.loss, earlier.loss),
-        best_step=pick(best_step, earlier.best_step),
-        num_steps=earlier.num_steps + later.num_steps,
-        losses=rows(earlier.losses, later.losses),
-        terms=jax.tree.map(rows, earlier.terms, later.terms),
-        sizes=rows(earlier.sizes, later.sizes),
-        converged=pick(later.converged, earlier.converged),
-        cut_off=pick(later.cut_off, earlier.cut_off),
-        failure=pick(later.failure, earlier.failure),
-    )

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jax import Array
 
@@ -63,3 +64,35 @@ class TransferResult(NamedTuple):
 
 
 Callback = Callable[[Progress], None]
+
+
+def join(earlier: TransferResult, later: TransferResult) -> TransferResult:
+    """Two stages as one run; a lane that did not take part in the later one keeps what the earlier one found."""
+    took_part = later.num_steps > 0
+
+    def pick(new: np.ndarray, old: np.ndarray) -> np.ndarray:
+        return np.where(took_part, new, old)
+
+    def rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        own = [
+            np.concatenate([row[:count], other[:more]])
+            for row, count, other, more in zip(first, earlier.num_steps, second, later.num_steps, strict=True)
+        ]
+        table = np.full((len(own), max(map(len, own))), np.nan if first.dtype.kind == "f" else 0, first.dtype)
+        for line, values in zip(table, own, strict=True):
+            line[: len(values)] = values
+        return table
+
+    best_step = np.where(later.best_step > 0, earlier.num_steps + later.best_step, 0)
+    return TransferResult(
+        image=later.image,
+        loss=pick(later.loss, earlier.loss),
+        best_step=pick(best_step, earlier.best_step),
+        num_steps=earlier.num_steps + later.num_steps,
+        losses=rows(earlier.losses, later.losses),
+        terms=jax.tree.map(rows, earlier.terms, later.terms),
+        sizes=rows(earlier.sizes, later.sizes),
+        converged=pick(later.converged, earlier.converged),
+        cut_off=pick(later.cut_off, earlier.cut_off),
+        failure=pick(later.failure, earlier.failure),
+    )

@@ -6,9 +6,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.result import TransferResult
 from nst_jax.objective.loss import LossParts
 from nst_jax.study.grid import Lane
+
+
+class RunningLanes(NamedTuple):
+    """A batch of lanes of a study that is under way.
+
+    Args:
+        lanes: Which, as places in the grid.
+        size: How many run, with padding.
+        chunk: Where they stand, as `descend_batch` says it, without the padding.
+    """
+
+    lanes: Sequence[int]
+    size: int
+    chunk: Chunk
 
 
 @dataclasses.dataclass(frozen=True)

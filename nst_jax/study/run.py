@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,6 @@ import numpy as np
 import optax
 
 from nst_jax.config import ConfigError, TransferConfig
-from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.fit import fitting_config
 from nst_jax.descent.lanes import Lanes, Optimizer, lanes_run_in_turn
 from nst_jax.descent.placement import Placement
@@ -33,7 +32,7 @@ from nst_jax.objective.targets import make_targets
 from nst_jax.objective.terms import Loss, Term, distinct_losses
 from nst_jax.pixels import check_image
 from nst_jax.study.grid import Grid, Lane, loss_of, make_grid
-from nst_jax.study.result import FinishedLane, StudyResult, collect
+from nst_jax.study.result import FinishedLane, RunningLanes, StudyResult, collect
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,20 +44,6 @@ _OF_A_NAMED_OPTIMIZER = ("optimizer", "memory", "learning_rate", "decay")
 
 Saved = Callable[[Sequence[int], int], Arrays | None]
 """Maps the lanes of a batch, as places in the grid, and how many it runs as with padding, to a snapshot of it, or None."""
-
-
-class RunningLanes(NamedTuple):
-    """A batch of lanes of a study that is under way.
-
-    Args:
-        lanes: Which, as places in the grid.
-        size: How many run, with padding.
-        chunk: Where they stand, as `descend_batch` says it, without the padding.
-    """
-
-    lanes: Sequence[int]
-    size: int
-    chunk: Chunk
 
 
 def run_study(
