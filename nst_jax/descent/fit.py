@@ -73,7 +73,7 @@ def fitting_config(
                 choice, memory=config.memory - fewer
             ), f"memory: {needed / 1e9:.1f} GB of {free / 1e9:.1f} GB free, {how}{pairs}"
     size = int(max(content.shape[:2]) * (0.8 * free / needed) ** 0.5)
-    raise ConfigError(f"this needs {needed / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free; take --size {size} or less")
+    raise ConfigError(f"this needs {needed / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free; take a size of {size} or less")
 
 
 def _bytes_needed(

@@ -73,7 +73,7 @@ def read_image(
     except (ImageError, Warning):  # a warning of Pillow's that the user has made an error
         raise
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: has more than {max_pixels:,} pixels; make it smaller first, or allow more (--max-pixels)") from error
+        raise ImageError(f"{path}: has more than {max_pixels:,} pixels; make it smaller first, or allow more (max_pixels)") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: not an image in a known format; use PNG, JPEG, WebP or TIFF") from error
     except OSError as error:
@@ -89,9 +89,9 @@ def read_image(
     elif rows:
         shape = rows, int(image.width * rows / image.height)
     if shape and shape[0] * shape[1] > max_pixels:
-        raise ImageError(f"{path}: would be {shape[1]} × {shape[0]}, more than {max_pixels:,} pixels; take a smaller --size")
+        raise ImageError(f"{path}: would be {shape[1]} × {shape[0]}, more than {max_pixels:,} pixels; take a smaller size")
     if shape and min(shape) < LEAST_SIDE:
-        raise ImageError(f"{path}: would be {shape[1]} × {shape[0]} pixels; each side must be at least {LEAST_SIDE}, so take a larger --size")
+        raise ImageError(f"{path}: would be {shape[1]} × {shape[0]} pixels; each side must be at least {LEAST_SIDE}, so take a larger size")
     if shape and shape != (image.height, image.width):
         image = image.resize((shape[1], shape[0]), _FILTERS[resample])
     return np.asarray(image, np.float32) / 255

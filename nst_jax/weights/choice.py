@@ -30,7 +30,7 @@ class Choice(NamedTuple):
     """Which network was chosen.
 
     Args:
-        name: What `--network` calls it.
+        name: What `load_params` calls it.
         path: The converted file; None stands for the VGG-16 that is installed.
         why: In a line.
     """

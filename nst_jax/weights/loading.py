@@ -87,7 +87,7 @@ def load_weights(network: str | Path | None = None) -> LoadedWeights:
         raise WeightsError(
             f"{name}: no converted file in {' or '.join(map(str, folders()))}, and {error}; connect to the network and run "
             f"'nst-jax weights fetch {name}', or convert a file you have ('nst-jax weights convert FILE --output "
-            f"{folders()[0] / converted_name(name)}'), or pass --network {' or '.join([*others, 'vgg16'])}, which is installed"
+            f"{folders()[0] / converted_name(name)}'), or take the network {' or '.join([*others, 'vgg16'])}, which is installed"
         ) from error
 
 
@@ -98,7 +98,7 @@ def _load_file(path: Path, why: str, name: str | None = None, trusted: bool = Fa
     expected = name and name.partition("-")[0]
     if expected and network != expected:
         raise WeightsError(
-            f"{path}: holds {network}, expected {expected}; pass --network {network}, or remove the file to have it fetched again"
+            f"{path}: holds {network}, expected {expected}; take the network {network}, or remove the file to have it fetched again"
         )
     return LoadedWeights(jax.device_put(params), network, name or network, path, hash_of(path), why, "normalised_on" in file.metadata)
 

@@ -88,7 +88,7 @@ def write_params(output: Path, params: Mapping[str, Any], **metadata: str) -> No
         with whole_file(output) as partial:
             partial.write_bytes(_in_order(save(flatten(params), metadata={**metadata, "format": "nst_jax"})))
     except OSError as error:
-        raise WeightsError(f"{output}: cannot be written ({error.strerror or error}); choose another --output") from error
+        raise WeightsError(f"{output}: cannot be written ({error.strerror or error}); choose another output") from error
 
 
 def _in_order(data: bytes) -> bytes:

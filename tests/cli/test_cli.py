@@ -154,7 +154,7 @@ BAD = {
     "output is a folder": (["photo.jpg", "painting.png", "--output", "folder.png"], "folder.png: is a folder"),
     "output below a file": (["photo.jpg", "painting.png", "--output", "text.jpg/a.png"], "cannot be written"),
     "output onto an input": (["photo.jpg", "painting.png", "--output", "painting.png"], "is the style image, which would be lost"),
-    "giant size": (["photo.jpg", "painting.png", "--size", "2000000"], "more than 178,000,000 pixels; take a smaller --size"),
+    "giant size": (["photo.jpg", "painting.png", "--size", "2000000"], "more than 178,000,000 pixels; take a smaller size"),
     "output name too long": (["photo.jpg", "painting.png", "--output", "a" * 300 + ".png"], "cannot be written (File name too long)"),
     "input name too long": (["a" * 300 + ".jpg", "painting.png", "--output", "a.png"], "cannot be read (File name too long)"),
     "record is a folder": (["photo.jpg", "painting.png", "--output", "record.png"], "record.json: is a folder"),

@@ -50,7 +50,7 @@ def test_a_style_image_too_large_for_the_memory_takes_tiles_not_pairs(vgg16_para
 
 def test_a_run_that_cannot_fit_names_a_size_that_can(vgg16_params, pair, free):
     free(10_000_000)
-    with pytest.raises(nst.ConfigError, match=r"this needs \d\.\d GB, of which 0\.0 GB are free; take --size \d+ or less"):
+    with pytest.raises(nst.ConfigError, match=r"this needs \d\.\d GB, of which 0\.0 GB are free; take a size of \d+ or less"):
         fit.fitting_config(vgg16_params, *pair, LOSS, nst.TransferConfig())
 
 

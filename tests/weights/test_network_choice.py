@@ -198,7 +198,7 @@ def test_a_network_that_is_named_is_a_promise(index, capfd, tmp_path, monkeypatc
         nst.write_image(name, np.random.default_rng(0).random((32, 32, 3)))
     assert cli.main(["stylize", "a.png", "b.png", "--output", "c.png", "--network", "vgg19"]) == 2
     error = capfd.readouterr().err.strip()
-    assert "error: vgg19: no converted file" in error and "or pass --network vgg19-8bit or vgg16" in error and "\n" not in error
+    assert "error: vgg19: no converted file" in error and "or take the network vgg19-8bit or vgg16" in error and "\n" not in error
     assert not Path("c.png").exists()
 
 

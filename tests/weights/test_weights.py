@@ -546,7 +546,7 @@ def test_no_network_is_asked_but_by_a_fetch(published, monkeypatch, tmp_path):
 def test_a_converted_file_of_the_wrong_network_is_said(tmp_path):
     params = reference.random_params("vgg16")
     weights.write_params(folder() / "vgg19.safetensors", params, network="vgg16")
-    with pytest.raises(nst.WeightsError, match="holds vgg16, expected vgg19; pass --network vgg16"):
+    with pytest.raises(nst.WeightsError, match="holds vgg16, expected vgg19; take the network vgg16"):
         nst.load_params("vgg19")
 
 
