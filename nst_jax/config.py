@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 Pooling = Literal["avg", "max"]
 Scaling = Literal["relative", "paper", "mean", "notebook"]
 Optimizer = Literal["lbfgs", "adam", "sgd"]
@@ -102,10 +104,11 @@ class TransferConfig:
         if self.tile % TILE_ALIGNMENT:
             raise ConfigError(f"tile is {self.tile}; it must be a multiple of {TILE_ALIGNMENT} pixels, or 0")
         for name in ("learning_rate", "decay"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be positive")
-        if not 0 <= self.tolerance < 1:
-            raise ConfigError(f"tolerance is {self.tolerance}; it must be at least 0 and less than 1")
+            value = getattr(self, name)
+            if not is_number(value) or not 0 < value < float("inf"):
+                raise ConfigError(f"{name} is {value!r}; it must be a positive number")
+        if not is_number(self.tolerance) or not 0 <= self.tolerance < 1:
+            raise ConfigError(f"tolerance is {self.tolerance!r}; it must be a number, at least 0 and less than 1")
 
 
 def check_one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
@@ -115,6 +118,10 @@ def check_one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
 
 def is_whole(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.floating) and not isinstance(value, bool)
 
 
 def check_at_least(name: str, value: Any, least: int, most: int | None = None) -> None:
@@ -134,8 +141,7 @@ def check_weight(name: str, value: Any) -> None:
     Raises:
         ConfigError: It cannot.
     """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < LARGEST_WEIGHT:
+    if not is_number(value) or not 0 <= value < LARGEST_WEIGHT:
         raise ConfigError(f"{name} is {value!r}; it must be a finite number, at least 0")
 
 

@@ -103,6 +103,8 @@ def compare_pictures(size: int, num_steps: int) -> tuple[list[list[str]], list[n
         painted: dict[str, np.ndarray] = {}
         for run, (params, own) in runs.items():
             result = nst.stylize(params, content, style, config, own)
+            if result.cut_off:
+                sys.exit("stopped; nothing was written")
             painted[run] = image = np.asarray(result.image)
             (loss, _), _ = nst.loss_and_gradient(exact, image, targets, weights, config)
             first = painted["exact"]

@@ -62,7 +62,7 @@ def author(arguments: argparse.Namespace) -> tuple[dict, Table]:
     config = nst.TransferConfig(pooling="max", scaling="mean", num_steps=arguments.num_steps or 500)
     by_layer = {layer: 1e3 / count**2 for layer, count in CHANNELS.items()}
     weights = nst.LossWeights(content=1.0, style=1.0, style_layers=by_layer)
-    result = nst.stylize(nst.load_params(arguments.network), content, style, config, weights, callback=show)
+    result = whole(nst.stylize(nst.load_params(arguments.network), content, style, config, weights, callback=show))
     write(arguments, "author", result.image)
     best = int(result.best_step) - 1
     own = {layer: float(result.terms["style"][layer][best]) * by_layer[layer] for layer in CHANNELS}
@@ -97,7 +97,7 @@ def at_full_size(result: nst.TransferResult) -> np.ndarray:
 def notebook(arguments: argparse.Namespace) -> tuple[dict, Table]:
     """The preset `notebook`; its loss at 100, 1000, 2000, 3000 and 4000 steps."""
     config, content, style, weights = notebooks_problem(arguments)
-    result = nst.stylize(nst.load_params(arguments.network), content, style, config, weights, callback=show)
+    result = whole(nst.stylize(nst.load_params(arguments.network), content, style, config, weights, callback=show))
     return beside_the_notebooks(arguments, "notebook", result.image, result.losses)
 
 
@@ -149,7 +149,7 @@ def paper(arguments: argparse.Namespace) -> tuple[dict, Table]:
     content, style = (nst.read_image(path, size=preset.size) for path in (arguments.content, arguments.style))
     config = dataclasses.replace(preset.config, num_steps=arguments.num_steps or preset.config.num_steps)
     weights = nst.LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight)
-    result = nst.stylize(params, content, style, config, weights, callback=show)
+    result = whole(nst.stylize(params, content, style, config, weights, callback=show))
     write(arguments, "paper", result.image)
     best = int(result.best_step) - 1
     parts = {"content": result.terms["content"], "style": result.terms["style"]}
@@ -168,6 +168,11 @@ def read_photographs() -> list[np.ndarray]:
             quarters = [whole[top : top + 256, left : left + 256] for top in (0, 256) for left in (0, 256)]
             images += [whole.reshape(256, 2, 256, 2, 3).mean((1, 3)), *quarters]
     return images
+
+
+def whole(result: nst.TransferResult) -> nst.TransferResult:
+    """The result of a run that was not stopped by Ctrl-C."""
+    return sys.exit("stopped; nothing was written") if result.cut_off else result
 
 
 def write(arguments: argparse.Namespace, name: str, image: np.ndarray) -> None:

@@ -16,7 +16,7 @@ import nst_jax as nst
         (dict(init="random"), "init is 'random'"),
         (dict(num_steps=0), "num_steps is 0; it must be a whole number, between 1 and"),
         (dict(num_steps=2.5), "num_steps is 2.5"),
-        (dict(learning_rate=-1.0), "learning_rate is -1.0; it must be positive"),
+        (dict(learning_rate=-1.0), "learning_rate is -1.0; it must be a positive number"),
         (dict(tolerance=1.0), "tolerance is 1.0"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import FlagCreatePairsOff, arg
 
-from nst_jax.cli.options import Resume, Talk
+from nst_jax.cli.options import Resume
 from nst_jax.cli.progress import say
 from nst_jax.cli.stylize import run_and_say
 from nst_jax.files.images import ImageError, make_sheet, read_image, write_image
@@ -38,7 +38,7 @@ def style_path() -> Path:
 
 
 @dataclass
-class Demo(Talk):
+class Demo:
     """Paint a photograph that comes with a package, in under three minutes."""
 
     output: Annotated[Path, arg(metavar="FILE")] = Path("nst_demo.png")

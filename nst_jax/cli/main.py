@@ -1,6 +1,7 @@
 """The commands of `nst-jax`: parsing and printing only."""
 
 import contextlib
+import dataclasses
 import gc
 import io
 import itertools
@@ -18,23 +19,29 @@ import tyro
 from tyro.conf import subcommand
 
 from nst_jax.cli.demo import Demo
-from nst_jax.cli.options import PresetName
+from nst_jax.cli.options import PresetName, level_of
 from nst_jax.cli.progress import LINES, say
 from nst_jax.cli.reconstruct import Reconstruct
 from nst_jax.cli.rerun import Rerun
 from nst_jax.cli.study import Study
 from nst_jax.cli.stylize import Stylize
 from nst_jax.cli.weights import WEIGHTS_COMMANDS
-from nst_jax.config import ConfigError
+from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.files.images import ImageError
 from nst_jax.host.devices import why_no_devices
 from nst_jax.host.stopping import Stopped
-from nst_jax.jobs.presets import PRESETS
+from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.weights import WeightsError
 
 _LOG = logging.getLogger("nst_jax")
 _OBJECTS_BETWEEN_COLLECTIONS = 100_000
 _DESCRIPTION = "Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016)."
+
+
+_NAMES = [field.name for kind in (Preset, TransferConfig) for field in dataclasses.fields(kind)] + ["max_pixels", "seed"]
+_LONG = "|".join(name for name in _NAMES if "_" in name)
+# Where a message says something of a setting; short names are words as well, and keys of files are not options.
+_SETTING = re.compile(rf"(?:^|(?<=: )|(?<=\()|(?<= in ))({_LONG})(?= is | differs|;|\))|^({'|'.join(_NAMES)})(?= is )")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,11 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         argv = sys.argv[1:]
     before, warnings.showwarning = warnings.showwarning, lambda message, *rest, **more: _LOG.warning("%s", message)
+    level = _LOG.level
     _LOG.addHandler(LINES)
     try:
         return _run(list(argv))
     finally:
         _LOG.removeHandler(LINES)
+        _LOG.setLevel(level)
         warnings.showwarning = before
 
 
@@ -73,10 +82,10 @@ def _run(argv: list[str]) -> int:
     ]
     try:
         parsed = _parse(command, argv)
-        _LOG.setLevel(logging.WARNING if parsed.quiet else logging.DEBUG if parsed.verbose else logging.INFO)
+        _LOG.setLevel(level_of(parsed))
         parsed.run()
     except (ConfigError, ImageError, WeightsError) as error:
-        say(f"nst-jax: error: {error}")
+        say(f"nst-jax: error: {_in_options(str(error))}")
         return 2
     except (MemoryError, RuntimeError, AssertionError) as error:
         if isinstance(error, MemoryError) or (isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)):
@@ -104,6 +113,8 @@ def _parse(command: Any, argv: list[str]) -> Any:
     Raises:
         ConfigError: The words are wrong; the parser draws a box around what it says of it, of which the first part is taken.
     """
+    if {"--size", "--rows"} <= {word.partition("=")[0] for word in argv}:
+        raise ConfigError("--size and --rows are both given; leave one of the two out")
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
@@ -122,6 +133,11 @@ def _parse(command: Any, argv: list[str]) -> Any:
         raise ConfigError(f"{said.rstrip('.')}{near}{dashed}; see {command[0] if command else 'nst-jax --help'}") from None
 
 
+def _in_options(message: str) -> str:
+    """What the library says of its settings, with their names as options."""
+    return _SETTING.sub(lambda found: f"--{found[0].replace('_', '-')}", message)
+
+
 def _is_dashed_file(word: str) -> bool:
     """Whether a word that the parser takes for an option is, or looks like, the name of a file."""
     return word.startswith("-") and (Path(word).exists() or Path(word).suffix[1:2].isalpha())
@@ -129,8 +145,9 @@ def _is_dashed_file(word: str) -> bool:
 
 def _preset_in(argv: Sequence[str]) -> PresetName:
     """The preset that the command line names, since it decides the defaults that --help shows; the parser says it if there is no such one."""
+    found: PresetName = "default"
     for word, following in zip(argv, [*argv[1:], ""], strict=False):
         name = following if word == "--preset" else word.removeprefix("--preset=") if word.startswith("--preset=") else ""
         if name in PRESETS:
-            return name  # type: ignore[return-value]
-    return "default"
+            found = name  # type: ignore[assignment]
+    return found

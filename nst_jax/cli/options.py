@@ -1,6 +1,7 @@
 """The options that several commands have, made of the classes that hold the settings."""
 
 import dataclasses
+import logging
 from typing import Annotated, Any, Literal, get_type_hints
 
 from docstring_parser import parse
@@ -19,6 +20,13 @@ class Talk:
     """Tell nothing but notes, errors, and what was written."""
     verbose: Annotated[bool, FlagCreatePairsOff] = False
     """Tell also what is of interest where something is slow or wrong."""
+
+
+def level_of(command: Any) -> int:
+    """The level of what a command tells."""
+    if not isinstance(command, Talk):
+        return logging.INFO
+    return logging.WARNING if command.quiet else logging.DEBUG if command.verbose else logging.INFO
 
 
 Resume = Annotated[bool, FlagCreatePairsOff, arg(help="Go on with the run of the same command that was cut off, if there is one.")]

@@ -48,7 +48,7 @@ LINES = Lines()
 
 def _tells() -> bool:
     """Whether the user wants to be told of progress."""
-    return logging.getLogger("nst_jax").isEnabledFor(logging.INFO)
+    return logging.getLogger("nst_jax").level < logging.WARNING
 
 
 def _is_terminal() -> bool:

@@ -87,7 +87,11 @@ class Study(Talk):
             raise ConfigError(f"there is no {missing} image; give CONTENT and STYLE, or name them in the file of --grid")
         axes |= axes_of(self.axes)
         preset = PRESETS[self.preset]
-        preset = preset.replace(size=self.size or preset.size, rows=None if self.size else preset.rows, network=self.network or preset.network)
+        preset = preset.replace(
+            size=preset.size if self.size is None else self.size,
+            rows=preset.rows if self.size is None else None,
+            network=self.network or preset.network,
+        )
         how: dict[str, Any] = {"max_pixels": self.max_pixels, "checkpoint_every": self.checkpoint_every, "overwrite": self.overwrite}
         return StudyJob(contents, styles, self.output_dir, preset, axes, zipped, self.lanes, **how)
 

@@ -12,7 +12,6 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from nst_jax.cli.options import CompilationCache, MaxPixels, PresetName, PresetOptions, Resume, Talk, preset_options
 from nst_jax.cli.progress import ProgressDisplay, say
-from nst_jax.config import ConfigError
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.host.compilation_cache import keep_programs
 from nst_jax.jobs.job import Job
@@ -62,15 +61,9 @@ class Stylize(Talk):
 
 
 def as_preset(options: Any, preset: Preset) -> Preset:
-    """What options say: of the size, what was given and not what the preset has.
-
-    Raises:
-        ConfigError: They give both the longest side and the height.
-    """
+    """What options say: of the longest side and the height, the one that is not what the preset has."""
     given = Preset(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Preset)})
     is_new = {name: getattr(given, name) != getattr(preset, name) for name in ("size", "rows")}
-    if all(is_new.values()):
-        raise ConfigError("--size and --rows are both given; leave one of the two out")
     if is_new["size"]:
         return given.replace(rows=None)
     return given.replace(size=None) if is_new["rows"] else given

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
-from nst_jax.cli.options import NETWORK_OPTION, Talk
+from nst_jax.cli.options import NETWORK_OPTION
 from nst_jax.cli.progress import say
 from nst_jax.config import Pooling
 from nst_jax.files.images import LEAST_SIDE, ImageError, read_image
@@ -20,7 +20,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass
-class WeightsList(Talk):
+class WeightsList:
     """List the known files of weights."""
 
     def run(self) -> None:
@@ -35,7 +35,7 @@ class WeightsList(Talk):
 
 
 @dataclass
-class WeightsFetch(Talk):
+class WeightsFetch:
     """Get a known file, check its hash, and convert it."""
 
     name: Positional[str]
@@ -49,7 +49,7 @@ class WeightsFetch(Talk):
 
 
 @dataclass
-class WeightsConvert(Talk):
+class WeightsConvert:
     """Convert a weights file of any known format to safetensors."""
 
     file: Positional[Path]
@@ -65,7 +65,7 @@ class WeightsConvert(Talk):
 
 
 @dataclass
-class WeightsNormalise(Talk):
+class WeightsNormalise:
     """Scale each filter to a mean activation of 1 over a folder of images."""
 
     images: Positional[Annotated[Path, arg(metavar="FOLDER")]]

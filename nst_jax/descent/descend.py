@@ -57,7 +57,7 @@ def descend(
         Where the run stands, piece by piece, each valid until the next is asked for. The last one's `result()` is the whole run's.
 
     Raises:
-        ConfigError: As `stylize`, or `start` is not of such a run.
+        ConfigError: As `stylize`; or, when the first chunk is asked for, `start` is not of such a run.
 
     Example:
         >>> for chunk in descend(params, content, style):

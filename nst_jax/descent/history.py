@@ -141,13 +141,13 @@ class History:
             image=states.best_image,
             loss=jax.device_get(states.best_loss),
             best_step=jax.device_get(states.best_step),
-            num_steps=found.num_steps,
+            num_steps=found.num_steps.copy(),
             losses=losses,
             terms=terms,
             sizes=np.where(np.arange(longest) < found.num_steps[:, None], max(states.best_image.shape[1:3]), 0),
-            converged=found.converged,
+            converged=found.converged.copy(),
             cut_off=found.active & (not self.done),
-            failure=found.failure,
+            failure=found.failure.copy(),
         )
 
     @property

@@ -109,7 +109,7 @@ class Pyramid:
             if coarsest.shape == self._shape
             else jnp.stack([_start(image, coarsest.shape, keeps) for image, keeps in zip(lanes.images, keeps_detail, strict=True)])
         )
-        active, found = np.asarray(lanes.active), None
+        active, found, chunk = np.asarray(lanes.active), None, None
         for index, (scale, program) in enumerate(zip(self._scales, self._programs, strict=True)):
             if saved is not None and index < saved.scale:
                 continue
@@ -122,6 +122,8 @@ class Pyramid:
                 found, active = found._replace(image=images), active & (found.failure == "")
                 if not active.any():
                     return
+            if chunk is not None:
+                chunk.expire()  # or whoever holds it would hold the smaller size's state beside the larger one's
             _LOG.debug("%d steps at %d × %d pixels", scale.num_steps, *scale.shape)
             pieces = program.pieces(
                 self._prepared,
@@ -137,14 +139,16 @@ class Pyramid:
             reached = None
             for reached in pieces:
                 states, history = reached
-                yield Chunk(
-                    Snapshot(index, states, history.state, found),
+                chunk = Chunk(
+                    partial(_snapshot, index, states, history, found),
                     partial(self._progress, details, index, states, history),
                     partial(self._result, lanes, details, index, found, states, history),
                 )
+                yield chunk
             assert reached is not None  # there is always a piece
             states, history = reached
             result = history.result(states)
+            del states, history, reached
             found = result if found is None else join(found, result)
 
     def _progress(self, details: Sequence[Array | None], index: int, states: TransferState, history: History) -> Progress:
@@ -234,6 +238,10 @@ class Pyramid:
         return jnp.stack(
             [carry_up(image, detail, shape) for image, detail in zip(jax.device_put(list(jax.device_get(images))), details, strict=True)]
         )
+
+
+def _snapshot(scale: int, states: TransferState, history: History, found: TransferResult | None) -> Snapshot:
+    return Snapshot(scale, states, history.state, found)
 
 
 @partial(jax.jit, static_argnames="shape")

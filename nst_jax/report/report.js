@@ -312,12 +312,12 @@ function openViewer(index) {
 
 function show(index) {
   current = (index + lanes.length) % lanes.length;
-  const lane = lanes[current], content = study.contents[lane.settings.content] ?? null;
+  const lane = lanes[current], { loss: loss_name, ...settings } = lane.settings, content = study.contents[lane.settings.content] ?? null;
   $("viewer-name").replaceChildren(makeLabel(lane.name));
   $("viewer-count").textContent = `${current + 1} of ${lanes.length}`;
   $("viewer-status").textContent = lane.reason ? `${lane.status}: ${lane.reason}` : lane.status;
   $("viewer-status").className = lane.status;
-  const shown = { loss: lane.best_loss, best_step: lane.best_step || null, steps: lane.num_steps, seconds: lane.seconds, LPIPS: lane.lpips, ...lane.settings };
+  const shown = { loss: lane.best_loss, best_step: lane.best_step || null, steps: lane.num_steps, seconds: lane.seconds, LPIPS: lane.lpips, ...settings, ...(loss_name ? { loss_name } : {}) };
   $("viewer-settings").replaceChildren(...Object.entries(shown).flatMap(([name, value]) => [make("dt", {}, spaced(name)), make("dd", {}, format(value))]));
   $("note").textContent = "";
   viewer.classList.toggle("imageless", !lane.image);

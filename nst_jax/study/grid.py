@@ -156,7 +156,7 @@ def make_grid(
     return Grid(lanes, labels, coordinates, zipped, sets, losses)
 
 
-_OF_THE_DEFAULT_LOSS = ("content_weight", "style_weight", "tv_weight", "layer_weights", "content_layers", "style_layers")
+_OF_THE_DEFAULT_LOSS = ("content_weight", "style_weight", "tv_weight", "layer_weights", "content_layers", "style_layers", "scaling")
 
 
 def _checked_loss(name: str, loss: Any, config: TransferConfig) -> Loss:

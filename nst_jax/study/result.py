@@ -71,16 +71,17 @@ class StudyResult(NamedTuple):
     seconds: np.ndarray
 
     def to_dataframe(self) -> Any:
-        """One row a lane: its settings, its loss, its terms at the best step (NaN if it has none), and its seconds.
+        """One row a lane: its settings, the steps that it made, its loss, its terms at the best step (NaN if it has none), and its seconds.
 
         Raises:
             ModuleNotFoundError: pandas is not installed.
         """
         import pandas
 
-        settings = [{"loss_name" if name == "loss" else name: value for name, value in vars(lane).items()} for lane in self.lanes]
+        settings = [{"loss_name" if name == "loss" else name: value for name, value in lane.settings().items()} for lane in self.lanes]
         table = pandas.DataFrame(settings)
-        for name in ("loss", "best_step", "num_steps", "converged", "failure", "seconds"):
+        table["steps"] = self.num_steps
+        for name in ("loss", "best_step", "converged", "failure", "seconds"):
             table[name] = getattr(self, name)
         best = np.arange(len(self.lanes)), np.maximum(self.best_step - 1, 0)
         found = self.best_step > 0

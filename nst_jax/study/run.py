@@ -1,6 +1,6 @@
 """Studies: many runs, compiled once, over all devices of this process.
 
-Axes that change numbers alone (weights, seeds, images) become lanes of one compiled program. Axes that change the program (layers, pooling)
+Axes that change numbers alone (weights, seeds, images) become lanes of one compiled program. Axes of other settings
 split the lanes into groups, each compiled once; on accelerators once more before, for a single lane, to learn how many fit the memory.
 """
 
@@ -97,7 +97,9 @@ def run_study(
     grid = make_grid(axes, list(contents), list(styles), config, weights or LossWeights(), zipped)
     check_study(params, contents, styles, grid, lanes_at_once)
     found = []
-    for event in run_lanes(params, contents, styles, grid, range(len(grid.lanes)), lanes_at_once, optimizer=kept):
+    for event in run_lanes(
+        params, contents, styles, grid, range(len(grid.lanes)), lanes_at_once, optimizer=kept, seconds=2.0 if callback else 10.0
+    ):
         if isinstance(event, FinishedLane):
             found.append(event)
         elif callback:
@@ -114,6 +116,7 @@ def run_lanes(
     lanes_at_once: int | None = None,
     saved: Saved = lambda lanes, size: None,
     optimizer: Optimizer | None = None,
+    seconds: float = 2.0,
 ) -> Iterator[RunningLanes | FinishedLane]:
     """Runs the wanted lanes of a grid, which `check_study` found right: yields where they stand, and each when it has ended.
 
@@ -126,6 +129,7 @@ def run_lanes(
         lanes_at_once: As in `run_study`.
         saved: Asked, before a batch of lanes, for what to go on from.
         optimizer: As in `LaneProgram`.
+        seconds: As in `descend`.
 
     Raises:
         ConfigError: As in `run_study`.
@@ -137,7 +141,7 @@ def run_lanes(
         lane = grid.lanes[index]
         groups.setdefault((_program_of(lane), jax.tree.structure(loss_of(lane, grid))), []).append(index)
     for (program, _), indices in groups.items():
-        yield from _run_group(params, contents, styles, grid, program, indices, lanes_at_once, saved, optimizer)
+        yield from _run_group(params, contents, styles, grid, program, indices, lanes_at_once, saved, optimizer, seconds)
 
 
 def check_study(params: Params, contents: Images, styles: Images, grid: Grid, lanes_at_once: int | None = None) -> None:
@@ -182,6 +186,7 @@ def _run_group(
     lanes_at_once: int | None,
     saved: Saved,
     optimizer: Optimizer | None,
+    seconds: float,
 ) -> Iterator[RunningLanes | FinishedLane]:
     # Only the images that the group has.
     contents, styles = (
@@ -257,10 +262,10 @@ def _run_group(
         without_padding = partial(_first_lanes, len(chunk))
         keeps_detail = [grid.lanes[index].config.init != "noise" for index in chunk] + [False] * (size - len(chunk))
         reached = None
-        for reached in pyramid.descend(lanes_of(chunk, size), keeps_detail, start=saved(chunk, size)):
+        for reached in pyramid.descend(lanes_of(chunk, size), keeps_detail, start=saved(chunk, size), seconds=seconds):
             yield RunningLanes(chunk, size, reached.picking(without_padding))
         assert reached is not None  # there is always a piece
-        result = reached.picking(without_padding).result()
+        result = reached.result()
         result = result._replace(image=jax.device_get(result.image))
         seconds = (time.perf_counter() - started) / len(chunk)
         for place, index in enumerate(chunk):

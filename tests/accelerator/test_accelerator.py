@@ -173,5 +173,5 @@ def test_what_fits_in_no_way_is_answered_by_one_line(tmp_path):
         check=False,
     )
     assert ended.returncode == 2, ended.stderr[-2000:]
-    assert re.search(r"^nst-jax: error: .*(out of memory|GB).*--size", ended.stderr, re.MULTILINE), ended.stderr[-2000:]
+    assert re.search(r"^nst-jax: error: .*(out of memory|GB).*size", ended.stderr, re.MULTILINE), ended.stderr[-2000:]
     assert "Traceback" not in ended.stderr

@@ -135,7 +135,7 @@ BAD = {
     "tiny": (["photo.jpg", "tiny.png"], "tiny.png: 3 × 3 pixels is too small"),
     "bomb": (["bomb.png", "painting.png"], "bomb.png: has more than 178,000,000 pixels"),
     "negative size": (["photo.jpg", "painting.png", "--size", "-5"], "size is -5; it must be at least 16"),
-    "no steps": (["photo.jpg", "painting.png", "--num-steps", "0"], "num_steps is 0"),
+    "no steps": (["photo.jpg", "painting.png", "--num-steps", "0"], "--num-steps is 0"),
     "negative weight": (["photo.jpg", "painting.png", "--style-weight", "-1"], "--style-weight is -1.0"),
     "weight that is no number": (["photo.jpg", "painting.png", "--tv-weight", "nan"], "--tv-weight is nan"),
     "huge weight": (

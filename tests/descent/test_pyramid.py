@@ -115,6 +115,16 @@ def test_callbacks_count_steps_through_all_scales_and_see_full_size(vgg16_params
     assert all(progress.image.shape == images[0].shape and 0 <= progress.image.min() <= progress.image.max() <= 1 for progress in seen)
 
 
+def test_a_chunk_of_a_smaller_size_holds_nothing_when_the_next_is_there(vgg16_params, images, small):
+    chunks = nst.descend(vgg16_params, *images, nst.TransferConfig(num_steps=12, **SHALLOW))
+    coarse = next(chunk for chunk in chunks if chunk.progress.step == 6)  # the last at half the size
+    result = coarse.result()
+    assert next(chunks).progress.step > 6
+    with pytest.raises(RuntimeError, match="no longer valid"):
+        coarse.result()
+    assert result.cut_off and np.isfinite(result.image).all()
+
+
 def test_lanes_equal_single_runs_and_each_ends_by_itself(vgg16_params, images, small):
     config = nst.TransferConfig(num_steps=60, tolerance=0.02, **SHALLOW)
     weights = nst.LossWeights(style=[0.01, 20.0, 1e38])

@@ -268,7 +268,15 @@ def test_an_image_in_float64_may_be_out_of_range_by_its_rounding(rng):
     assert checked[0, 0, 0] == 1
 
 
-def test_ctrl_c_ends_a_run_with_the_best_so_far(vgg16_params, images):
+@pytest.fixture
+def interrupts():
+    """Ctrl-C as Python answers it, which whoever starts the tests may have told it to ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_a_run_with_the_best_so_far(vgg16_params, images, interrupts):
     def press(progress):
         if progress.step >= 3:
             signal.raise_signal(signal.SIGINT)
@@ -283,7 +291,7 @@ def test_ctrl_c_ends_a_run_with_the_best_so_far(vgg16_params, images):
         signal.raise_signal(signal.SIGINT)
 
 
-def test_a_second_ctrl_c_is_raised(vgg16_params, images):
+def test_a_second_ctrl_c_is_raised(vgg16_params, images, interrupts):
     def press(progress):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)

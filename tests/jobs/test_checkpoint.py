@@ -232,8 +232,8 @@ def test_a_command_that_was_cut_off_goes_on(photos, monkeypatch, capfd):
     assert stylize("--num-steps", "20") == 2
     assert "pass --resume to go on with it, or --overwrite to begin anew" in capfd.readouterr().err
     for words, what in (
-        (("--num-steps", "20", "--style-weight", "7"), "style_weight differs, 20.0 there and 7.0 here"),
-        (("--num-steps", "30"), "num_steps differs"),
+        (("--num-steps", "20", "--style-weight", "7"), "--style-weight differs, 20.0 there and 7.0 here"),
+        (("--num-steps", "30"), "--num-steps differs"),
     ):
         assert stylize(*words, "--resume") == 2
         assert what in capfd.readouterr().err
@@ -319,7 +319,7 @@ def test_a_result_is_made_again_from_its_record(photos, capfd):
         ("size", "48", "no.json: size is '48'; it must be a whole number of pixels"),
         ("num_devices", "1", "no.json: --devices is '1'; it must be a whole number, at least 1"),
         ("seed", 0.5, "no.json: --seed is 0.5; it must be a whole number, between 0 and 4294967295"),
-        ("style_weight", None, "no.json: style_weight is None; it must be a finite number, at least 0"),
+        ("style_weight", None, "no.json: --style-weight is None; it must be a finite number, at least 0"),
         ("weights_by_layer", {"conv9_9": 1}, "weighs conv9_9, which is not among the layers"),
         ("resample", [], "no.json: resample is []; it must be one of lanczos, nearest"),
         ("memory", 10**30, "it must be a whole number, between 1 and 1000"),

@@ -67,7 +67,7 @@ def test_a_study_writes_its_folder_and_does_only_what_is_missing(photos, capfd):
 
     assert cli.main([*words, "--num-steps", "5"]) == 2
     line = capfd.readouterr().err.splitlines()[-1]
-    assert "out: holds a study of other settings (num_steps differs at style_weight=5,seed=0); pass --overwrite, or choose" in line
+    assert "out: holds a study of other settings (--num-steps differs at style_weight=5,seed=0); pass --overwrite, or choose" in line
     assert results(Path("out")) == before
 
 
@@ -275,7 +275,7 @@ BAD = {
     "empty folder": (["photo.jpg", "empty"], "empty: is a folder without images"),
     "bad weight": (["photo.jpg", "painting.png", "--style-weight", "-1"], "a value of axis style_weight is -1.0; it must be a finite number"),
     "twice": (["photo.jpg", "painting.png", "--seed", "1", "1"], "axis seed has a value twice: 1, 1"),
-    "bad layer": (["photo.jpg", "painting.png", "--content-layers", "conv4_2+conv9_1"], "unknown layer 'conv9_1' in content_layers"),
+    "bad layer": (["photo.jpg", "painting.png", "--content-layers", "conv4_2+conv9_1"], "unknown layer 'conv9_1' in --content-layers"),
     "absent layer": (["photo.jpg", "painting.png", "--content-layers", "conv4_4"], "unknown layer 'conv4_4': vgg16 has"),
     "absent layer in a later group": (["photo.jpg", "painting.png", "--content-layers", "conv1_1", "conv4_4"], "unknown layer 'conv4_4'"),
     "unzippable": (["photo.jpg", "painting.png", "--zip", "--seed", "0", "1", "--tv-weight", "0", "1", "2"], "must have equally many values"),

@@ -265,6 +265,23 @@ def test_any_setting_can_be_an_axis(vgg16_params, images):
         np.testing.assert_array_equal(result.image[place], single.image)
 
 
+def test_a_table_has_the_settings(vgg16_params, images):
+    table = nst.run_study(vgg16_params, *images, {"num_steps": [2, 3], "scaling": ["mean"]}, CONFIG).to_dataframe()
+    assert table["num_steps"].tolist() == table["steps"].tolist() == [2, 3] and set(table["scaling"]) == {"mean"}
+    assert {"pooling", "content_layers", "learning_rate", "style_conv1_1"} <= set(table) and "config" not in table
+
+
+def test_an_axis_of_the_default_loss_beside_others_is_refused(vgg16_params, images):
+    with pytest.raises(nst.ConfigError, match="axis scaling varies the default loss, but axis loss gives others"):
+        nst.run_study(vgg16_params, *images, {"loss": {"a": nst.style(("conv1_1",))}, "scaling": ["mean", "paper"]}, CONFIG)
+
+
+@pytest.mark.parametrize("axes", [{"learning_rate": ["fast"]}, {"tolerance": ["a"]}, {"decay": [True]}, {"num_steps": [2.5]}])
+def test_values_that_no_setting_can_have_are_named(vgg16_params, images, axes):
+    with pytest.raises(nst.ConfigError, match=next(iter(axes))):
+        nst.run_study(vgg16_params, *images, axes, CONFIG)
+
+
 def test_an_axis_that_a_given_optimizer_leaves_without_effect_is_refused(vgg16_params, images):
     with pytest.raises(nst.ConfigError, match="axis learning_rate varies the optimisers that go by a name"):
         nst.run_study(vgg16_params, *images, {"learning_rate": [0.1, 0.2]}, CONFIG, optimizer=optax.adamw(0.02))
