@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral
 from typing import Any, Literal, get_args
 
@@ -31,6 +31,10 @@ STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 
 class ConfigError(ValueError):
     """A setting is wrong; the message says which, what it may be, and what to do."""
+
+
+_SCHEDULED: dict[str, Any] = {"is_scheduled": True}
+_OF_NAMED_OPTIMIZERS: dict[str, Any] = {"is_of_named_optimizers": True}
 
 
 @dataclass(frozen=True)
@@ -68,16 +72,18 @@ class TransferConfig:
     style_layers: tuple[str, ...] = STYLE_LAYERS
     pooling: Pooling = "avg"
     scaling: Scaling = "relative"
-    optimizer: Optimizer = "lbfgs"
-    num_steps: int = 500
-    init: Init = "content"
-    memory: int = 30  # with 20, two pairs of pictures took 1 and 10 % more steps to the same loss (384 pixels), each cheaper by 1 %
-    learning_rate: float = 0.02
-    decay: float = 1.0
+    optimizer: Optimizer = field(default="lbfgs", metadata=_OF_NAMED_OPTIMIZERS)
+    num_steps: int = field(default=500, metadata=_SCHEDULED)
+    init: Init = field(default="content", metadata=_SCHEDULED)
+    memory: int = field(
+        default=30, metadata=_OF_NAMED_OPTIMIZERS
+    )  # with 20, two pairs of pictures took 1 and 10 % more steps to the same loss (384 pixels), each cheaper by 1 %
+    learning_rate: float = field(default=0.02, metadata=_OF_NAMED_OPTIMIZERS)
+    decay: float = field(default=1.0, metadata=_OF_NAMED_OPTIMIZERS)
     tile: int = 0
     precision: Precision = "highest"
-    coarse_to_fine: bool = True
-    tolerance: float = 0.0
+    coarse_to_fine: bool = field(default=True, metadata=_SCHEDULED)
+    tolerance: float = field(default=0.0, metadata=_SCHEDULED)
 
     def __post_init__(self) -> None:
         for name in ("content_layers", "style_layers"):
@@ -109,6 +115,20 @@ class TransferConfig:
                 raise ConfigError(f"{name} is {value!r}; it must be a positive number")
         if not is_number(self.tolerance) or not 0 <= self.tolerance < 1:
             raise ConfigError(f"tolerance is {self.tolerance!r}; it must be a number, at least 0 and less than 1")
+
+    def program(self, has_optimizer: bool = False) -> "TransferConfig":
+        """What decides a compiled program: what is only scheduled is as it is by default.
+
+        Args:
+            has_optimizer: Whether the optimiser is given apart, so that what is said of those that go by a name decides nothing.
+        """
+        kinds = ["is_scheduled", *(["is_of_named_optimizers"] if has_optimizer else [])]
+        blank = {own.name: own.default for own in fields(self) if any(kind in own.metadata for kind in kinds)}
+        return replace(self, **blank)
+
+
+NAMED_OPTIMIZERS_OWN = tuple(own.name for own in fields(TransferConfig) if "is_of_named_optimizers" in own.metadata)
+"""The settings that have no effect where an optimiser is given apart."""
 
 
 def check_one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:

@@ -42,3 +42,13 @@ def test_presets_say_what_their_sources_say():
 def test_a_preset_changes_by_the_names_of_its_fields():
     changed = nst.PRESETS["notebook"].replace(size=256, rows=None, num_steps=5)
     assert (changed.size, changed.rows, changed.config.num_steps, changed.config.pooling) == (256, None, 5, "max")
+
+
+def test_what_is_only_scheduled_decides_no_program():
+    usual, other = nst.TransferConfig(), nst.TransferConfig(num_steps=7, init="noise", coarse_to_fine=False, tolerance=0.1)
+    assert other.program() == usual.program() and hash(other.program()) == hash(usual.program())
+    for change in ({"memory": 5}, {"optimizer": "adam"}, {"learning_rate": 0.1}, {"decay": 0.5}):
+        changed = nst.TransferConfig(**change)
+        assert changed.program() != usual.program() and changed.program(has_optimizer=True) == usual.program(has_optimizer=True)
+    for change in ({"tile": 64}, {"pooling": "max"}, {"precision": "default"}, {"scaling": "mean"}, {"content_layers": ()}):
+        assert nst.TransferConfig(**change).program(has_optimizer=True) != usual.program(has_optimizer=True)

@@ -71,15 +71,14 @@ class LaneProgram:
     """The compiled program for batches of lanes of one shape.
 
     Args:
-        config: Layers, pooling and optimiser, which decide the program; `num_steps`, `init` and `tolerance` do not.
+        config: What of it decides the program is `TransferConfig.program`.
         placement: Where the lanes, whose number that of the devices must divide, or the rows of their images lie. The compiler exchanges what
             the convolutions see of the neighbouring rows.
         optimizer: Moves the pixels instead of the one that `config` names.
     """
 
     def __init__(self, config: TransferConfig, placement: Placement = DEFAULT_DEVICE, optimizer: Optimizer | None = None) -> None:
-        # What does not change the program is left out of what it is compiled for.
-        self._config = dataclasses.replace(config, num_steps=1, init="content", coarse_to_fine=False, tolerance=0.0)
+        self._config = config.program(optimizer is not None)
         self.placement, self._optimizer = placement, optimizer
         self._static: dict[str, Any] = {"program": self._config, "placement": placement, "optimizer": optimizer}
         self._compiled: Callable[..., Any] = partial(_run_piece, **self._static)

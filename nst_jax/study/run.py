@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.config import NAMED_OPTIMIZERS_OWN, ConfigError, TransferConfig
 from nst_jax.descent.fit import fitting_config
 from nst_jax.descent.lanes import Lanes, Optimizer, lanes_run_in_turn
 from nst_jax.descent.placement import Placement
@@ -39,8 +39,6 @@ _LOG = logging.getLogger(__name__)
 Images = Mapping[str, Any]
 """Images by name, each (height, width, 3), sRGB in [0, 1]."""
 
-
-_OF_A_NAMED_OPTIMIZER = ("optimizer", "memory", "learning_rate", "decay")
 
 Saved = Callable[[Sequence[int], int], Arrays | None]
 """Maps the lanes of a batch, as places in the grid, and how many it runs as with padding, to a snapshot of it, or None."""
@@ -91,7 +89,7 @@ def run_study(
         if "loss" in axes or weights is not None:
             raise ConfigError("a loss is given beside weights or an axis loss; leave one of the two out")
         axes = {**axes, "loss": {"loss": loss}}
-    for name in _OF_A_NAMED_OPTIMIZER if kept else ():
+    for name in NAMED_OPTIMIZERS_OWN if kept else ():
         if name in axes:
             raise ConfigError(f"axis {name} varies the optimisers that go by a name, but one is given; leave one of the two out")
     grid = make_grid(axes, list(contents), list(styles), config, weights or LossWeights(), zipped)

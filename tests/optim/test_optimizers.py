@@ -1,5 +1,7 @@
 """Optimisers of a user's own."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import optax
@@ -37,8 +39,9 @@ def test_adam_given_is_adam_named(vgg16_params, pair):
 
 def test_a_run_compiles_once_for_one_optimizer(vgg16_params, pair, traces):
     config, optimizer = nst.TransferConfig(num_steps=2, **SHALLOW), optax.adam(0.01)
-    for weight in (5.0, 20.0):
-        nst.stylize(vgg16_params, *pair, config, nst.LossWeights(style=weight), optimizer=optimizer)
+    for weight, learning_rate in ((5.0, 0.1), (20.0, 0.2)):  # which is not the given one's
+        own = dataclasses.replace(config, learning_rate=learning_rate)
+        nst.stylize(vgg16_params, *pair, own, nst.LossWeights(style=weight), optimizer=optimizer)
     assert len(traces) == 1
 
 
