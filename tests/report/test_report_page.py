@@ -226,6 +226,7 @@ def test_rows_thumbnails_and_the_plot_single_out_a_lane(visit, study):
     assert page.locator("#plot .curve.lit").evaluate_all(lit) == ["1"]
     page.locator("#legend button").nth(5).hover()
     assert page.locator("#plot .curve.lit").evaluate_all(lit) == ["5"]
+    page.wait_for_function("places.length > 4")
     x, y = page.evaluate("places[4].at(-1)")[:2]
     page.locator("#plot").hover(position={"x": x, "y": y})
     assert page.locator("#plot .curve.lit").evaluate_all(lit) == ["4"]
@@ -241,6 +242,7 @@ def test_settings_and_versions_are_there(visit, study):
 
 def test_the_loss_axis_is_logarithmic(visit, study):
     page = visit(study)
+    page.wait_for_function("places.length > 1")  # curves are drawn in the next frame
     (_, first, _, high), (_, last, _, low) = page.evaluate("[places[0].at(0), places[0].at(-1)]")
     eightfold = page.evaluate("places[1].at(-1)[1]")  # the second lane's losses are eight times the first's
     assert last - eightfold == pytest.approx((last - first) * math.log(8) / math.log(high / low), abs=0.1)
