@@ -12,9 +12,7 @@ from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.files.images import ImageError
 from nst_jax.jobs.checkpoint import Saved
 from nst_jax.jobs.job import Job
-from nst_jax.jobs.record import (
-    check_same,
-)
+from nst_jax.jobs.record import check_same
 
 
 def check_outputs(job: Job, inputs: Mapping[str, Path]) -> None:

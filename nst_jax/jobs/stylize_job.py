@@ -4,7 +4,6 @@ import dataclasses
 import json
 import logging
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import jax
@@ -17,10 +16,11 @@ from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.descent.snapshot import SnapshotError
 from nst_jax.descent.start import check_sharing, make_key
 from nst_jax.files.atomic import remove_partials
-from nst_jax.files.images import check_output, read_image, write_image
+from nst_jax.files.images import check_output, write_image
 from nst_jax.files.lock import only_one
 from nst_jax.host.stopping import Stopped, StopSignals
 from nst_jax.jobs.checkpoint import Saver
+from nst_jax.jobs.inputs import read_images, read_like
 from nst_jax.jobs.job import Job
 from nst_jax.jobs.outputs import check_outputs, config_of, is_finished
 from nst_jax.jobs.record import (
@@ -66,11 +66,9 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
         raise ConfigError(f"--devices is {job.num_devices}; it must be between 1 and {len(jax.local_devices())}, which this machine has")
     inputs = {"content": job.content, "style": job.style} | ({"initial": job.initial} if job.initial else {})
     check_outputs(job, inputs)
-    read = partial(read_image, resample=preset.resample, max_pixels=job.max_pixels)
-    content = read(job.content, size=preset.size, rows=preset.rows)
-    squashed = content.shape[:2]
-    style = read(job.style, shape=squashed) if preset.squash_style else read(job.style, size=preset.size, rows=preset.rows)
-    initial = read(job.initial, shape=squashed) if job.initial else None
+    contents, styles = read_images({"content": job.content}, {"style": job.style}, preset, job.max_pixels)
+    content, style = contents["content"], styles["style"]
+    initial = read_like(job.initial, content, preset, job.max_pixels) if job.initial else None
     loaded = load_weights(preset.network)
     _LOG.info(f"network: {loaded.why}")
     if preset.config.scaling == "mean" and not loaded.normalised:
