@@ -488,7 +488,7 @@ def test_a_failed_download_leaves_nothing_and_falls_back(failure, published, sai
         unreachable = registry.KNOWN_FILES[0]._replace(source="http://127.0.0.1:9/vgg19.safetensors")
         registry.KNOWN_FILES = (unreachable,)  # undone with the fixture's own change
     reason = {"cut": "", "wrong": "its hash differs", "error": "the server answered 503", "gone": "the server cannot be reached"}[failure]
-    with pytest.raises(nst.WeightsError, match=f"(?s)vgg19: no converted file .*{reason}.*weights fetch vgg19.*--network vgg16") as caught:
+    with pytest.raises(nst.WeightsError, match=f"(?s)vgg19: no converted file .*{reason}.*weights fetch vgg19.*the network vgg16") as caught:
         nst.load_params("vgg19")
     assert "\n" not in str(caught.value)
     assert list(folder().iterdir()) == []
