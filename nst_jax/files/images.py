@@ -132,7 +132,7 @@ def write_image(path: str | os.PathLike[str], image: ArrayLike, metadata: Mappin
     """
     check_output(path)
     path = Path(path)
-    picture = _to_pillow("output", np.asarray(image))
+    picture = _to_pillow("output", image)
     file_format = OUTPUT_FORMATS[path.suffix.lower()]
     options: dict[str, object] = {}
     if file_format == "PNG":
@@ -189,6 +189,6 @@ def make_thumbnail(image: PixelArray, size: int) -> bytes:
     return stream.getvalue()
 
 
-def _to_pillow(name: str, image: PixelArray) -> Image.Image:
+def _to_pillow(name: str, image: ArrayLike) -> Image.Image:
     check_image(name, image)
     return Image.fromarray(np.round(np.clip(np.asarray(image, np.float32), 0, 1) * 255).astype(np.uint8))
