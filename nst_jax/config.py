@@ -1,4 +1,5 @@
-"""What a run is: its layers, its scaling, its optimiser. Validated on construction, hashable, and so a static argument of what is compiled."""
+"""What a run is: its layers, its scaling, its optimiser. Validated on construction, hashable, and
+so a static argument of what is compiled."""
 
 import difflib
 import re
@@ -23,7 +24,8 @@ LARGEST_WEIGHT = 3.4e38
 
 LARGEST_SEED = 2**32 - 1
 
-# Beyond what any run can use, so that a slip of the hand, or a hostile file, is not taken at its word.
+# Beyond what any run can use, so that a slip of the hand, or a hostile file, is not taken at its
+# word.
 _MOST_STEPS, _MOST_PAIRS, _LARGEST_TILE = 10_000_000, 1000, 2**20
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
@@ -46,7 +48,8 @@ class TransferConfig:
     Args:
         content_layers: Layers at which the content is compared.
         style_layers: Layers at which the style is compared.
-        pooling: How the network pools; avg gives smoother pictures, max is what the network was trained with.
+        pooling: How the network pools; avg gives smoother pictures, max is what the network was
+            trained with.
         scaling: What each layer's squared distance is multiplied by; relative suits all sizes.
         optimizer: Method of descent.
         num_steps: Evaluations of the network, one a step, over all sizes together.
@@ -54,12 +57,15 @@ class TransferConfig:
         memory: Pairs that L-BFGS keeps, each two images large.
         learning_rate: Step of adam and sgd, where 1 is from black to white.
         decay: Factor by which the learning rate falls, continuously, over 100 steps.
-        tile: Side in pixels, a multiple of 64, of tiles that are evaluated one after another, with the same result but
-            for rounding, in less memory; 0 evaluates the image whole.
-        precision: How a GPU or TPU multiplies: highest in float32, default in float32 with rounded factors, bfloat16 on
-            activations of half the size. Sums are float32 in all. On a CPU, the first two are the same.
-        coarse_to_fine: Descend at half the size first, from 384 pixels up; from noise, at several smaller sizes.
-        tolerance: Stop (each size) once the best loss falls by less than this fraction in 10 steps; 0 never does.
+        tile: Side in pixels, a multiple of 64, of tiles that are evaluated one after another, with
+            the same result but for rounding, in less memory; 0 evaluates the image whole.
+        precision: How a GPU or TPU multiplies: highest in float32, default in float32 with rounded
+            factors, bfloat16 on activations of half the size. Sums are float32 in all. On a CPU,
+            the first two are the same.
+        coarse_to_fine: Descend at half the size first, from 384 pixels up; from noise, at several
+            smaller sizes.
+        tolerance: Stop (each size) once the best loss falls by less than this fraction in 10 steps;
+            0 never does.
 
     Raises:
         ConfigError: A value is outside what is listed above.
@@ -76,8 +82,11 @@ class TransferConfig:
     num_steps: int = field(default=500, metadata=_SCHEDULED)
     init: Init = field(default="content", metadata=_SCHEDULED)
     memory: int = field(
-        default=30, metadata=_OF_NAMED_OPTIMIZERS
-    )  # with 20, two pairs of pictures took 1 and 10 % more steps to the same loss (384 pixels), each cheaper by 1 %
+        default=30,
+        metadata=_OF_NAMED_OPTIMIZERS,
+        # with 20, two pairs of pictures took 1 and 10 % more steps to the same loss (384 pixels),
+        # each cheaper by 1 %
+    )
     learning_rate: float = field(default=0.02, metadata=_OF_NAMED_OPTIMIZERS)
     decay: float = field(default=1.0, metadata=_OF_NAMED_OPTIMIZERS)
     tile: int = 0
@@ -89,15 +98,22 @@ class TransferConfig:
         for name in ("content_layers", "style_layers"):
             layers = getattr(self, name)
             if isinstance(layers, str):
-                raise ConfigError(f"{name} is the text {layers!r}; give a tuple of names, such as ({layers!r},)")
+                raise ConfigError(
+                    f"{name} is the text {layers!r}; give a tuple of names, such as ({layers!r},)"
+                )
             object.__setattr__(self, name, tuple(layers))
             for layer in layers:
                 if not re.fullmatch(r"conv[1-5]_[1-4]", str(layer)):
-                    raise ConfigError(f"unknown layer {layer!r} in {name}; layers are called conv1_1 … conv5_4 (VGG-16: … conv5_3)")
+                    raise ConfigError(
+                        f"unknown layer {layer!r} in {name}; layers are called conv1_1 … "
+                        "conv5_4 (VGG-16: … conv5_3)"
+                    )
             if len(set(layers)) < len(layers):
                 raise ConfigError(f"{name} names a layer twice: {', '.join(layers)}")
         if not self.content_layers and not self.style_layers:
-            raise ConfigError("there is nothing to descend on: content_layers and style_layers are both empty")
+            raise ConfigError(
+                "there is nothing to descend on: content_layers and style_layers are both empty"
+            )
         check_one_of("pooling", self.pooling, get_args(Pooling))
         check_one_of("scaling", self.scaling, get_args(Scaling))
         check_one_of("optimizer", self.optimizer, get_args(Optimizer))
@@ -108,26 +124,37 @@ class TransferConfig:
         check_at_least("memory", self.memory, 1, _MOST_PAIRS)
         check_at_least("tile", self.tile, 0, _LARGEST_TILE)
         if self.tile % TILE_ALIGNMENT:
-            raise ConfigError(f"tile is {self.tile}; it must be a multiple of {TILE_ALIGNMENT} pixels, or 0")
+            raise ConfigError(
+                f"tile is {self.tile}; it must be a multiple of {TILE_ALIGNMENT} pixels, or 0"
+            )
         for name in ("learning_rate", "decay"):
             value = getattr(self, name)
             if not is_number(value) or not 0 < value < float("inf"):
                 raise ConfigError(f"{name} is {value!r}; it must be a positive number")
         if not is_number(self.tolerance) or not 0 <= self.tolerance < 1:
-            raise ConfigError(f"tolerance is {self.tolerance!r}; it must be a number, at least 0 and less than 1")
+            raise ConfigError(
+                f"tolerance is {self.tolerance!r}; it must be a number, at least 0 and less than 1"
+            )
 
     def program(self, has_optimizer: bool = False) -> "TransferConfig":
         """What decides a compiled program: what is only scheduled is as it is by default.
 
         Args:
-            has_optimizer: Whether the optimiser is given apart, so that what is said of those that go by a name decides nothing.
+            has_optimizer: Whether the optimiser is given apart, so that what is said of those that
+                go by a name decides nothing.
         """
         kinds = ["is_scheduled", *(["is_of_named_optimizers"] if has_optimizer else [])]
-        blank = {own.name: own.default for own in fields(self) if any(kind in own.metadata for kind in kinds)}
+        blank = {
+            own.name: own.default
+            for own in fields(self)
+            if any(kind in own.metadata for kind in kinds)
+        }
         return replace(self, **blank)
 
 
-NAMED_OPTIMIZERS_OWN = tuple(own.name for own in fields(TransferConfig) if "is_of_named_optimizers" in own.metadata)
+NAMED_OPTIMIZERS_OWN = tuple(
+    own.name for own in fields(TransferConfig) if "is_of_named_optimizers" in own.metadata
+)
 """The settings that have no effect where an optimiser is given apart."""
 
 
@@ -173,4 +200,7 @@ def check_known(key: str, known: Collection[str]) -> None:
     """
     if key not in known:
         near = difflib.get_close_matches(key, known, 1)
-        raise ConfigError(f"unknown key {key!r}; {f'did you mean {near[0]}?' if near else 'known are ' + ', '.join(known)}")
+        raise ConfigError(
+            f"unknown key {key!r}; "
+            f"{f'did you mean {near[0]}?' if near else 'known are ' + ', '.join(known)}"
+        )

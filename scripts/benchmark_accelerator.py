@@ -37,7 +37,8 @@ def timed(run, wait, repeats):
 
 
 def card(options):
-    """The card's rates: products of large random matrices, TFLOP/s, and a copy, GB/s read and written."""
+    """The card's rates: products of large random matrices, TFLOP/s, and a copy, GB/s read and
+    written."""
     import jax
     import jax.numpy as jnp
 
@@ -47,11 +48,22 @@ def card(options):
     for name in PRECISIONS:
         kind = jnp.bfloat16 if name == "bfloat16" else jnp.float32
         factors = left.astype(kind), right.astype(kind)
-        program = jax.jit(functools.partial(jnp.matmul, precision="highest" if name == "highest" else None))
-        seconds = timed(lambda factors=factors, program=program: program(*factors), jax.block_until_ready, repeats)
+        program = jax.jit(
+            functools.partial(jnp.matmul, precision="highest" if name == "highest" else None)
+        )
+        seconds = timed(
+            lambda factors=factors, program=program: program(*factors),
+            jax.block_until_ready,
+            repeats,
+        )
         found[name] = 2 * side**3 / seconds / 1e12
-    source, copy = jax.random.normal(jax.random.key(0), (4 * side * side,)), jax.jit(lambda source: source + 1)
-    found["copy"] = 2 * source.nbytes / timed(lambda: copy(source), jax.block_until_ready, repeats) / 1e9
+    source, copy = (
+        jax.random.normal(jax.random.key(0), (4 * side * side,)),
+        jax.jit(lambda source: source + 1),
+    )
+    found["copy"] = (
+        2 * source.nbytes / timed(lambda: copy(source), jax.block_until_ready, repeats) / 1e9
+    )
     return found
 
 
@@ -65,10 +77,14 @@ def evaluation(options):
     config = dataclasses.replace(config, precision=options["precision"])
     params = jax.device_put(nst.prepare_params(params, config.content_layers + config.style_layers))
     weights, optimizer, turns = nst.LossWeights(), nst.make_optimizer(config), options["repeats"]
-    evaluate = lambda image, params, targets: nst.loss_and_gradient(params, image, targets, weights, config)
+    evaluate = lambda image, params, targets: nst.loss_and_gradient(
+        params, image, targets, weights, config
+    )
 
     def descend(state, params, targets, turns):
-        move = lambda _, state: nst.step(state, lambda image: evaluate(image, params, targets), optimizer)[0]
+        move = lambda _, state: nst.step(
+            state, lambda image: evaluate(image, params, targets), optimizer
+        )[0]
         return jax.lax.fori_loop(0, turns, move, state)
 
     found = {}
@@ -78,7 +94,10 @@ def evaluation(options):
     found["compile_seconds"] = time.perf_counter() - started
     found["seconds"] = timed(lambda: once(image, params, targets), jax.block_until_ready, turns)
     (loss, _), gradient = once(image, params, targets)
-    found |= {"loss": float(loss), "gradient_norm": float(np.linalg.norm(np.asarray(gradient, np.float64)))}
+    found |= {
+        "loss": float(loss),
+        "gradient_norm": float(np.linalg.norm(np.asarray(gradient, np.float64))),
+    }
     found["bytes"] = bytes_of(once)
     if options["with_step"]:
         state = nst.init(start, optimizer)
@@ -99,7 +118,11 @@ def evaluation(options):
 def bytes_of(compiled):
     """What a compiled program says it needs, 0 where it does not."""
     needed = compiled.memory_analysis()
-    return 0 if needed is None else needed.argument_size_in_bytes + needed.output_size_in_bytes + needed.temp_size_in_bytes
+    return (
+        0
+        if needed is None
+        else needed.argument_size_in_bytes + needed.output_size_in_bytes + needed.temp_size_in_bytes
+    )
 
 
 def memory(options):
@@ -116,7 +139,11 @@ def memory(options):
     state = jax.eval_shape(lambda image: nst.init(image, optimizer), image)
 
     def step(state, params, targets):
-        return nst.step(state, lambda image: nst.loss_and_gradient(params, image, targets, weights, config), optimizer)[0]
+        return nst.step(
+            state,
+            lambda image: nst.loss_and_gradient(params, image, targets, weights, config),
+            optimizer,
+        )[0]
 
     compiled = jax.jit(step, donate_argnums=0).lower(state, params, targets).compile()
     needed = compiled.memory_analysis()
@@ -160,7 +187,8 @@ def lanes(options):
 
 
 def pictures(options):
-    """Smooth random pictures, seeded, so that no file is needed: noise at several sizes, added up."""
+    """Smooth random pictures, seeded, so that no file is needed: noise at several sizes, added
+    up."""
     import jax
     import jax.numpy as jnp
 
@@ -169,11 +197,18 @@ def pictures(options):
     def picture(seed):
         size, total = options["size"], 0.0
         for octave in range(2, 8):
-            noise = jax.random.uniform(jax.random.key(100 * seed + octave), (2**octave, 2**octave, 3))
+            noise = jax.random.uniform(
+                jax.random.key(100 * seed + octave), (2**octave, 2**octave, 3)
+            )
             total = total + jax.image.resize(noise, (size, size, 3), "cubic") / 2**octave
         return np.asarray((total - jnp.min(total)) / (jnp.max(total) - jnp.min(total)))
 
-    return random_params(), nst.TransferConfig(num_steps=options["num_steps"]), picture(1), picture(2)
+    return (
+        random_params(),
+        nst.TransferConfig(num_steps=options["num_steps"]),
+        picture(1),
+        picture(2),
+    )
 
 
 def torch_settings(options):
@@ -209,7 +244,9 @@ def torch_evaluation(options):
 
     torch, device, memory_format, wrap, wait = torch_settings(options)
     params, config, targets, start = problem(options)
-    loss_function = wrap(torch_loss(params, targets, nst.LossWeights(), config, memory_format, device))
+    loss_function = wrap(
+        torch_loss(params, targets, nst.LossWeights(), config, memory_format, device)
+    )
     pixels = torch.from_numpy(start[None]).permute(0, 3, 1, 2).to(device).contiguous()
     found = {}
 
@@ -225,7 +262,13 @@ def torch_evaluation(options):
     seconds = timed(once, wait, options["repeats"])
     peak = torch.cuda.max_memory_allocated() if device == "cuda" else 0
     norm = float(found["gradient"].double().norm())
-    return {"seconds": seconds, "compile_seconds": compile_seconds, "bytes": peak, "loss": float(found["loss"]), "gradient_norm": norm}
+    return {
+        "seconds": seconds,
+        "compile_seconds": compile_seconds,
+        "bytes": peak,
+        "loss": float(found["loss"]),
+        "gradient_norm": norm,
+    }
 
 
 def torch_run(options):
@@ -245,7 +288,9 @@ def torch_run(options):
         losses, best = run_torch(loss, content, config.num_steps, device=device)
         wait(None)
         seconds.append(time.perf_counter() - started)
-    judge = jax.jit(lambda image: nst.total_loss(params, image, targets, nst.LossWeights(), config)[0])
+    judge = jax.jit(
+        lambda image: nst.total_loss(params, image, targets, nst.LossWeights(), config)[0]
+    )
     picture_loss = judge(np.clip(best, 0, 1))
     return {"seconds": seconds, "losses": losses.tolist(), "picture_loss": float(picture_loss)}
 
@@ -254,7 +299,11 @@ PEERS = {
     "PyTorch, float32": {"kind": "float32", "channels_last": False},
     "PyTorch, TF32": {"kind": "tf32", "channels_last": False},
     "PyTorch channels_last, TF32": {"kind": "tf32", "channels_last": True},
-    "PyTorch channels_last, TF32, torch.compile": {"kind": "tf32", "channels_last": True, "compiled": True},
+    "PyTorch channels_last, TF32, torch.compile": {
+        "kind": "tf32",
+        "channels_last": True,
+        "compiled": True,
+    },
     "PyTorch channels_last, bfloat16": {"kind": "bfloat16", "channels_last": True},
 }
 
@@ -270,8 +319,12 @@ def report(args, measure, table):
         try:
             if started - began > args.seconds:
                 raise RuntimeError("not measured, the time was up")
-            # A peer takes only its problem from this library, which need not be fast, and the memory is the peer's.
-            spare = {"XLA_FLAGS": "--xla_gpu_autotune_level=0", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+            # A peer takes only its problem from this library, which need not be fast, and the
+            # memory is the peer's.
+            spare = {
+                "XLA_FLAGS": "--xla_gpu_autotune_level=0",
+                "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            }
             found[key] = measure(name, options, spare if name.startswith("torch") else {})
         except RuntimeError as error:
             found[key] = {"error": str(error).strip().splitlines()[-1][:300]}
@@ -284,35 +337,84 @@ def report(args, measure, table):
         + ", ".join(f"{name} {rates[name]:.0f}" for name in PRECISIONS)
         + f"; copy {rates['copy']:.0f} GB/s"
     ]
-    heads = ["pixels", "what", "loss and gradient, ms", "step of L-BFGS, ms", "step / floor", "GB", "compiling, s"]
+    heads = [
+        "pixels",
+        "what",
+        "loss and gradient, ms",
+        "step of L-BFGS, ms",
+        "step / floor",
+        "GB",
+        "compiling, s",
+    ]
 
     def evaluations(size):
         for precision in args.precision:
-            options = {"size": size, "precision": precision, "repeats": args.repeats, "with_step": True}
-            yield evaluation_row(f"nst_jax, {precision}", size, side("evaluation", **options), rates, precision)
+            options = {
+                "size": size,
+                "precision": precision,
+                "repeats": args.repeats,
+                "with_step": True,
+            }
+            yield evaluation_row(
+                f"nst_jax, {precision}", size, side("evaluation", **options), rates, precision
+            )
         for name, kind in PEERS.items():
             if size <= args.peers_up_to and (size == args.size[0] or not kind.get("compiled")):
-                yield evaluation_row(name, size, side("torch_evaluation", size=size, repeats=args.repeats, **kind), rates)
+                yield evaluation_row(
+                    name,
+                    size,
+                    side("torch_evaluation", size=size, repeats=args.repeats, **kind),
+                    rates,
+                )
 
     first_rows = list(evaluations(args.size[0]))  # the time may not do for the larger sizes
 
-    rows = [["pixels", f"{args.num_steps} steps", "first, s", "again, s", "final loss", "to the peer's final loss, s"]]
+    rows = [
+        [
+            "pixels",
+            f"{args.num_steps} steps",
+            "first, s",
+            "again, s",
+            "final loss",
+            "to the peer's final loss, s",
+        ]
+    ]
     for size in args.run_size:
         options = {"size": size, "num_steps": args.num_steps}
         peer = side("torch_run", **options, **PEERS["PyTorch channels_last, TF32"])
         wanted = peer.get("picture_loss")  # None where the peer was not measured
         for precision in args.precision:
-            rows.append(run_row(f"nst_jax, {precision}", size, side("run", **options, precision=precision), wanted))
-        rows.append(run_row("torch.optim.LBFGS, history 100, channels_last, TF32", size, peer, None))
+            rows.append(
+                run_row(
+                    f"nst_jax, {precision}",
+                    size,
+                    side("run", **options, precision=precision),
+                    wanted,
+                )
+            )
+        rows.append(
+            run_row("torch.optim.LBFGS, history 100, channels_last, TF32", size, peer, None)
+        )
     parts.append(table(rows[0], rows[1:]))
 
     rows = [["lanes", "a lane's step, ms", "against one lane"]]
     by_count = {}
     for count in args.lanes:
-        options = {"size": args.lane_size, "lanes": count, "num_steps": args.lane_steps, "precision": "default"}
+        options = {
+            "size": args.lane_size,
+            "lanes": count,
+            "num_steps": args.lane_steps,
+            "precision": "default",
+        }
         by_count[count] = side("lanes", **options).get("seconds")
         if by_count[count]:
-            rows.append([count, f"{1e3 * by_count[count]:.2f}", f"{(by_count[args.lanes[0]] or 0) / by_count[count]:.2f} ×"])
+            rows.append(
+                [
+                    count,
+                    f"{1e3 * by_count[count]:.2f}",
+                    f"{(by_count[args.lanes[0]] or 0) / by_count[count]:.2f} ×",
+                ]
+            )
     parts.append(f"Lanes of {args.lane_size}², precision `default`:\n\n{table(rows[0], rows[1:])}")
 
     larger_rows = [row for size in args.size[1:] for row in evaluations(size)]
@@ -322,7 +424,9 @@ def report(args, measure, table):
     for size in args.memory_size:
         for tile in (0, 1024) if size > 1024 else (0,):
             needed = side("memory", size=size, tile=tile, precision="default")
-            rows.append([f"{size}²", tile or "whole", "default", f"{needed.get('bytes', 0) / 1e9:.2f}"])
+            rows.append(
+                [f"{size}²", tile or "whole", "default", f"{needed.get('bytes', 0) / 1e9:.2f}"]
+            )
     parts.append(f"A step of L-BFGS, as compiled:\n\n{table(rows[0], rows[1:])}")
     return found, "\n\n".join(parts), None
 
@@ -334,11 +438,23 @@ def evaluation_row(name, size, found, rates, precision=None):
     step, share = found.get("step_seconds"), ""
     if step and precision:
         pairs = 30 * 2 * 2 * 12 * size**2  # read twice
-        floor = size**2 * (FLOPS_A_PIXEL / rates[precision] / 1e12 + BYTES_A_PIXEL / rates["copy"] / 1e9) + pairs / rates["copy"] / 1e9
+        floor = (
+            size**2
+            * (FLOPS_A_PIXEL / rates[precision] / 1e12 + BYTES_A_PIXEL / rates["copy"] / 1e9)
+            + pairs / rates["copy"] / 1e9
+        )
         share = f"{step / floor:.1f} ×"
     gigabytes = found.get("step_bytes", found["bytes"]) / 1e9
     step_text = f"{1e3 * step:.2f}" if step else ""
-    return [f"{size}²", name, f"{1e3 * found['seconds']:.2f}", step_text, share, f"{gigabytes:.2f}", f"{found['compile_seconds']:.1f}"]
+    return [
+        f"{size}²",
+        name,
+        f"{1e3 * found['seconds']:.2f}",
+        step_text,
+        share,
+        f"{gigabytes:.2f}",
+        f"{found['compile_seconds']:.1f}",
+    ]
 
 
 def run_row(name, size, found, wanted):
@@ -348,14 +464,21 @@ def run_row(name, size, found, wanted):
     first, again = found["seconds"]
     final = found.get("picture_loss", min(found["losses"]))
     text = "" if wanted is None else "not reached"
-    reached = [] if wanted is None else [place for place, loss in enumerate(found["losses"]) if loss <= wanted]
+    reached = (
+        []
+        if wanted is None
+        else [place for place, loss in enumerate(found["losses"]) if loss <= wanted]
+    )
     if reached:  # a step of half the size counts a quarter
         cost = [0.25 if loss == float("inf") else 1.0 for loss in found["losses"]]
         text = f"{again * sum(cost[: reached[0] + 1]) / sum(cost):.2f} (step {reached[0] + 1})"
     return [f"{size}²", name, f"{first:.1f}", f"{again:.2f}", f"{final:.4f}", text]
 
 
-SIDES = {side.__name__: side for side in (card, evaluation, memory, run, lanes, torch_evaluation, torch_run)}
+SIDES = {
+    side.__name__: side
+    for side in (card, evaluation, memory, run, lanes, torch_evaluation, torch_run)
+}
 
 if __name__ == "__main__":
     print(json.dumps(SIDES[sys.argv[1]](json.loads(sys.argv[2]))))

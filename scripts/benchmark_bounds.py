@@ -1,9 +1,11 @@
-"""Loss of the picture that is written against steps, on six pairs that press against black and white, by optimiser.
+"""Loss of the picture that is written against steps, on six pairs that press against black and
+white, by optimiser.
 
     python scripts/benchmark_bounds.py --size 256
 
-needs the extra `figures`. `without bounds` is L-BFGS on pixels that may leave [0, 1], clipped at the end, as most programs do it; for it, the
-table has the loss that it reports too. The drawings are made of photographs here: lines where the light changes, and a hatching.
+needs the extra `figures`. `without bounds` is L-BFGS on pixels that may leave [0, 1], clipped at
+the end, as most programs do it; for it, the table has the loss that it reports too. The drawings
+are made of photographs here: lines where the light changes, and a hatching.
 """
 
 import argparse
@@ -23,7 +25,9 @@ import nst_jax as nst
 
 METHODS = {
     "default": nst.make_optimizer(nst.TransferConfig()),
-    "without bounds": nst.safeguarded_lbfgs(nst.TransferConfig().memory, preconditioner=nst.curvature_preconditioner()),
+    "without bounds": nst.safeguarded_lbfgs(
+        nst.TransferConfig().memory, preconditioner=nst.curvature_preconditioner()
+    ),
     "Adam, 0.02": nst.make_optimizer(nst.TransferConfig(optimizer="adam", learning_rate=0.02)),
     "Adam, 0.05": nst.make_optimizer(nst.TransferConfig(optimizer="adam", learning_rate=0.05)),
 }
@@ -36,7 +40,9 @@ def packaged(package, name, size=512):
 
 def resized(image, size):
     height, width = (round(side * size / max(image.shape[:2])) for side in image.shape[:2])
-    pixels = Image.fromarray(np.round(image * 255).astype(np.uint8)).resize((width, height), Image.Resampling.LANCZOS)
+    pixels = Image.fromarray(np.round(image * 255).astype(np.uint8)).resize(
+        (width, height), Image.Resampling.LANCZOS
+    )
     return np.asarray(pixels, np.float32) / 255
 
 
@@ -54,7 +60,9 @@ def engraving(photograph):
     y, x = np.mgrid[: light.shape[0], : light.shape[1]]
     ink = np.ones_like(light)
     for layer, (angle, period) in enumerate([(0.6, 6.0), (-0.9, 6.5), (1.7, 5.0)]):
-        wave = 0.5 + 0.5 * np.cos(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle) + 3 * np.sin(y / 25)) / period)
+        wave = 0.5 + 0.5 * np.cos(
+            2 * np.pi * (x * np.cos(angle) + y * np.sin(angle) + 3 * np.sin(y / 25)) / period
+        )
         dark = np.clip((0.85 - 0.25 * layer - light) / 0.55, 0, 1)
         ink = np.minimum(ink, np.clip(6 * (wave - 0.6 * dark) + 0.5, 0, 1))
     return np.repeat(ink[..., None], 3, -1).astype(np.float32)
@@ -64,22 +72,33 @@ def pairs(size, shared):
     strokes = nst.read_image(Path(nst.__file__).with_name("cli") / "brush_strokes.jpg", size=size)
     burnt_out = np.clip(1.5 * packaged(sklearn, "china.jpg") ** 0.8, 0, 1)
     found = {
-        "Chelsea × engraving": (packaged(skimage, "chelsea.png"), engraving(packaged(skimage, "coffee.png"))),
-        "china × contours": (packaged(sklearn, "china.jpg"), contours(packaged(skimage, "rocket.jpg"))),
+        "Chelsea × engraving": (
+            packaged(skimage, "chelsea.png"),
+            engraving(packaged(skimage, "coffee.png")),
+        ),
+        "china × contours": (
+            packaged(sklearn, "china.jpg"),
+            contours(packaged(skimage, "rocket.jpg")),
+        ),
         "coffee × brush strokes": (packaged(skimage, "coffee.png"), strokes),
         "china, sky burnt out × brush strokes": (burnt_out, strokes),
         "logo × brush strokes": (packaged(skimage, "logo.png"), strokes),
     }
     if shared:
-        found["Tübingen × Starry Night"] = tuple(nst.read_image(shared / name) for name in ("tubingen.jpg", "starry_night.jpg"))
+        found["Tübingen × Starry Night"] = tuple(
+            nst.read_image(shared / name) for name in ("tubingen.jpg", "starry_night.jpg")
+        )
     return {name: tuple(resized(image, size) for image in images) for name, images in found.items()}
 
 
 def losses_of(method, params, content, style, marks):
-    """After each number of steps in `marks`, the loss reported and that of the best picture as it would be written; and that picture."""
+    """After each number of steps in `marks`, the loss reported and that of the best picture as it
+    would be written; and that picture."""
     config, weights = nst.TransferConfig(), nst.LossWeights()
     targets, prepared = nst.make_targets(params, content, style, config), nst.prepare_params(params)
-    evaluate = lambda params, targets, image: nst.loss_and_gradient(params, image, targets, weights, config)
+    evaluate = lambda params, targets, image: nst.loss_and_gradient(
+        params, image, targets, weights, config
+    )
 
     @partial(jax.jit, donate_argnums=0)
     def advance(state, params, targets, num_steps):
@@ -90,7 +109,12 @@ def losses_of(method, params, content, style, marks):
     for mark in marks:
         state = advance(state, prepared, targets, mark - int(state.step))
         picture = np.clip(np.asarray(state.best_image), 0, 1)
-        found.append((float(state.best_loss), float(nst.total_loss(params, picture, targets, weights, config)[0])))
+        found.append(
+            (
+                float(state.best_loss),
+                float(nst.total_loss(params, picture, targets, weights, config)[0]),
+            )
+        )
     return found, picture
 
 
@@ -98,7 +122,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--steps", type=int, nargs="+", default=[50, 100, 200])
-    parser.add_argument("--shared", type=Path, help="folder with tubingen.jpg and starry_night.jpg, for a sixth pair")
+    parser.add_argument(
+        "--shared",
+        type=Path,
+        help="folder with tubingen.jpg and starry_night.jpg, for a sixth pair",
+    )
     parser.add_argument("--output-dir", type=Path, default=Path("docs/benchmarks"))
     args = parser.parse_args()
     warnings.simplefilter("ignore", UserWarning)  # of the logo's transparent parts
@@ -111,16 +139,23 @@ def main() -> None:
             row.append(picture)
             written = " ".join(f"{loss:.3f}" for _, loss in raw[name][method])
             reported = " ".join(f"{loss:.3f}" for loss, _ in raw[name][method])
-            lines.append(f"| {name} | {method} | {written} | {reported if method == 'without bounds' else ''} |")
+            lines.append(
+                f"| {name} | {method} | {written} | "
+                f"{reported if method == 'without bounds' else ''} |"
+            )
             print(lines[-1], flush=True)
         rows.append(row)
     steps = ", ".join(map(str, args.steps))
     head = [f"VGG-16, {args.size} pixels, jax {jax.__version__}; one run each", ""]
-    head += [f"| pair | method | picture's loss after {steps} steps | reported |", "| --- | --- | --- | --- |"]
+    head += [
+        f"| pair | method | picture's loss after {steps} steps | reported |",
+        "| --- | --- | --- | --- |",
+    ]
     (args.output_dir / "bounds.md").write_text("\n".join([*head, *lines]) + "\n")
     record = {"size": args.size, "steps": args.steps, "found": raw}
     (args.output_dir / "bounds.json").write_text(json.dumps(record, indent=1) + "\n")
-    own = [row for name, row in zip(raw, rows, strict=True) if "Tübingen" not in name]  # whose images are not ours to give
+    # whose images are not ours to give
+    own = [row for name, row in zip(raw, rows, strict=True) if "Tübingen" not in name]
     sheet = nst.make_labelled_sheet(own, column_labels=["content", "style", *METHODS], cell=256)
     nst.write_image(args.output_dir / "bounds.jpg", sheet)
 

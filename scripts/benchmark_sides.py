@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 
 STARTED = (
-    time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + float(Path("/proc/self/stat").read_text().split()[21]) / os.sysconf("SC_CLK_TCK")
+    time.time()
+    - time.clock_gettime(time.CLOCK_BOOTTIME)
+    + float(Path("/proc/self/stat").read_text().split()[21]) / os.sysconf("SC_CLK_TCK")
 )
 """When this process was started, before it read a line of Python."""
 
@@ -47,7 +49,10 @@ def random_params():
     params = {"mean": np.full(3, 0.45, np.float32)}
     for layer, shape in nst.NETWORKS["vgg19"].items():
         scale = np.sqrt(2 / (9 * shape[2]))
-        params[layer] = {"kernel": (scale * rng.standard_normal(shape)).astype(np.float32), "bias": np.zeros(shape[3], np.float32)}
+        params[layer] = {
+            "kernel": (scale * rng.standard_normal(shape)).astype(np.float32),
+            "bias": np.zeros(shape[3], np.float32),
+        }
     return params
 
 
@@ -55,7 +60,8 @@ def problem(options):
     """Parameters, targets and starting image, alike for both frameworks."""
     import nst_jax as nst
 
-    params, config = random_params(), nst.TransferConfig(tile=options.get("tile", 0), coarse_to_fine=False)
+    params = random_params()
+    config = nst.TransferConfig(tile=options.get("tile", 0), coarse_to_fine=False)
     size = options["size"]
     content, style, start = np.random.default_rng(1).random((3, size, size, 3), np.float32)
     # In tiles, so that preparing needs less memory than what is measured.
@@ -64,7 +70,8 @@ def problem(options):
 
 
 def nst_jax(options):
-    """Seconds of the loss and its gradient: alone, in a loop, in lanes, or as a whole step of L-BFGS; whole or in tiles."""
+    """Seconds of the loss and its gradient: alone, in a loop, in lanes, or as a whole step of
+    L-BFGS; whole or in tiles."""
     import jax
     import jax.numpy as jnp
 
@@ -72,8 +79,12 @@ def nst_jax(options):
 
     params, config, targets, start = problem(options)
     if not options.get("plain"):
-        params = jax.block_until_ready(nst.prepare_params(params, config.content_layers + config.style_layers))
-    weights, optimizer, turns = nst.LossWeights(), nst.make_optimizer(config), options.get("loop", 1)
+        params = jax.block_until_ready(
+            nst.prepare_params(params, config.content_layers + config.style_layers)
+        )
+    weights = nst.LossWeights()
+    optimizer = nst.make_optimizer(config)
+    turns = options.get("loop", 1)
 
     def evaluate(image, params, targets):
         return nst.loss_and_gradient(params, image, targets, weights, config)
@@ -87,15 +98,25 @@ def nst_jax(options):
 
     kind, lanes = options.get("kind", "evaluation"), options.get("lanes", 0)
     if kind == "evaluation" and lanes:  # as a batch of lanes runs on the CPU
-        program = jax.jit(lambda images, params, targets: jax.lax.map(lambda image: move((image, 0.0), params, targets), images))
+        program = jax.jit(
+            lambda images, params, targets: jax.lax.map(
+                lambda image: move((image, 0.0), params, targets), images
+            )
+        )
         arguments = (jnp.stack([start] * lanes),)
     elif kind == "evaluation" and turns == 1:
         program, arguments = jax.jit(evaluate), (jnp.asarray(start),)
     else:
         body = {"evaluation": move, "step": step}[kind]
-        turn = lambda carry, params, targets: jax.lax.fori_loop(0, turns, lambda _, carry: body(carry, params, targets), carry)
+        turn = lambda carry, params, targets: jax.lax.fori_loop(
+            0, turns, lambda _, carry: body(carry, params, targets), carry
+        )
         program = jax.jit(turn, donate_argnums=0)  # as in a run
-        arguments = ((jnp.array(start), jnp.zeros(())) if kind == "evaluation" else nst.init(start, optimizer),)
+        arguments = (
+            (jnp.array(start), jnp.zeros(()))
+            if kind == "evaluation"
+            else nst.init(start, optimizer),
+        )
     loops = kind == "step" or (turns > 1 and not lanes)
     arguments += (params, targets)
     started = time.perf_counter()
@@ -128,7 +149,11 @@ def torch(options):
     params, config, targets, start = problem(options)
     memory_format = getattr(pytorch, options["memory_format"])
     loss_function = torch_loss(params, targets, nst.LossWeights(), config, memory_format)
-    pixels = pytorch.from_numpy(np.stack([start] * max(options.get("lanes", 0), 1))).permute(0, 3, 1, 2).contiguous()
+    pixels = (
+        pytorch.from_numpy(np.stack([start] * max(options.get("lanes", 0), 1)))
+        .permute(0, 3, 1, 2)
+        .contiguous()
+    )
     losses = []
 
     def run():
@@ -146,7 +171,9 @@ def study(options):
     import nst_jax as nst
 
     params = random_params()
-    content, style = np.random.default_rng(0).random((2, options["size"], options["size"], 3), np.float32)
+    content, style = np.random.default_rng(0).random(
+        (2, options["size"], options["size"], 3), np.float32
+    )
     config = nst.TransferConfig(num_steps=options["num_steps"], init="noise")
     seeds = {"seed": range(options["lanes"])}
     # Seconds of a lane leave compilation out.
@@ -155,7 +182,8 @@ def study(options):
 
 
 def reference_descent(options):
-    """The descent of the paper's author: `torch.optim.LBFGS`, learning rate 1, history 100, from the content; counted from its first step."""
+    """The descent of the paper's author: `torch.optim.LBFGS`, learning rate 1, history 100, from
+    the content; counted from its first step."""
     import torch as pytorch
     from compare_lbfgs import run_torch, torch_loss
 
@@ -171,34 +199,59 @@ def reference_descent(options):
         lambda: seconds.append(time.perf_counter() - started),
     )
     nst.write_image(options["picture"], best)
-    # Its pixels go where they like; the picture that can be written is cut off, and has a loss of its own.
+    # Its pixels go where they like; the picture that can be written is cut off, and has a loss of
+    # its own.
     picture_loss, _ = nst.total_loss(params, np.clip(best, 0, 1), targets, weights, config)
     return {"seconds": seconds, "losses": losses.tolist(), "picture_loss": float(picture_loss)}
 
 
 def nst_jax_descent(options):
-    """The default descent, counted from the start of the process: imports, reading, compilation and all."""
+    """The default descent, counted from the start of the process: imports, reading, compilation and
+    all."""
     import nst_jax as nst
 
     params, content, style, config, weights = _pictures(options)
     seen = []
-    result = nst.stylize(params, content, style, config, weights, callback=lambda progress: seen.append((progress.step, time.time() - STARTED)))
+    result = nst.stylize(
+        params,
+        content,
+        style,
+        config,
+        weights,
+        callback=lambda progress: seen.append((progress.step, time.time() - STARTED)),
+    )
     nst.write_image(options["picture"], result.image)
     steps, seconds = zip(*seen, strict=True)
     # Between two callbacks, steps are taken to last alike.
     every = np.interp(np.arange(1, int(result.num_steps) + 1), steps, seconds)
-    return {"seconds": every.tolist(), "losses": result.losses.tolist(), "sizes": result.sizes.tolist(), "total": time.time() - STARTED}
+    return {
+        "seconds": every.tolist(),
+        "losses": result.losses.tolist(),
+        "sizes": result.sizes.tolist(),
+        "total": time.time() - STARTED,
+    }
 
 
 def _pictures(options):
     import nst_jax as nst
 
-    content, style = (nst.read_image(options[name], size=options["size"]) for name in ("content", "style"))
+    content, style = (
+        nst.read_image(options[name], size=options["size"]) for name in ("content", "style")
+    )
     weights = nst.LossWeights(content=options["content_weight"], style=options["style_weight"])
-    return nst.load_params("vgg16"), content, style, nst.TransferConfig(scaling=options["scaling"]), weights
+    return (
+        nst.load_params("vgg16"),
+        content,
+        style,
+        nst.TransferConfig(scaling=options["scaling"]),
+        weights,
+    )
 
 
-SIDES = {side.__name__: side for side in (matmul, nst_jax, torch, study, reference_descent, nst_jax_descent)}
+SIDES = {
+    side.__name__: side
+    for side in (matmul, nst_jax, torch, study, reference_descent, nst_jax_descent)
+}
 
 
 def main() -> None:

@@ -31,9 +31,15 @@ def pictures(size: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     strokes = packaged("nst_jax", "cli", "brush_strokes.jpg")
     pairs = {
         "china × brush strokes": (packaged("sklearn", "datasets", "images", "china.jpg"), strokes),
-        "chelsea × ihc": (packaged("skimage", "data", "chelsea.png"), packaged("skimage", "data", "ihc.png")),
+        "chelsea × ihc": (
+            packaged("skimage", "data", "chelsea.png"),
+            packaged("skimage", "data", "ihc.png"),
+        ),
     }
-    return {name: tuple(nst.read_image(path, size=size) for path in pair) for name, pair in pairs.items()}
+    return {
+        name: tuple(nst.read_image(path, size=size) for path in pair)
+        for name, pair in pairs.items()
+    }
 
 
 def in_levels(kernel: np.ndarray, iterations: int = 50) -> np.ndarray:
@@ -55,49 +61,85 @@ def relative(found: np.ndarray, exact: np.ndarray) -> float:
 
 
 def compare_features(exact: Path, images: list[np.ndarray]) -> list[list[str]]:
-    """How far features and Gram matrices of the 8-bit network are from the exact ones, by layer and pooling."""
+    """How far features and Gram matrices of the 8-bit network are from the exact ones, by layer and
+    pooling."""
     quantised = nst.load_params("vgg19-8bit")
     params, layers = dict(quantised), []
     with np.load(exact) as arrays:
         for layer in nst.NETWORKS["vgg19"]:
             name = f"block{layer[4]}_conv{layer[6]}/kernel"
             if name in arrays:
-                params[layer] = {"kernel": exact_kernel(arrays[name], layer), "bias": quantised[layer]["bias"]}
+                params[layer] = {
+                    "kernel": exact_kernel(arrays[name], layer),
+                    "bias": quantised[layer]["bias"],
+                }
                 layers.append(layer)
-    rows = [["layer", "kernel", *(f"{what}, {pooling}" for pooling in POOLINGS for what in ("features", "Gram"))]]
+    rows = [
+        [
+            "layer",
+            "kernel",
+            *(f"{what}, {pooling}" for pooling in POOLINGS for what in ("features", "Gram")),
+        ]
+    ]
     errors: dict[str, dict[str, list[float]]] = {layer: {} for layer in layers}
     for pooling in POOLINGS:
         for image in images:
-            found, wanted = (nst.features(one, jnp.asarray(image), tuple(layers), pooling) for one in (quantised, params))
+            found, wanted = (
+                nst.features(one, jnp.asarray(image), tuple(layers), pooling)
+                for one in (quantised, params)
+            )
             for layer in layers:
                 grams = nst.gram_matrix(found[layer]), nst.gram_matrix(wanted[layer])
-                errors[layer].setdefault(f"features {pooling}", []).append(relative(found[layer], wanted[layer]))
+                errors[layer].setdefault(f"features {pooling}", []).append(
+                    relative(found[layer], wanted[layer])
+                )
                 errors[layer].setdefault(f"gram {pooling}", []).append(relative(*grams))
     for layer in layers:
         kernel = relative(quantised[layer]["kernel"], params[layer]["kernel"])
-        means = [np.mean(errors[layer][f"{what} {pooling}"]) for pooling in POOLINGS for what in ("features", "gram")]
+        means = [
+            np.mean(errors[layer][f"{what} {pooling}"])
+            for pooling in POOLINGS
+            for what in ("features", "gram")
+        ]
         rows.append([layer, f"{kernel:.2%}", *(f"{mean:.2%}" for mean in means)])
     return rows
 
 
 def exact_kernel(kernel: np.ndarray, layer: str) -> np.ndarray:
-    """A Keras kernel as this project's parameters have it: the first takes RGB in [0, 1] instead of BGR in 0–255."""
+    """A Keras kernel as this project's parameters have it: the first takes RGB in [0, 1] instead of
+    BGR in 0–255."""
     return kernel[:, :, ::-1] * np.float32(255) if layer == "conv1_1" else kernel
 
 
 def compare_pictures(size: int, num_steps: int) -> tuple[list[list[str]], list[np.ndarray]]:
-    """Pictures by VGG-16, exact, exact with a style weight larger by 1e-5, and in 256 values a layer."""
+    """Pictures by VGG-16, exact, exact with a style weight larger by 1e-5, and in 256 values a
+    layer."""
     exact = nst.load_params("vgg16")
-    quantised = {name: part if name == "mean" else part | {"kernel": in_levels(np.asarray(part["kernel"]))} for name, part in exact.items()}
+    quantised = {
+        name: part if name == "mean" else part | {"kernel": in_levels(np.asarray(part["kernel"]))}
+        for name, part in exact.items()
+    }
     config = nst.TransferConfig(num_steps=num_steps)
     weights = nst.LossWeights()
-    rows = [["pictures", "run", "its loss", "loss by exact kernels", "LPIPS to the exact run", "rms difference"]]
+    rows = [
+        [
+            "pictures",
+            "run",
+            "its loss",
+            "loss by exact kernels",
+            "LPIPS to the exact run",
+            "rms difference",
+        ]
+    ]
     sheet = []
     for name, (content, style) in pictures(size).items():
         targets = nst.make_targets(exact, content, style, config)
         runs = {
             "exact": (exact, weights),
-            "exact, style weight × 1.00001": (exact, nst.LossWeights(style=weights.style * 1.00001)),
+            "exact, style weight × 1.00001": (
+                exact,
+                nst.LossWeights(style=weights.style * 1.00001),
+            ),
             "256 values a layer": (quantised, weights),
         }
         painted: dict[str, np.ndarray] = {}
@@ -108,30 +150,48 @@ def compare_pictures(size: int, num_steps: int) -> tuple[list[list[str]], list[n
             painted[run] = image = np.asarray(result.image)
             (loss, _), _ = nst.loss_and_gradient(exact, image, targets, weights, config)
             first = painted["exact"]
-            distance, rms = nst.lpips_distance(first, image), float(np.sqrt(np.mean((first - image) ** 2)))
-            rows.append([name, run, f"{float(result.loss):.4f}", f"{float(loss):.4f}", f"{distance:.3f}", f"{rms:.3f}"])
+            distance = nst.lpips_distance(first, image)
+            rms = float(np.sqrt(np.mean((first - image) ** 2)))
+            rows.append(
+                [
+                    name,
+                    run,
+                    f"{float(result.loss):.4f}",
+                    f"{float(loss):.4f}",
+                    f"{distance:.3f}",
+                    f"{rms:.3f}",
+                ]
+            )
             print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
-        sheet.append(nst.make_labelled_sheet([list(painted.values())], column_labels=list(runs), cell=size))
+        sheet.append(
+            nst.make_labelled_sheet([list(painted.values())], column_labels=list(runs), cell=size)
+        )
     return rows, sheet
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--exact", type=Path, default=None, help="exact kernels of first layers of VGG-19, .npz")
+    parser.add_argument(
+        "--exact", type=Path, default=None, help="exact kernels of first layers of VGG-19, .npz"
+    )
     parser.add_argument("--size", type=int, default=384)
     parser.add_argument("--num-steps", type=int, default=300)
     parser.add_argument("--output-dir", type=Path, default=Path("docs/benchmarks"))
     arguments = parser.parse_args()
     parts, found = [], {}
     if arguments.exact:
-        found["features"] = compare_features(arguments.exact, [image for pair in pictures(256).values() for image in pair])
+        found["features"] = compare_features(
+            arguments.exact, [image for pair in pictures(256).values() for image in pair]
+        )
         parts.append(table(found["features"][0], found["features"][1:]))
     found["pictures"], sheets = compare_pictures(arguments.size, arguments.num_steps)
     parts.append(table(found["pictures"][0], found["pictures"][1:]))
     print("\n\n".join(parts))
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     arguments.output_dir.joinpath("eight_bits.md").write_text("\n\n".join(parts) + "\n", "utf-8")
-    arguments.output_dir.joinpath("eight_bits.json").write_text(json.dumps(found, indent=1), "utf-8")
+    arguments.output_dir.joinpath("eight_bits.json").write_text(
+        json.dumps(found, indent=1), "utf-8"
+    )
     for number, sheet in enumerate(sheets, 1):
         nst.write_image(arguments.output_dir / f"eight_bits_{number}.jpg", sheet)
 

@@ -1,8 +1,10 @@
-"""Makes `tests/golden/vgg_features.npz`: samples of the features that PyTorch computes with random weights.
+"""Makes `tests/golden/vgg_features.npz`: samples of the features that PyTorch computes with random
+weights.
 
     python scripts/make_golden.py tests/golden/vgg_features.npz
 
-needs PyTorch (`pip install torch`). The weights come from a seed and are not stored; the library takes no part.
+needs PyTorch (`pip install torch`). The weights come from a seed and are not stored; the library
+takes no part.
 """
 
 import sys
@@ -23,18 +25,27 @@ def main() -> None:
     golden = {"seed": SEED, "image": rng.random((37, 50, 3)).astype(np.float32)}
     for network, layers in LAYERS.items():
         params = random_params(network, SEED)
-        for pooling, pool in (("avg", torch.nn.functional.avg_pool2d), ("max", torch.nn.functional.max_pool2d)):
+        for pooling, pool in (
+            ("avg", torch.nn.functional.avg_pool2d),
+            ("max", torch.nn.functional.max_pool2d),
+        ):
             activations = torch.from_numpy(golden["image"] - params["mean"]).permute(2, 0, 1)[None]
             for layer in layers:
                 if layer in POOLS_BEFORE:
                     activations = pool(activations, 2)
                 kernel = torch.from_numpy(params[layer]["kernel"]).permute(3, 2, 0, 1)
                 bias = torch.from_numpy(params[layer]["bias"])
-                activations = torch.relu(torch.nn.functional.conv2d(activations, kernel, bias, padding=1))
+                activations = torch.relu(
+                    torch.nn.functional.conv2d(activations, kernel, bias, padding=1)
+                )
                 values = activations[0].permute(1, 2, 0).numpy().ravel()
                 positions = rng.choice(values.size, SAMPLES, replace=False)
                 key = f"{network}/{pooling}/{layer}"
-                golden |= {f"{key}/positions": positions, f"{key}/values": values[positions], f"{key}/max": values.max()}
+                golden |= {
+                    f"{key}/positions": positions,
+                    f"{key}/values": values[positions],
+                    f"{key}/max": values.max(),
+                }
     np.savez_compressed(sys.argv[1], **golden)
 
 

@@ -1,8 +1,10 @@
 """Makes the figures of Gatys, Ecker and Bethge (CVPR 2016) anew, each as one labelled image.
 
-    python scripts/paper_figures.py --figure 1|4|5|6|7|all [--size 256] [--num-steps 100] [--output-dir docs/figures]
+    python scripts/paper_figures.py --figure 1|4|5|6|7|all [--size 256] [--num-steps 100]
+    [--output-dir docs/figures]
 
-Without other images, the photographs are those of scikit-learn and scikit-image (extra `figures`), and the painting is the demo's.
+Without other images, the photographs are those of scikit-learn and scikit-image (extra `figures`),
+and the painting is the demo's.
 """
 
 import argparse
@@ -25,7 +27,10 @@ def packaged(package: str, *parts: str) -> Path:
     """A file that comes with a package."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        sys.exit(f"{package} is not installed, whose images are the default; run: pip install '.[figures]', or name images of your own")
+        sys.exit(
+            f"{package} is not installed, whose images are the default; run: pip install "
+            "'.[figures]', or name images of your own"
+        )
     return Path(spec.submodule_search_locations[0], *parts)
 
 
@@ -40,16 +45,24 @@ class Figures:
         self.night = nst.read_image(arguments.night, size=arguments.size)
         self.num_steps = arguments.num_steps
 
-    def study(self, axes: dict[str, Any], content: Any = None, style: Any = None, **settings: Any) -> nst.StudyResult:
+    def study(
+        self, axes: dict[str, Any], content: Any = None, style: Any = None, **settings: Any
+    ) -> nst.StudyResult:
         """A study from noise, unless an axis or a setting says otherwise."""
         config = nst.TransferConfig(**{"init": "noise", "num_steps": self.num_steps, **settings})
         zipped = len(axes) > 1
-        content, style = self.content if content is None else content, self.style if style is None else style
-        return nst.run_study(self.params, content, style, axes, config, zipped=zipped, callback=show)
+        content = self.content if content is None else content
+        style = self.style if style is None else style
+        return nst.run_study(
+            self.params, content, style, axes, config, zipped=zipped, callback=show
+        )
 
     def figure_1(self) -> np.ndarray:
-        """Reconstructions of the content from single layers, and of the style from more and more layers."""
-        content = self.study({"content_layers": [(layer,) for layer in CONTENT_LAYERS]}, style_layers=())
+        """Reconstructions of the content from single layers, and of the style from more and more
+        layers."""
+        content = self.study(
+            {"content_layers": [(layer,) for layer in CONTENT_LAYERS]}, style_layers=()
+        )
         sets = [STYLE_LAYERS[: depth + 1] for depth in range(len(STYLE_LAYERS))]
         style = self.study({"style_layers": sets}, content_layers=())
         return nst.make_labelled_sheet(
@@ -62,41 +75,72 @@ class Figures:
     def figure_4(self) -> np.ndarray:
         """The trade-off between content and style."""
         result = self.study({"style_weight": [1 / ratio for ratio in RATIOS]})
-        return nst.make_labelled_sheet([result.image], ["content /\nstyle"], [f"{ratio:g}" for ratio in RATIOS], "Figure 4: the trade-off")
+        return nst.make_labelled_sheet(
+            [result.image],
+            ["content /\nstyle"],
+            [f"{ratio:g}" for ratio in RATIOS],
+            "Figure 4: the trade-off",
+        )
 
     def figure_5(self) -> np.ndarray:
         """The effect of the content layer."""
         layers = ("conv2_2", "conv4_2")
         result = self.study({"content_layers": [(layer,) for layer in layers]})
-        return nst.make_labelled_sheet([result.image], ["content\nlayer"], layers, "Figure 5: the effect of the content layer")
+        return nst.make_labelled_sheet(
+            [result.image], ["content\nlayer"], layers, "Figure 5: the effect of the content layer"
+        )
 
     def figure_6(self) -> np.ndarray:
         """The effect of what the descent starts from."""
         axes = {"init": ("content", "style", *["noise"] * 4), "seed": (0, 0, 0, 1, 2, 3)}
         images = self.study(axes).image
-        captions = [["from the content", "from the style", "noise, seed 0"], ["noise, seed 1", "noise, seed 2", "noise, seed 3"]]
-        return nst.make_labelled_sheet([images[:3], images[3:]], title="Figure 6: where the descent starts", captions=captions)
+        captions = [
+            ["from the content", "from the style", "noise, seed 0"],
+            ["noise, seed 1", "noise, seed 2", "noise, seed 3"],
+        ]
+        return nst.make_labelled_sheet(
+            [images[:3], images[3:]], title="Figure 6: where the descent starts", captions=captions
+        )
 
     def figure_7(self) -> np.ndarray:
         """A photograph in the style of another."""
         result = self.study({}, self.day, self.night, init="content")
-        day, night = nst.make_sheet([self.day]), nst.make_sheet([self.night], height=self.day.shape[0])
-        return nst.make_labelled_sheet([[day, night, result.image[0]]], (), ("content", "style", "result"), "Figure 7: photorealistic transfer")
+        day = nst.make_sheet([self.day])
+        night = nst.make_sheet([self.night], height=self.day.shape[0])
+        return nst.make_labelled_sheet(
+            [[day, night, result.image[0]]],
+            (),
+            ("content", "style", "result"),
+            "Figure 7: photorealistic transfer",
+        )
 
 
 def show(progress: nst.Progress) -> None:
-    print(f"\r  step {progress.step} of {progress.num_steps}, loss {float(np.max(progress.best_loss)):.4g}   ", end="", file=sys.stderr)
+    print(
+        (
+            f"\r  step {progress.step} of {progress.num_steps}, loss "
+            f"{float(np.max(progress.best_loss)):.4g}   "
+        ),
+        end="",
+        file=sys.stderr,
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--figure", choices=["1", "4", "5", "6", "7", "all"], default="all")
-    parser.add_argument("--size", type=int, default=256, help="longest side of each image in pixels")
+    parser.add_argument(
+        "--size", type=int, default=256, help="longest side of each image in pixels"
+    )
     parser.add_argument("--num-steps", type=int, default=100, help="evaluations for each image")
     parser.add_argument("--network", default="vgg16")
     parser.add_argument("--output-dir", type=Path, default=Path("docs/figures"))
-    parser.add_argument("--content", type=Path, default=None, help="photograph of figures 1, 4, 5 and 6")
-    parser.add_argument("--style", type=Path, default=None, help="painting of figures 1, 4, 5 and 6")
+    parser.add_argument(
+        "--content", type=Path, default=None, help="photograph of figures 1, 4, 5 and 6"
+    )
+    parser.add_argument(
+        "--style", type=Path, default=None, help="painting of figures 1, 4, 5 and 6"
+    )
     parser.add_argument("--day", type=Path, default=None, help="content photograph of figure 7")
     parser.add_argument("--night", type=Path, default=None, help="style photograph of figure 7")
     arguments = parser.parse_args()
@@ -107,10 +151,18 @@ def main() -> None:
     try:
         arguments.output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        parser.exit(2, f"{arguments.output_dir}: cannot be made ({error.strerror}); choose another --output-dir\n")
+        parser.exit(
+            2,
+            (
+                f"{arguments.output_dir}: cannot be made ({error.strerror}); choose another "
+                "--output-dir\n"
+            ),
+        )
     try:
         figures = Figures(arguments)
-        for number in ("7", "5", "4", "1", "6") if arguments.figure == "all" else (arguments.figure,):
+        for number in (
+            ("7", "5", "4", "1", "6") if arguments.figure == "all" else (arguments.figure,)
+        ):
             make: Callable[[], np.ndarray] = getattr(figures, f"figure_{number}")
             path = arguments.output_dir / f"figure_{number}.jpg"
             nst.write_image(path, make())

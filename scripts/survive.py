@@ -1,13 +1,16 @@
-"""Kills runs and studies at random moments and compares what they come to with what they would have come to.
+"""Kills runs and studies at random moments and compares what they come to with what they would have
+come to.
 
     python scripts/survive.py run|study [--kills 50]
     python scripts/survive.py run|study --full-disk FOLDER
 
-Each time the command is started in an empty folder, killed (SIGKILL), and given again until it ends. Every second kill waits until a file is
-being written. Images and tables must be bit for bit those of a command that nobody killed.
+Each time the command is started in an empty folder, killed (SIGKILL), and given again until it
+ends. Every second kill waits until a file is being written. Images and tables must be bit for bit
+those of a command that nobody killed.
 
-With `--full-disk`, FOLDER is the place of a small file system (`mount -t tmpfs -o size=24m tmpfs FOLDER`), which is filled up but for less and
-less. The command must end well or with one line that says what is wrong, leave what was there whole, and go on once there is room.
+With `--full-disk`, FOLDER is the place of a small file system (`mount -t tmpfs -o size=24m tmpfs
+FOLDER`), which is filled up but for less and less. The command must end well or with one line that
+says what is wrong, leave what was there whole, and go on once there is room.
 """
 
 import argparse
@@ -25,15 +28,39 @@ import numpy as np
 import nst_jax as nst
 
 COMMANDS = {
-    "run": ["stylize", "content.png", "style.png", "--output", "out/result.png", "--num-steps", "120", "--resume"],
-    "study": ["study", "content.png", "style.png", "--output-dir", "out", "--num-steps", "40", "--style-weight", "5", "50", "--init", "noise"],
+    "run": [
+        "stylize",
+        "content.png",
+        "style.png",
+        "--output",
+        "out/result.png",
+        "--num-steps",
+        "120",
+        "--resume",
+    ],
+    "study": [
+        "study",
+        "content.png",
+        "style.png",
+        "--output-dir",
+        "out",
+        "--num-steps",
+        "40",
+        "--style-weight",
+        "5",
+        "50",
+        "--init",
+        "noise",
+    ],
 }
 COMMON = ["--size", "96", "--network", "vgg16", "--checkpoint-every", "1e-3"]
 
 
 def start(kind, folder):
     words = [sys.executable, "-m", "nst_jax", *COMMANDS[kind], *COMMON]
-    return subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
 
 
 def finish(process):
@@ -44,21 +71,38 @@ def finish(process):
 
 def results(folder):
     """The files that must not depend on what happened on the way."""
-    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.suffix in (".png", ".csv")}
-    left = [path.name for path in folder.rglob("*") if "checkpoint" in path.name or path.suffix in (".partial", ".lock")]
+    found = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.suffix in (".png", ".csv")
+    }
+    left = [
+        path.name
+        for path in folder.rglob("*")
+        if "checkpoint" in path.name or path.suffix in (".partial", ".lock")
+    ]
     return found, left
 
 
 def kill(process, folder, seconds, in_writing):
-    """Kills the command after that long, or then at the next moment when a file is half written; says how far it had come."""
+    """Kills the command after that long, or then at the next moment when a file is half written;
+    says how far it had come."""
     time.sleep(seconds)
     while in_writing and process.poll() is None and not any((folder / "out").glob(".*.partial")):
         time.sleep(1e-4)
     half_written = any((folder / "out").glob(".*.partial"))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    saved = any((folder / "out").glob("*.checkpoint*")) or any((folder / "out").glob(".*.checkpoint*"))
-    return "while writing" if half_written else "with a checkpoint there" if saved else "before or after all checkpoints"
+    saved = any((folder / "out").glob("*.checkpoint*")) or any(
+        (folder / "out").glob(".*.checkpoint*")
+    )
+    return (
+        "while writing"
+        if half_written
+        else "with a checkpoint there"
+        if saved
+        else "before or after all checkpoints"
+    )
 
 
 def fill(folder, kind, wanted):
@@ -75,7 +119,9 @@ def fill(folder, kind, wanted):
         process = start(kind, folder)
         _, errors = process.communicate()
         lines = [line for line in errors.splitlines() if line.startswith("nst-jax: error")]
-        clear = process.returncode == 0 or (process.returncode == 2 and len(lines) == 1 and "Traceback" not in errors)
+        clear = process.returncode == 0 or (
+            process.returncode == 2 and len(lines) == 1 and "Traceback" not in errors
+        )
         broken = [path.name for path in folder.rglob("*.png") if not is_whole(path)]
         ballast.unlink()
         finish(start(kind, folder))
@@ -83,7 +129,10 @@ def fill(folder, kind, wanted):
         good = clear and not broken and found == wanted and not left
         same += good
         outcome = lines[0] if lines else f"status {process.returncode}"
-        print(f"room for {room} bytes: {outcome}{'' if good else f' BAD {clear} {broken} {left}'}", flush=True)
+        print(
+            f"room for {room} bytes: {outcome}{'' if good else f' BAD {clear} {broken} {left}'}",
+            flush=True,
+        )
     print(f"{same} of {len(rooms)} clear, whole, and the same once there was room")
     sys.exit(same != len(rooms))
 
@@ -120,7 +169,13 @@ def main() -> None:
         finish(start(args.kind, folder))
         seconds = time.perf_counter() - started
         wanted, _ = results(folder)
-    print(f"an uninterrupted {args.kind} takes {seconds:.1f} s and writes {len(wanted)} images and tables", flush=True)
+    print(
+        (
+            f"an uninterrupted {args.kind} takes {seconds:.1f} s and writes {len(wanted)} "
+            "images and tables"
+        ),
+        flush=True,
+    )
 
     if args.full_disk:
         fill(fresh(args.full_disk), args.kind, wanted)
@@ -137,7 +192,10 @@ def main() -> None:
             differing = [name for name in wanted if found.get(name) != wanted[name]] + left
             outcome = differing or "as if nothing had happened"
             print(f"{count + 1}: killed after {moment:.2f} s, {when}: {outcome}", flush=True)
-    print(f"{same} of {args.kills} the same; killed {', '.join(f'{number} × {when}' for when, number in moments_hit.items())}")
+    print(
+        f"{same} of {args.kills} the same; killed "
+        f"{', '.join(f'{number} × {when}' for when, number in moments_hit.items())}"
+    )
     sys.exit(same != args.kills)
 
 

@@ -8,9 +8,13 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("KERAS_BACKEND", "jax")
 # What one test or command has compiled, the next reads; the user's cache is no place for tests.
 os.environ.pop("JAX_ENABLE_COMPILATION_CACHE", None)
-if "PYTEST_XDIST_WORKER" not in os.environ:  # whose processes share the folder of the one that starts them
+# whose processes share the folder of the one that starts them
+if "PYTEST_XDIST_WORKER" not in os.environ:
     _PROGRAMS = tempfile.TemporaryDirectory()
-    os.environ |= {"JAX_COMPILATION_CACHE_DIR": _PROGRAMS.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": _PROGRAMS.name,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    }
 
 from pathlib import Path
 
@@ -18,7 +22,14 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
-_CHECKED = ("network.convolution", "network.vgg", "network.normalisation", "objective.losses", "objective.targets", "objective.loss")
+_CHECKED = (
+    "network.convolution",
+    "network.vgg",
+    "network.normalisation",
+    "objective.losses",
+    "objective.targets",
+    "objective.loss",
+)
 _CHECKED += ("optim.lbfgs", "descent.step", "descent.history")
 
 with install_import_hook([f"nst_jax.{name}" for name in _CHECKED], "beartype.beartype"):

@@ -1,22 +1,39 @@
-"""The method written a second time, from the equations, in float64 NumPy: nothing here is shared with the library."""
+"""The method written a second time, from the equations, in float64 NumPy: nothing here is shared
+with the library."""
 
 import numpy as np
 
 POOLS_BEFORE = ("conv2_1", "conv3_1", "conv4_1", "conv5_1")
 CHANNELS = {"1": 64, "2": 128, "3": 256, "4": 512, "5": 512}
 LAYERS = {
-    "vgg16": [f"conv{b}_{i}" for b, depth in zip("12345", (2, 2, 3, 3, 3), strict=True) for i in range(1, depth + 1)],
-    "vgg19": [f"conv{b}_{i}" for b, depth in zip("12345", (2, 2, 4, 4, 4), strict=True) for i in range(1, depth + 1)],
+    "vgg16": [
+        f"conv{b}_{i}"
+        for b, depth in zip("12345", (2, 2, 3, 3, 3), strict=True)
+        for i in range(1, depth + 1)
+    ],
+    "vgg19": [
+        f"conv{b}_{i}"
+        for b, depth in zip("12345", (2, 2, 4, 4, 4), strict=True)
+        for i in range(1, depth + 1)
+    ],
 }
 
 
 def random_layers(network, seed=0, gain=1.0):
-    """Kernels (3, 3, in, out) and biases with the variance that keeps activations alive, float32."""
+    """Kernels (3, 3, in, out) and biases with the variance that keeps activations alive,
+    float32."""
     rng, layers, in_channels = np.random.default_rng(seed), {}, 3
     for name in LAYERS[network]:
         out_channels = CHANNELS[name[4]]
-        kernel = rng.normal(size=(3, 3, in_channels, out_channels)) * gain * np.sqrt(2 / (9 * in_channels))
-        layers[name] = (kernel.astype(np.float32), rng.normal(size=out_channels).astype(np.float32) * np.float32(0.05))
+        kernel = (
+            rng.normal(size=(3, 3, in_channels, out_channels))
+            * gain
+            * np.sqrt(2 / (9 * in_channels))
+        )
+        layers[name] = (
+            kernel.astype(np.float32),
+            rng.normal(size=out_channels).astype(np.float32) * np.float32(0.05),
+        )
         in_channels = out_channels
     return layers
 
@@ -33,7 +50,10 @@ def torchvision_names(layers):
 
 
 def random_params(network, seed=0):
-    params = {name: {"kernel": kernel, "bias": bias} for name, (kernel, bias) in random_layers(network, seed).items()}
+    params = {
+        name: {"kernel": kernel, "bias": bias}
+        for name, (kernel, bias) in random_layers(network, seed).items()
+    }
     return {"mean": np.array([0.48, 0.46, 0.41], np.float32), **params}
 
 
@@ -41,7 +61,9 @@ def convolve(image, kernel):
     """out[y, x, o] = Σ padded[y + i, x + j, c] · kernel[i, j, c, o], zeros around."""
     height, width, _ = image.shape
     padded = np.pad(image, ((1, 1), (1, 1), (0, 0)))
-    return sum(padded[i : i + height, j : j + width] @ kernel[i, j] for i in range(3) for j in range(3))
+    return sum(
+        padded[i : i + height, j : j + width] @ kernel[i, j] for i in range(3) for j in range(3)
+    )
 
 
 def pool(image, kind):
@@ -60,7 +82,9 @@ def unpool(gradient, image, kind):
         share = (cells == cells.max((1, 3), keepdims=True)).astype(float)
         share /= share.sum((1, 3), keepdims=True)
     out = np.zeros_like(image)
-    out[: 2 * height, : 2 * width] = (share * gradient[:, None, :, None]).reshape(2 * height, 2 * width, channels)
+    out[: 2 * height, : 2 * width] = (share * gradient[:, None, :, None]).reshape(
+        2 * height, 2 * width, channels
+    )
     return out
 
 
@@ -126,13 +150,17 @@ def total_variation(image):
     return np.sum(squares**1.25), gradient
 
 
-def coefficients(scaling, content_features, style_grams, generated, pixels, content_layers, style_layers):
+def coefficients(
+    scaling, content_features, style_grams, generated, pixels, content_layers, style_layers
+):
     """c_l, s_l (for Gram matrices that are means over M positions) and t."""
     content, style = {}, {}
     for layer in content_layers:
         size = content_features[layer].size
         norm = np.sum(content_features[layer] ** 2)
-        content[layer] = {"relative": 1 / norm, "paper": 1 / 2, "mean": 1 / size, "notebook": 1.0}[scaling]
+        content[layer] = {"relative": 1 / norm, "paper": 1 / 2, "mean": 1 / size, "notebook": 1.0}[
+            scaling
+        ]
     for layer in style_layers:
         height, width, channels = generated[layer].shape
         count, norm = height * width, np.sum(style_grams[layer] ** 2)
@@ -146,21 +174,43 @@ def coefficients(scaling, content_features, style_grams, generated, pixels, cont
     return content, style, 255**2.5 if scaling == "notebook" else 1 / pixels
 
 
-def loss_and_gradient(params, image, content_image, style_image, *, scaling, pooling, content_layers, style_layers, weights):
+def loss_and_gradient(
+    params,
+    image,
+    content_image,
+    style_image,
+    *,
+    scaling,
+    pooling,
+    content_layers,
+    style_layers,
+    weights,
+):
     """α Σ c_l ‖F − P‖² / L + β Σ s_l ‖G − A‖² / L + γ t TV, and its gradient in the image."""
     content_features = features(params, content_image, pooling)
-    style_grams = {name: gram(activations) for name, activations in features(params, style_image, pooling).items()}
+    style_grams = {
+        name: gram(activations)
+        for name, activations in features(params, style_image, pooling).items()
+    }
     found = forward(params, image, pooling)
     generated = {name: activations for name, (activations, _) in found.items()}
     pixels = image.shape[0] * image.shape[1]
-    c, s, t = coefficients(scaling, content_features, style_grams, generated, pixels, content_layers, style_layers)
+    c, s, t = coefficients(
+        scaling, content_features, style_grams, generated, pixels, content_layers, style_layers
+    )
     alpha, beta, gamma = weights
     loss, cotangents = 0.0, {}
     for layer in content_layers:
-        value, slope = content_term(generated[layer], content_features[layer], alpha * c[layer] / len(content_layers))
+        value, slope = content_term(
+            generated[layer], content_features[layer], alpha * c[layer] / len(content_layers)
+        )
         loss, cotangents[layer] = loss + value, cotangents.get(layer, 0.0) + slope
     for layer in style_layers:
-        value, slope = style_term(generated[layer], style_grams[layer], beta * s[layer] / len(style_layers))
+        value, slope = style_term(
+            generated[layer], style_grams[layer], beta * s[layer] / len(style_layers)
+        )
         loss, cotangents[layer] = loss + value, cotangents.get(layer, 0.0) + slope
     roughness, slope = total_variation(np.asarray(image, float))
-    return loss + gamma * t * roughness, backward(params, found, cotangents, pooling) + gamma * t * slope
+    return loss + gamma * t * roughness, backward(
+        params, found, cotangents, pooling
+    ) + gamma * t * slope

@@ -4,7 +4,8 @@ import numpy as np
 
 
 def followed(chunks, most=None):
-    """What a descent ends with, if it is left after `most` chunks, and a copy of each chunk's snapshot."""
+    """What a descent ends with, if it is left after `most` chunks, and a copy of each chunk's
+    snapshot."""
     snapshots = []
     for chunk in chunks:
         snapshots.append({name: np.array(array) for name, array in chunk.snapshot().items()})

@@ -26,7 +26,9 @@ def test_a_wrong_setting_is_named_with_what_it_may_be(change, message):
 
 
 def test_a_config_is_hashable_and_takes_lists():
-    assert hash(nst.TransferConfig(style_layers=["conv1_1"])) == hash(nst.TransferConfig(style_layers=("conv1_1",)))
+    assert hash(nst.TransferConfig(style_layers=["conv1_1"])) == hash(
+        nst.TransferConfig(style_layers=("conv1_1",))
+    )
 
 
 def test_presets_say_what_their_sources_say():
@@ -36,19 +38,39 @@ def test_presets_say_what_their_sources_say():
     assert notebook.config.content_layers == ("conv5_2",) and notebook.config.pooling == "max"
     paper = nst.PRESETS["paper"]
     assert paper.content_weight / paper.style_weight == 1e-3
-    assert (paper.config.init, paper.config.pooling, paper.config.scaling) == ("noise", "avg", "mean")
+    assert (paper.config.init, paper.config.pooling, paper.config.scaling) == (
+        "noise",
+        "avg",
+        "mean",
+    )
 
 
 def test_a_preset_changes_by_the_names_of_its_fields():
     changed = nst.PRESETS["notebook"].replace(size=256, rows=None, num_steps=5)
-    assert (changed.size, changed.rows, changed.config.num_steps, changed.config.pooling) == (256, None, 5, "max")
+    assert (changed.size, changed.rows, changed.config.num_steps, changed.config.pooling) == (
+        256,
+        None,
+        5,
+        "max",
+    )
 
 
 def test_what_is_only_scheduled_decides_no_program():
-    usual, other = nst.TransferConfig(), nst.TransferConfig(num_steps=7, init="noise", coarse_to_fine=False, tolerance=0.1)
+    usual = nst.TransferConfig()
+    other = nst.TransferConfig(num_steps=7, init="noise", coarse_to_fine=False, tolerance=0.1)
     assert other.program() == usual.program() and hash(other.program()) == hash(usual.program())
     for change in ({"memory": 5}, {"optimizer": "adam"}, {"learning_rate": 0.1}, {"decay": 0.5}):
         changed = nst.TransferConfig(**change)
-        assert changed.program() != usual.program() and changed.program(has_optimizer=True) == usual.program(has_optimizer=True)
-    for change in ({"tile": 64}, {"pooling": "max"}, {"precision": "default"}, {"scaling": "mean"}, {"content_layers": ()}):
-        assert nst.TransferConfig(**change).program(has_optimizer=True) != usual.program(has_optimizer=True)
+        assert changed.program() != usual.program() and changed.program(
+            has_optimizer=True
+        ) == usual.program(has_optimizer=True)
+    for change in (
+        {"tile": 64},
+        {"pooling": "max"},
+        {"precision": "default"},
+        {"scaling": "mean"},
+        {"content_layers": ()},
+    ):
+        assert nst.TransferConfig(**change).program(has_optimizer=True) != usual.program(
+            has_optimizer=True
+        )

@@ -4,7 +4,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "nst_jax"
 
 BELOW = {"config", "dtypes", "pixels", "host"}
-MATHEMATICS = ("network", "objective", "optim", "descent", "study")  # each may import those before it
+# each may import those before it
+MATHEMATICS = ("network", "objective", "optim", "descent", "study")
 FILES = ("files", "weights", "report")  # likewise
 ABOVE = ("jobs", "cli", "__main__", "__init__")  # likewise, and both wings
 
@@ -25,10 +26,18 @@ def imported(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: a relative import"
-            names = [node.module] if node.module != "nst_jax" else [f"nst_jax.{alias.name}" for alias in node.names]
+            names = (
+                [node.module]
+                if node.module != "nst_jax"
+                else [f"nst_jax.{alias.name}" for alias in node.names]
+            )
         else:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        yield from (name.split(".")[1] if "." in name else "__init__" for name in names if name.split(".")[0] == "nst_jax")
+        yield from (
+            name.split(".")[1] if "." in name else "__init__"
+            for name in names
+            if name.split(".")[0] == "nst_jax"
+        )
 
 
 def test_the_floors_import_downwards():

@@ -1,4 +1,5 @@
-"""Files as PyTorch writes them, made without it, so that a test can make each part of them wrong."""
+"""Files as PyTorch writes them, made without it, so that a test can make each part of them
+wrong."""
 
 import io
 import struct
@@ -68,7 +69,9 @@ def _words(value):
         case list():
             return b"](" + b"".join(map(_words, value)) + b"e"
         case dict():
-            return b"}(" + b"".join(_words(key) + _words(item) for key, item in value.items()) + b"u"
+            return (
+                b"}(" + b"".join(_words(key) + _words(item) for key, item in value.items()) + b"u"
+            )
     raise TypeError(value)
 
 
@@ -87,7 +90,9 @@ def tensor(stored, shape, strides, offset=0, function="_rebuild_tensor_v2"):
 def whole(key, array, legacy=True):
     """A tensor that is all of a storage of its own."""
     strides = tuple(step // array.itemsize for step in array.strides)
-    return tensor(storage(key, KINDS[array.dtype.str], array.size, *[None] * legacy), array.shape, strides)
+    return tensor(
+        storage(key, KINDS[array.dtype.str], array.size, *[None] * legacy), array.shape, strides
+    )
 
 
 def legacy(tree, storages, *, magic=MAGIC, version=VERSION, keys=None, counts=None):
@@ -99,7 +104,10 @@ def legacy(tree, storages, *, magic=MAGIC, version=VERSION, keys=None, counts=No
         "type_sizes": {"short": 2, "int": 4, "long": 4},
     }
     heads = (magic, version, facts, tree, list(storages) if keys is None else keys)
-    tails = (struct.pack("<q", counts.get(key, array.size)) + array.tobytes() for key, array in storages.items())
+    tails = (
+        struct.pack("<q", counts.get(key, array.size)) + array.tobytes()
+        for key, array in storages.items()
+    )
     return b"".join([*map(pickled, heads), *tails])
 
 
@@ -120,4 +128,6 @@ def state(arrays, is_legacy=True):
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     keys = {name: str(94_000_000 + 64 * index) for index, name in enumerate(arrays)}
     tree = {name: whole(keys[name], array, is_legacy) for name, array in arrays.items()}
-    return (legacy if is_legacy else archive)(tree, {keys[name]: array for name, array in arrays.items()})
+    return (legacy if is_legacy else archive)(
+        tree, {keys[name]: array for name, array in arrays.items()}
+    )

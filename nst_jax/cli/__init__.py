@@ -1,4 +1,5 @@
-"""The commands of `nst-jax`: words in, lines out. Nothing here computes, and nothing below prints."""
+"""The commands of `nst-jax`: words in, lines out. Nothing here computes, and nothing below
+prints."""
 
 from nst_jax.cli.main import main
 

@@ -28,7 +28,10 @@ def content_path() -> Path:
     """
     spec = importlib.util.find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
-        raise ImageError("the demo's photograph comes with scikit-image, which is not installed; run: pip install scikit-image")
+        raise ImageError(
+            "the demo's photograph comes with scikit-image, which is not installed; run: "
+            "pip install scikit-image"
+        )
     return Path(spec.submodule_search_locations[0]) / "data" / "chelsea.png"
 
 
@@ -53,7 +56,11 @@ class Demo:
         content, style = content_path(), style_path()
         sheet = self.output.with_stem(f"{self.output.stem}_sheet")
         if sheet.exists() and not self.overwrite and not self.resume:
-            raise ImageError(f"{sheet}: is there already; pass --overwrite, or choose another --output")
-        run_and_say(Job(content, style, self.output, preset, resume=self.resume, overwrite=self.overwrite))
+            raise ImageError(
+                f"{sheet}: is there already; pass --overwrite, or choose another --output"
+            )
+        run_and_say(
+            Job(content, style, self.output, preset, resume=self.resume, overwrite=self.overwrite)
+        )
         write_image(sheet, make_sheet([read_image(path) for path in (content, style, self.output)]))
         say(f"wrote {sheet}", sys.stdout)

@@ -38,10 +38,16 @@ _OBJECTS_BETWEEN_COLLECTIONS = 100_000
 _DESCRIPTION = "Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016)."
 
 
-_NAMES = [field.name for kind in (Preset, TransferConfig) for field in dataclasses.fields(kind)] + ["max_pixels", "seed"]
+_NAMES = [field.name for kind in (Preset, TransferConfig) for field in dataclasses.fields(kind)] + [
+    "max_pixels",
+    "seed",
+]
 _LONG = "|".join(name for name in _NAMES if "_" in name)
-# Where a message says something of a setting; short names are words as well, and keys of files are not options.
-_SETTING = re.compile(rf"(?:^|(?<=: )|(?<=\()|(?<= in ))({_LONG})(?= is | differs|;|\))|^({'|'.join(_NAMES)})(?= is )")
+# Where a message says something of a setting; short names are words as well, and keys of files are
+# not options.
+_SETTING = re.compile(
+    rf"(?:^|(?<=: )|(?<=\()|(?<= in ))({_LONG})(?= is | differs|;|\))|^({'|'.join(_NAMES)})(?= is )"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,15 +57,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Words after the program's name; those of the process if left out.
 
     Returns:
-        The exit status: 0, 2 with one line on standard error for input that is wrong, or 128 and the signal's number when stopped.
+        The exit status: 0, 2 with one line on standard error for input that is wrong, or 128 and
+        the signal's number when stopped.
     """
     if argv is None:  # the process is this program's own
-        # What was imported, and what JAX makes while it traces, lives on; to look through it for garbage again and again takes a tenth of the
-        # time to the first step.
+        # What was imported, and what JAX makes while it traces, lives on; to look through it for
+        # garbage again and again takes a tenth of the time to the first step.
         gc.freeze()
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         argv = sys.argv[1:]
-    before, warnings.showwarning = warnings.showwarning, lambda message, *rest, **more: _LOG.warning("%s", message)
+    before = warnings.showwarning
+    warnings.showwarning = lambda message, *rest, **more: _LOG.warning("%s", message)
     level = _LOG.level
     _LOG.addHandler(LINES)
     try:
@@ -78,7 +86,12 @@ def _run(argv: list[str]) -> int:
         Annotated[Rerun, subcommand("rerun")],
         Annotated[Study, subcommand("study")],
         Annotated[Reconstruct, subcommand("reconstruct")],
-        Annotated[WEIGHTS_COMMANDS, subcommand("weights", description="List, fetch, convert or normalise the networks' weights.")],
+        Annotated[
+            WEIGHTS_COMMANDS,
+            subcommand(
+                "weights", description="List, fetch, convert or normalise the networks' weights."
+            ),
+        ],
     ]
     try:
         parsed = _parse(command, argv)
@@ -88,15 +101,22 @@ def _run(argv: list[str]) -> int:
         say(f"nst-jax: error: {_in_options(str(error))}")
         return 2
     except (MemoryError, RuntimeError, AssertionError) as error:
-        if isinstance(error, MemoryError) or (isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)):
+        if isinstance(error, MemoryError) or (
+            isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+        ):
             say("nst-jax: error: out of memory; pass a smaller --size")
             return 2
         if (reason := why_no_devices(error)) is None:
             raise
         say(f"nst-jax: error: {reason}")
         return 2
-    except OSError as error:  # a folder in a file's place, a name too long, a disk that fails: wherever no better line is to be had
-        say(f"nst-jax: error: {error.filename or 'a file'}: {error.strerror or error}; choose another place")
+    # a folder in a file's place, a name too long, a disk that fails: wherever no better line is to
+    # be had
+    except OSError as error:
+        say(
+            f"nst-jax: error: {error.filename or 'a file'}: {error.strerror or error}; "
+            "choose another place"
+        )
         return 2
     except Stopped as stopped:
         say(f"nst-jax: {stopped}")
@@ -111,26 +131,51 @@ def _parse(command: Any, argv: list[str]) -> Any:
     """The command that the words ask for.
 
     Raises:
-        ConfigError: The words are wrong; the parser draws a box around what it says of it, of which the first part is taken.
+        ConfigError: The words are wrong; the parser draws a box around what it says of it, of which
+            the first part is taken.
     """
     if {"--size", "--rows"} <= {word.partition("=")[0] for word in argv}:
         raise ConfigError("--size and --rows are both given; leave one of the two out")
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
-            return tyro.cli(command, prog="nst-jax", args=argv, description=_DESCRIPTION, config=(tyro.conf.OmitArgPrefixes,))
+            return tyro.cli(
+                command,
+                prog="nst-jax",
+                args=argv,
+                description=_DESCRIPTION,
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
     except SystemExit as ended:
         if not ended.code:  # after --help
             raise
         lines = [line.strip("│ ") for line in box.getvalue().splitlines()[1:]]
-        told = list(itertools.takewhile(lambda line: not line.startswith(("───", "Got errors")), lines))
+        told = list(
+            itertools.takewhile(lambda line: not line.startswith(("───", "Got errors")), lines)
+        )
         said, is_value = re.subn(r"^Error parsing \w[\w.-]*: ", "", " ".join(told).strip())
         if is_value:  # what a class of settings says of one
             raise ConfigError(said) from None
-        near = next((f"; did you mean {line.split()[0]}?" for before, line in itertools.pairwise(lines) if before == "Perhaps you meant:"), "")
-        dashed = next((f"; if {word} is a file, give it as ./{word}" for word in argv if _is_dashed_file(word)), "")
+        near = next(
+            (
+                f"; did you mean {line.split()[0]}?"
+                for before, line in itertools.pairwise(lines)
+                if before == "Perhaps you meant:"
+            ),
+            "",
+        )
+        dashed = next(
+            (
+                f"; if {word} is a file, give it as ./{word}"
+                for word in argv
+                if _is_dashed_file(word)
+            ),
+            "",
+        )
         command = re.search(r"nst-jax[a-z ]* --help", " ".join(lines))
-        raise ConfigError(f"{said.rstrip('.')}{near}{dashed}; see {command[0] if command else 'nst-jax --help'}") from None
+        raise ConfigError(
+            f"{said.rstrip('.')}{near}{dashed}; see {command[0] if command else 'nst-jax --help'}"
+        ) from None
 
 
 def _in_options(message: str) -> str:
@@ -144,10 +189,17 @@ def _is_dashed_file(word: str) -> bool:
 
 
 def _preset_in(argv: Sequence[str]) -> PresetName:
-    """The preset that the command line names, since it decides the defaults that --help shows; the parser says it if there is no such one."""
+    """The preset that the command line names, since it decides the defaults that --help shows; the
+    parser says it if there is no such one."""
     found: PresetName = "default"
     for word, following in zip(argv, [*argv[1:], ""], strict=False):
-        name = following if word == "--preset" else word.removeprefix("--preset=") if word.startswith("--preset=") else ""
+        name = (
+            following
+            if word == "--preset"
+            else word.removeprefix("--preset=")
+            if word.startswith("--preset=")
+            else ""
+        )
         if name in PRESETS:
             found = name  # type: ignore[assignment]
     return found

@@ -29,24 +29,39 @@ def level_of(command: Any) -> int:
     return logging.WARNING if command.quiet else logging.DEBUG if command.verbose else logging.INFO
 
 
-Resume = Annotated[bool, FlagCreatePairsOff, arg(help="Go on with the run of the same command that was cut off, if there is one.")]
+Resume = Annotated[
+    bool,
+    FlagCreatePairsOff,
+    arg(help="Go on with the run of the same command that was cut off, if there is one."),
+]
 
 
 PresetName = Literal["default", "paper", "notebook"]
 
 
 CompilationCache = Annotated[
-    bool, FlagCreatePairsOff, arg(help="Keep no compiled programs in the user's cache folder for the next run.", help_behavior_hint="")
+    bool,
+    FlagCreatePairsOff,
+    arg(
+        help="Keep no compiled programs in the user's cache folder for the next run.",
+        help_behavior_hint="",
+    ),
 ]
 
 
-MaxPixels = Annotated[int, arg(metavar="NUMBER", help="Refuse images of more, which may be made to fill the memory.")]
+MaxPixels = Annotated[
+    int, arg(metavar="NUMBER", help="Refuse images of more, which may be made to fill the memory.")
+]
 
 
 def _dressed(kind: Any, **looks: Any) -> Any:
     """A dataclass as it is, but for how the command line shows some of its fields."""
     hints = get_type_hints(kind)
-    own = [(field.name, Annotated[hints[field.name], looks[field.name]], field) for field in dataclasses.fields(kind) if field.name in looks]
+    own = [
+        (field.name, Annotated[hints[field.name], looks[field.name]], field)
+        for field in dataclasses.fields(kind)
+        if field.name in looks
+    ]
     made = dataclasses.make_dataclass(kind.__name__, own, bases=(kind,), frozen=True)
     made.__doc__ = kind.__doc__
     return made
@@ -54,11 +69,16 @@ def _dressed(kind: Any, **looks: Any) -> Any:
 
 NETWORK_OPTION = arg(
     metavar="vgg19|vgg19-8bit|vgg16|FILE",
-    help_behavior_hint=lambda default: f"(default: {'the best VGG-19 to be had, or vgg16' if default == 'None' else default})",
+    help_behavior_hint=lambda default: (
+        f"(default: {'the best VGG-19 to be had, or vgg16' if default == 'None' else default})"
+    ),
 )
 """How commands name a network."""
 
-_PIXELS = arg(metavar="PIXELS", help_behavior_hint=lambda default: "" if default == "None" else f"(default: {default})")
+_PIXELS = arg(
+    metavar="PIXELS",
+    help_behavior_hint=lambda default: "" if default == "None" else f"(default: {default})",
+)
 
 PresetOptions: Any = _dressed(Preset, size=_PIXELS, rows=_PIXELS, network=NETWORK_OPTION)
 """`Preset`, each of whose fields is an option, and so are those of its config."""
@@ -67,7 +87,9 @@ PresetOptions: Any = _dressed(Preset, size=_PIXELS, rows=_PIXELS, network=NETWOR
 def preset_options(name: PresetName) -> Preset:
     """A preset as the default of `PresetOptions`."""
     preset = PRESETS[name]
-    return PresetOptions(**{field.name: getattr(preset, field.name) for field in dataclasses.fields(preset)})
+    return PresetOptions(
+        **{field.name: getattr(preset, field.name) for field in dataclasses.fields(preset)}
+    )
 
 
 def _axes() -> Any:
@@ -75,11 +97,17 @@ def _axes() -> Any:
     hints, said = {"seed": int}, {"seed": "Seed of the noise of --init noise."}
     for kind in (Preset, TransferConfig):
         hints |= get_type_hints(kind)
-        said |= {param.arg_name: param.description or "" for param in parse(kind.__doc__ or "").params}
+        said |= {
+            param.arg_name: param.description or "" for param in parse(kind.__doc__ or "").params
+        }
     own = []
     for name in AXES:
         if name in hints:
-            value, how = (str, " Joined by +, such as conv2_2+conv4_2.") if name.endswith("_layers") else (hints[name], "")
+            value, how = (
+                (str, " Joined by +, such as conv2_2+conv4_2.")
+                if name.endswith("_layers")
+                else (hints[name], "")
+            )
             look = arg(help=said[name].replace("\n", " ") + how, help_behavior_hint="")
             own.append((name, Annotated[tuple[value, ...], look], dataclasses.field(default=())))
     return dataclasses.make_dataclass("Axes", own, frozen=True)
@@ -92,5 +120,7 @@ Axes: Any = _axes()
 def axes_of(options: Any) -> dict[str, Any]:
     """The axes that options of `Axes` give values to."""
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
-    split = lambda name, values: [tuple(text.split("+")) for text in values] if name.endswith("_layers") else values
+    split = lambda name, values: (
+        [tuple(text.split("+")) for text in values] if name.endswith("_layers") else values
+    )
     return {name: split(name, values) for name, values in given.items() if values}

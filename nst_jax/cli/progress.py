@@ -17,7 +17,8 @@ _SECONDS_BETWEEN_LINES = 10
 
 
 def say(line: str, stream: TextIO | None = None) -> None:
-    """Prints one line, on standard error if not told otherwise. What cannot be printed is spelt out; nothing happens where nobody listens."""
+    """Prints one line, on standard error if not told otherwise. What cannot be printed is spelt
+    out; nothing happens where nobody listens."""
     stream = stream or sys.stderr
     if stream is not None:  # as without a console
         with contextlib.suppress(OSError):
@@ -25,8 +26,14 @@ def say(line: str, stream: TextIO | None = None) -> None:
 
 
 def printable(line: str, stream: TextIO) -> str:
-    """The line with line breaks, control characters, and what the stream cannot encode, as escapes."""
-    line = "".join(letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in line)
+    """The line with line breaks, control characters, and what the stream cannot encode, as
+    escapes."""
+    line = "".join(
+        letter
+        if letter.isprintable()
+        else letter.encode("unicode_escape", "surrogatepass").decode()
+        for letter in line
+    )
     encoding = stream.encoding or "utf-8"
     return line.encode(encoding, "backslashreplace").decode(encoding)
 
@@ -65,14 +72,20 @@ class _Display:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         LINES.write = say
         if self._bar is not None:
             self._bar.close()
 
 
 class ProgressDisplay(_Display):
-    """A callback that shows a bar with loss and time left on a terminal, else a line every ten seconds."""
+    """A callback that shows a bar with loss and time left on a terminal, else a line every ten
+    seconds."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,9 +102,13 @@ class ProgressDisplay(_Display):
     def _draw(self, progress: Progress) -> None:
         if self._bar is None:
             form = "{n_fmt}/{total_fmt} |{bar}| {desc}"
-            self._bar = tqdm(total=progress.num_steps, bar_format=form, dynamic_ncols=True, file=sys.stderr)
+            self._bar = tqdm(
+                total=progress.num_steps, bar_format=form, dynamic_ncols=True, file=sys.stderr
+            )
         gone, left = map(tqdm.format_interval, self._seconds(progress))
-        self._bar.set_description_str(f"loss {float(progress.best_loss):.4g} [{gone} gone, {left} left]", refresh=False)
+        self._bar.set_description_str(
+            f"loss {float(progress.best_loss):.4g} [{gone} gone, {left} left]", refresh=False
+        )
         self._bar.total = progress.num_steps  # fewer where a size has ended early
         self._bar.update(progress.step - self._bar.n)
 
@@ -101,7 +118,10 @@ class ProgressDisplay(_Display):
             return
         self._last_line = now
         _, left = self._seconds(progress)
-        say(f"step {progress.step}/{progress.num_steps}  loss {float(progress.best_loss):.4g}  {left:.0f} s left")
+        say(
+            f"step {progress.step}/{progress.num_steps}  loss "
+            f"{float(progress.best_loss):.4g}  {left:.0f} s left"
+        )
 
     def _seconds(self, progress: Progress) -> tuple[float, float]:
         """Gone, and by the work done, left."""
@@ -144,8 +164,13 @@ class StudyDisplay(_Display):
         """Called when a lane is written."""
         self._finished += 1
         result = lane.result
-        left = (time.monotonic() - self._started) / self._finished * (self._num_lanes - self._finished)
+        left = (
+            (time.monotonic() - self._started) / self._finished * (self._num_lanes - self._finished)
+        )
         what = f"FAILED: {result.failure}" if result.failure else f"loss {float(result.loss):.4g}"
         if not _tells() and not result.failure:
             return
-        self._say(f"{self._finished}/{self._num_lanes}  {name}  {what}  {lane.seconds:.0f} s" + (f", {left:.0f} s left" if left else ""))
+        self._say(
+            f"{self._finished}/{self._num_lanes}  {name}  {what}  {lane.seconds:.0f} s"
+            + (f", {left:.0f} s left" if left else "")
+        )

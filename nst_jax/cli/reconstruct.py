@@ -18,15 +18,22 @@ from nst_jax.jobs.presets import Preset
 
 @dataclass
 class Reconstruct(Talk):
-    """Find, from noise, images with the content, or with the style, that single layers see (figure 1 of the paper)."""
+    """Find, from noise, images with the content, or with the style, that single layers see (figure
+    1 of the paper)."""
 
     image: Annotated[Path, Positional, arg(metavar="IMAGE")]
     """The image to reconstruct."""
     output_dir: Annotated[Path, arg(metavar="DIR")]
     """Folder of the results, as that of a study."""
-    content_layers: Annotated[tuple[str, ...], arg(metavar="LAYER …", help_behavior_hint="(default: the five of the paper)")] = ()
+    content_layers: Annotated[
+        tuple[str, ...],
+        arg(metavar="LAYER …", help_behavior_hint="(default: the five of the paper)"),
+    ] = ()
     """Layers whose content is reconstructed, one picture each."""
-    style_layers: Annotated[tuple[str, ...], arg(metavar="LAYERS …", help_behavior_hint="(default: the five of the paper)")] = ()
+    style_layers: Annotated[
+        tuple[str, ...],
+        arg(metavar="LAYERS …", help_behavior_hint="(default: the five of the paper)"),
+    ] = ()
     """Sets of layers, joined by +, whose style is reconstructed, one picture each."""
     size: Annotated[int, arg(metavar="PIXELS")] = 256
     """Longest side of the results."""
@@ -57,11 +64,22 @@ class Reconstruct(Talk):
             "seed": [self.seed],
         }
         preset = Preset().replace(
-            init="noise", coarse_to_fine=False, size=self.size, num_steps=self.num_steps, pooling=self.pooling, network=self.network
+            init="noise",
+            coarse_to_fine=False,
+            size=self.size,
+            num_steps=self.num_steps,
+            pooling=self.pooling,
+            network=self.network,
         )
         title = f"{self.image.stem}: reconstructions from content layers and from style layers"
-        how: dict[str, Any] = {"title": title, "max_pixels": self.max_pixels, "overwrite": self.overwrite}
-        job = StudyJob((self.image,), (self.image,), self.output_dir, preset, axes, zipped=True, **how)
+        how: dict[str, Any] = {
+            "title": title,
+            "max_pixels": self.max_pixels,
+            "overwrite": self.overwrite,
+        }
+        job = StudyJob(
+            (self.image,), (self.image,), self.output_dir, preset, axes, zipped=True, **how
+        )
         run_and_report(job, Processes())
 
 

@@ -22,8 +22,12 @@ class Rerun(Talk):
     """Make a result again from the .json beside it."""
 
     record: Positional[Annotated[Path, arg(metavar="FILE")]]
-    """The .json beside the result, or a study's study.json; its images and weights must be where they were, or the images beside it."""
-    output: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: the first result's name with _rerun)")] = None
+    """The .json beside the result, or a study's study.json; its images and weights must be where
+    they were, or the images beside it."""
+    output: Annotated[
+        Path | None,
+        arg(metavar="PATH", help_behavior_hint="(default: the first result's name with _rerun)"),
+    ] = None
     """Result; a folder for a study."""
     resume: Resume = False
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
@@ -36,8 +40,17 @@ class Rerun(Talk):
             keep_programs()
         job = job_of_record(self.record, self.output)
         if isinstance(job, Job):
-            run_and_say(replace(job, resume=self.resume, overwrite=self.overwrite, max_pixels=self.max_pixels))
+            run_and_say(
+                replace(
+                    job, resume=self.resume, overwrite=self.overwrite, max_pixels=self.max_pixels
+                )
+            )
         elif self.resume:
-            raise ConfigError(f"{self.record}: is of a study, which goes on by itself when the same command is given again; leave --resume out")
+            raise ConfigError(
+                f"{self.record}: is of a study, which goes on by itself when the same "
+                "command is given again; leave --resume out"
+            )
         else:
-            run_and_report(replace(job, overwrite=self.overwrite, max_pixels=self.max_pixels), Processes())
+            run_and_report(
+                replace(job, overwrite=self.overwrite, max_pixels=self.max_pixels), Processes()
+            )

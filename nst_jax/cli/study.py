@@ -1,4 +1,5 @@
-"""The commands that make many pictures: `nst-jax study` and `nst-jax reconstruct`. Parsing and printing only."""
+"""The commands that make many pictures: `nst-jax study` and `nst-jax reconstruct`. Parsing and
+printing only."""
 
 import sys
 import time
@@ -8,7 +9,15 @@ from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from nst_jax.cli.options import NETWORK_OPTION, Axes, CompilationCache, MaxPixels, PresetName, Talk, axes_of
+from nst_jax.cli.options import (
+    NETWORK_OPTION,
+    Axes,
+    CompilationCache,
+    MaxPixels,
+    PresetName,
+    Talk,
+    axes_of,
+)
 from nst_jax.cli.progress import StudyDisplay, say
 from nst_jax.config import ConfigError
 from nst_jax.files.images import INPUT_ENDINGS, MAX_PIXELS, ImageError
@@ -24,15 +33,19 @@ from nst_jax.jobs.study_job import run_study_job
 class Study(Talk):
     """Paint a grid of settings, compiled once, and write a report that compares them.
 
-    The options of axes take one value or several. Several make an axis: every value is combined with every other, unless --zip takes them in
-    step. A study that was stopped goes on when the same command is given again."""
+    The options of axes take one value or several. Several make an axis: every value is combined
+    with every other, unless --zip takes them in step. A study that was stopped goes on when the
+    same command is given again."""
 
-    content: Annotated[Path | None, Positional, arg(metavar="CONTENT", help_behavior_hint="")] = None
+    content: Annotated[Path | None, Positional, arg(metavar="CONTENT", help_behavior_hint="")] = (
+        None
+    )
     """The photograph, or a folder of such that come to one size."""
     style: Annotated[Path | None, Positional, arg(metavar="STYLE", help_behavior_hint="")] = None
     """The painting, or a folder of such."""
     output_dir: Annotated[Path, arg(metavar="DIR")] = Path("study")
-    """Folder of the results: index.html, lanes.csv, contact_sheet.png, losses.png, and an image and a record for each lane."""
+    """Folder of the results: index.html, lanes.csv, contact_sheet.png, losses.png, and an image and
+    a record for each lane."""
     grid: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """TOML or JSON file that says what varies; options given beside it win."""
     axes: Axes = field(default_factory=Axes)
@@ -41,11 +54,19 @@ class Study(Talk):
     """Take the values of the axes in step."""
     preset: PresetName = "default"
     """What is not given."""
-    size: Annotated[int | None, arg(metavar="PIXELS", help_behavior_hint="(default: the preset's)")] = None
+    size: Annotated[
+        int | None, arg(metavar="PIXELS", help_behavior_hint="(default: the preset's)")
+    ] = None
     """Longest side of the results."""
     network: Annotated[str | None, NETWORK_OPTION] = None
     """Network, or a file with its weights."""
-    lanes: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="(default: what the memory holds; on a CPU one a device)")] = None
+    lanes: Annotated[
+        int | None,
+        arg(
+            metavar="NUMBER",
+            help_behavior_hint="(default: what the memory holds; on a CPU one a device)",
+        ),
+    ] = None
     """Lanes that run at once, rounded up to a multiple of the devices."""
     max_pixels: MaxPixels = MAX_PIXELS
     checkpoint_every: Annotated[float, arg(metavar="SECONDS")] = 60.0
@@ -79,12 +100,17 @@ class Study(Talk):
         zipped = self.zip
         if self.grid:
             given = read_grid_file(self.grid)
-            contents = contents or tuple(image for path in given.contents for image in _images_in(path))
+            contents = contents or tuple(
+                image for path in given.contents for image in _images_in(path)
+            )
             styles = styles or tuple(image for path in given.styles for image in _images_in(path))
             axes, zipped = dict(given.axes), zipped or given.zipped
         if not contents or not styles:
             missing = "content" if not contents else "style"
-            raise ConfigError(f"there is no {missing} image; give CONTENT and STYLE, or name them in the file of --grid")
+            raise ConfigError(
+                f"there is no {missing} image; give CONTENT and STYLE, or name them in "
+                "the file of --grid"
+            )
         axes |= axes_of(self.axes)
         preset = PRESETS[self.preset]
         preset = preset.replace(
@@ -92,7 +118,11 @@ class Study(Talk):
             rows=preset.rows if self.size is None else None,
             network=self.network or preset.network,
         )
-        how: dict[str, Any] = {"max_pixels": self.max_pixels, "checkpoint_every": self.checkpoint_every, "overwrite": self.overwrite}
+        how: dict[str, Any] = {
+            "max_pixels": self.max_pixels,
+            "checkpoint_every": self.checkpoint_every,
+            "overwrite": self.overwrite,
+        }
         return StudyJob(contents, styles, self.output_dir, preset, axes, zipped, self.lanes, **how)
 
 
@@ -103,12 +133,19 @@ def _images_in(path: Path | None) -> tuple[Path, ...]:
     if not path.is_dir():
         return (path,)
     try:
-        files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+        files = [
+            file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")
+        ]
     except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+        raise ImageError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions"
+        ) from error
     found = tuple(sorted(file for file in files if file.suffix.lower() in INPUT_ENDINGS))
     if not found:
-        raise ImageError(f"{path}: is a folder without images ({' '.join(sorted(INPUT_ENDINGS))}); name an image, or a folder of such")
+        raise ImageError(
+            f"{path}: is a folder without images ({' '.join(sorted(INPUT_ENDINGS))}); "
+            "name an image, or a folder of such"
+        )
     return found
 
 
@@ -121,4 +158,10 @@ def run_and_report(job: StudyJob, processes: Processes) -> None:
         there = f", {summary.kept} were there" if summary.kept else ""
         failed = f", {len(summary.failed)} FAILED" if summary.failed else ""
         seconds = time.perf_counter() - started
-        say(f"wrote {job.output_dir / 'index.html'} ({summary.computed} lanes run here{there}{failed}, {seconds:.0f} s)", sys.stdout)
+        say(
+            (
+                f"wrote {job.output_dir / 'index.html'} ({summary.computed} lanes run "
+                f"here{there}{failed}, {seconds:.0f} s)"
+            ),
+            sys.stdout,
+        )

@@ -10,7 +10,15 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from nst_jax.cli.options import CompilationCache, MaxPixels, PresetName, PresetOptions, Resume, Talk, preset_options
+from nst_jax.cli.options import (
+    CompilationCache,
+    MaxPixels,
+    PresetName,
+    PresetOptions,
+    Resume,
+    Talk,
+    preset_options,
+)
 from nst_jax.cli.progress import ProgressDisplay, say
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.host.compilation_cache import keep_programs
@@ -27,10 +35,14 @@ class Stylize(Talk):
     """The photograph, whose content is kept."""
     style: Positional[Annotated[Path, arg(metavar="STYLE")]]
     """The painting, whose style is taken."""
-    output: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: CONTENT_STYLE.png)")]
-    """Result; the ending (.png .jpg .webp .tif) decides the format. The settings and the loss history go to a .json beside it."""
+    output: Annotated[
+        Path | None, arg(metavar="FILE", help_behavior_hint="(default: CONTENT_STYLE.png)")
+    ]
+    """Result; the ending (.png .jpg .webp .tif) decides the format. The settings and the loss
+    history go to a .json beside it."""
     preset: PresetName
-    """Settings that belong together; --help after it shows its values. paper: the publication's; notebook: the Keras notebook's."""
+    """Settings that belong together; --help after it shows its values. paper: the publication's;
+    notebook: the Keras notebook's."""
     settings: PresetOptions
     """The weights of the loss, the network, and how images are read."""
     initial: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
@@ -49,20 +61,39 @@ class Stylize(Talk):
 
     @classmethod
     def with_defaults(cls, name: PresetName) -> "Stylize":
-        return cls(tyro.MISSING, tyro.MISSING, output=None, preset=name, settings=preset_options(name))
+        return cls(
+            tyro.MISSING, tyro.MISSING, output=None, preset=name, settings=preset_options(name)
+        )
 
     def run(self) -> None:
         if self.compilation_cache:
             keep_programs()
         output = self.output or Path(f"{self.content.stem}_{self.style.stem}.png")
-        how = {name: getattr(self, name) for name in ("resume", "overwrite", "checkpoint_every", "max_pixels")}
+        how = {
+            name: getattr(self, name)
+            for name in ("resume", "overwrite", "checkpoint_every", "max_pixels")
+        }
         settings = as_preset(self.settings, PRESETS[self.preset])
-        run_and_say(Job(self.content, self.style, output, settings, self.initial, self.seed, self.devices, **how))
+        run_and_say(
+            Job(
+                self.content,
+                self.style,
+                output,
+                settings,
+                self.initial,
+                self.seed,
+                self.devices,
+                **how,
+            )
+        )
 
 
 def as_preset(options: Any, preset: Preset) -> Preset:
-    """What options say: of the longest side and the height, the one that is not what the preset has."""
-    given = Preset(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Preset)})
+    """What options say: of the longest side and the height, the one that is not what the preset
+    has."""
+    given = Preset(
+        **{field.name: getattr(options, field.name) for field in dataclasses.fields(Preset)}
+    )
     is_new = {name: getattr(given, name) != getattr(preset, name) for name in ("size", "rows")}
     if is_new["size"]:
         return given.replace(rows=None)

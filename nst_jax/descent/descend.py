@@ -49,15 +49,18 @@ def descend(
         key: As in `stylize`.
         initial: As in `stylize`.
         devices: As in `stylize`.
-        start: A chunk's snapshot of the same run, to go on from; the rest is then bit for bit what it would have been.
+        start: A chunk's snapshot of the same run, to go on from; the rest is then bit for bit what
+            it would have been.
         every: A piece ends at every multiple of this many steps; 0 asks for none.
         seconds: About how long a piece takes, of at most 64 steps.
 
     Returns:
-        Where the run stands, piece by piece, each valid until the next is asked for. The last one's `result()` is the whole run's.
+        Where the run stands, piece by piece, each valid until the next is asked for. The last one's
+        `result()` is the whole run's.
 
     Raises:
-        ConfigError: As `stylize`; or, when the first chunk is asked for, `start` is not of such a run.
+        ConfigError: As `stylize`; or, when the first chunk is asked for, `start` is not of such a
+            run.
 
     Example:
         >>> for chunk in descend(params, content, style):
@@ -66,7 +69,8 @@ def descend(
         ...         break
         >>> picture = chunk.result().image
     """
-    loss, keys = one_lane(weights, loss, config), None if key is None else checked_keys("key", key, 0)[None]
+    loss = one_lane(weights, loss, config)
+    keys = None if key is None else checked_keys("key", key, 0)[None]
     chunks = descend_batch(
         params,
         content,
@@ -105,11 +109,15 @@ def descend_batch(
     Raises:
         ConfigError: As `stylize_batch`, or `start` is not of such a run.
     """
-    problem = make_problem(params, content, style, config, weights, loss, optimizer, keys, initial, devices)
+    problem = make_problem(
+        params, content, style, config, weights, loss, optimizer, keys, initial, devices
+    )
     return problem.pyramid.descend(problem.lanes, problem.keeps_detail, every, start, seconds)
 
 
-def one_lane(weights: LossWeights | None, loss: Loss | Term | None, config: TransferConfig | None) -> Loss:
+def one_lane(
+    weights: LossWeights | None, loss: Loss | Term | None, config: TransferConfig | None
+) -> Loss:
     """The loss of a single run as that of a batch of one.
 
     Raises:
@@ -117,9 +125,16 @@ def one_lane(weights: LossWeights | None, loss: Loss | Term | None, config: Tran
     """
     if weights is not None:
         check_numbers("weights", jax.tree.map(np.asarray, weights))
-    return jax.tree.map(lambda leaf: leaf[None], spelt_out(loss, weights, config or TransferConfig()))
+    return jax.tree.map(
+        lambda leaf: leaf[None], spelt_out(loss, weights, config or TransferConfig())
+    )
 
 
 def only_lane(batch: Any) -> Any:
     """The only lane of a batch of one; plain numbers stay."""
-    return jax.tree.map(lambda leaf: leaf.squeeze(0) if isinstance(leaf, Array) else leaf[0] if np.ndim(leaf) else leaf, batch)
+    return jax.tree.map(
+        lambda leaf: (
+            leaf.squeeze(0) if isinstance(leaf, Array) else leaf[0] if np.ndim(leaf) else leaf
+        ),
+        batch,
+    )

@@ -1,4 +1,5 @@
-"""Whether a run fits the device's memory, and how to make it fit: in tiles, with a shorter memory of L-BFGS."""
+"""Whether a run fits the device's memory, and how to make it fit: in tiles, with a shorter memory
+of L-BFGS."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,11 +17,14 @@ from nst_jax.objective.targets import Targets, make_targets
 from nst_jax.objective.terms import Loss
 
 _TILES = (1024, 512, 256)
-# Copies of the images, the compiler's own memory, buffers of threads: measured 9 % over the arrays at 4096 × 3072 pixels in tiles, where the
-# targets were done before the descent's arrays were there.
+# Copies of the images, the compiler's own memory, buffers of threads: measured 9 % over the arrays
+# at 4096 × 3072 pixels in tiles, where the targets were done before the descent's arrays were
+# there.
 _OVERHEAD = 1.1
 _LEAST_MEMORY = 3  # pairs; with fewer, L-BFGS is little better than gradient descent
-_BYTES_A_PIXEL = 8000  # more than any network took here, VGG-19 untiled about 3000: below that nothing is asked of the compiler
+# more than any network took here, VGG-19 untiled about 3000: below that nothing is asked of the
+# compiler
+_BYTES_A_PIXEL = 8000
 
 
 def fitting_config(
@@ -33,7 +37,8 @@ def fitting_config(
     fewer_pairs: bool = True,
     optimizer: Optimizer | None = None,
 ) -> tuple[TransferConfig, str]:
-    """The configuration that the device's free memory allows: as it is, else in tiles as large as fit.
+    """The configuration that the device's free memory allows: as it is, else in tiles as large as
+    fit.
 
     Args:
         params: The network's parameters.
@@ -42,7 +47,8 @@ def fitting_config(
         loss: The terms of the run.
         config: The run's settings; a `tile` in it stays.
         devices: Those that share the image by rows; left out, one has it whole.
-        fewer_pairs: Whether L-BFGS may keep fewer pairs than `config` says, which changes the result.
+        fewer_pairs: Whether L-BFGS may keep fewer pairs than `config` says, which changes the
+            result.
         optimizer: As in `LaneProgram`.
 
     Returns:
@@ -55,25 +61,41 @@ def fitting_config(
     pixels = max(content.shape[0] * content.shape[1], style.shape[0] * style.shape[1])
     if free is None or pixels * (_BYTES_A_PIXEL + 24 * config.memory) < free / 2:
         return config, ""
-    pair = int(_OVERHEAD * 24 * content.shape[0] * content.shape[1] / max(len(devices), 1))  # bytes of two images
-    choices = [config] if config.tile or len(devices) > 1 else [config, *(dataclasses.replace(config, tile=tile) for tile in _TILES)]
+    # bytes of two images
+    pair = int(_OVERHEAD * 24 * content.shape[0] * content.shape[1] / max(len(devices), 1))
+    choices = (
+        [config]
+        if config.tile or len(devices) > 1
+        else [config, *(dataclasses.replace(config, tile=tile) for tile in _TILES)]
+    )
     may_shrink = fewer_pairs and config.optimizer == "lbfgs" and optimizer is None
     room, needed = lanes_that_fit(free, 0, 1), 0
     for choice in choices:
-        preparation, descent = _bytes_needed(params, content, style, loss, choice, devices, optimizer)
+        preparation, descent = _bytes_needed(
+            params, content, style, loss, choice, devices, optimizer
+        )
         needed = max(preparation, descent)
         if not needed:
             return config, ""
         fewer = max(-(-(descent - room) // pair), 0)
-        if preparation <= room and (not fewer or (may_shrink and config.memory - fewer >= _LEAST_MEMORY)):
+        if preparation <= room and (
+            not fewer or (may_shrink and config.memory - fewer >= _LEAST_MEMORY)
+        ):
             needed = max(preparation, descent - fewer * pair)
             how = f"in tiles of {choice.tile} pixels" if choice.tile else "whole"
-            pairs = f", L-BFGS keeps {config.memory - fewer} pairs instead of {config.memory}" if fewer else ""
+            pairs = (
+                f", L-BFGS keeps {config.memory - fewer} pairs instead of {config.memory}"
+                if fewer
+                else ""
+            )
             return dataclasses.replace(
                 choice, memory=config.memory - fewer
             ), f"memory: {needed / 1e9:.1f} GB of {free / 1e9:.1f} GB free, {how}{pairs}"
     size = int(max(content.shape[:2]) * (0.8 * free / needed) ** 0.5)
-    raise ConfigError(f"this needs {needed / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free; take a size of {size} or less")
+    raise ConfigError(
+        f"this needs {needed / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free; take a "
+        f"size of {size} or less"
+    )
 
 
 def _bytes_needed(
@@ -85,24 +107,42 @@ def _bytes_needed(
     devices: Sequence[jax.Device] = (),
     optimizer: Optimizer | None = None,
 ) -> tuple[int, int]:
-    """The bytes that the targets' preparation, and the descent, need of each device; zeros where the compiler does not tell. Nothing is run."""
+    """The bytes that the targets' preparation, and the descent, need of each device; zeros where
+    the compiler does not tell. Nothing is run."""
     placement = Placement(tuple(devices), by_rows=True)
     program = LaneProgram(config, placement, optimizer)
-    content, style = (placement.deal_image(jax.ShapeDtypeStruct(image.shape, jnp.float32)) for image in (content, style))
+    content, style = (
+        placement.deal_image(jax.ShapeDtypeStruct(image.shape, jnp.float32))
+        for image in (content, style)
+    )
 
     def targets_of(params: Params, content: Any, style: Any) -> Targets:
         return make_targets(params, content, style, config, loss)
 
     preparation = jax.jit(targets_of).lower(params, content, style).compile().memory_analysis()
-    targets = jax.eval_shape(lambda *arrays: stack_targets([targets_of(*arrays)], []), params, content, style)
-    image, number, flag = (
-        jax.ShapeDtypeStruct((1, *shape), kind) for shape, kind in ((content.shape, jnp.float32), ((), jnp.int32), ((), jnp.bool_))
+    targets = jax.eval_shape(
+        lambda *arrays: stack_targets([targets_of(*arrays)], []), params, content, style
     )
-    lanes = Lanes(number, number, jax.tree.map(lambda _: jax.ShapeDtypeStruct((1,), jnp.float32), loss), image, flag, flag)
+    image, number, flag = (
+        jax.ShapeDtypeStruct((1, *shape), kind)
+        for shape, kind in ((content.shape, jnp.float32), ((), jnp.int32), ((), jnp.bool_))
+    )
+    lanes = Lanes(
+        number,
+        number,
+        jax.tree.map(lambda _: jax.ShapeDtypeStruct((1,), jnp.float32), loss),
+        image,
+        flag,
+        flag,
+    )
     if not placement.shares_rows:
         params = jax.eval_shape(lambda params: prepare_params(params, loss.layers), params)
     descent = sum(program.compile(params, targets, lanes))
     before = (
-        0 if preparation is None else preparation.temp_size_in_bytes + preparation.argument_size_in_bytes + preparation.output_size_in_bytes
+        0
+        if preparation is None
+        else preparation.temp_size_in_bytes
+        + preparation.argument_size_in_bytes
+        + preparation.output_size_in_bytes
     )
     return int(_OVERHEAD * before), int(_OVERHEAD * descent)

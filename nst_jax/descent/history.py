@@ -1,4 +1,5 @@
-"""The history of a batch of descents on the host: what callbacks see, what a run returns, and which lanes have ended."""
+"""The history of a batch of descents on the host: what callbacks see, what a run returns, and which
+lanes have ended."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +11,8 @@ from nst_jax.descent.step import StepInfo, TransferState
 from nst_jax.objective.loss import LossParts
 
 _TOLERANCE_WINDOW = 10
-_MOST_BAD_STEPS = 10  # L-BFGS takes a tenth of its step after each: ten are more than float32 resolves
+# L-BFGS takes a tenth of its step after each: ten are more than float32 resolves
+_MOST_BAD_STEPS = 10
 
 
 class HistoryState(NamedTuple):
@@ -41,12 +43,21 @@ class History:
     Args:
         active: Which lanes are to run, (lanes,).
         num_steps: Evaluations of each.
-        tolerance: A lane ends once its best loss falls by less than this fraction over ten steps; 0 never ends one.
-        steps_before: Evaluations that each lane has made at other sizes, (lanes,); callbacks count on from the most.
+        tolerance: A lane ends once its best loss falls by less than this fraction over ten steps; 0
+            never ends one.
+        steps_before: Evaluations that each lane has made at other sizes, (lanes,); callbacks count
+            on from the most.
         state: What a history of the same batch had collected when it was cut off, to go on from.
     """
 
-    def __init__(self, active: Any, num_steps: int, tolerance: float, steps_before: Any = 0, state: HistoryState | None = None) -> None:
+    def __init__(
+        self,
+        active: Any,
+        num_steps: int,
+        tolerance: float,
+        steps_before: Any = 0,
+        state: HistoryState | None = None,
+    ) -> None:
         lanes = np.shape(active)
         self._own_before = np.broadcast_to(steps_before, lanes)
         self._before = int(self._own_before.max())
@@ -81,7 +92,8 @@ class History:
         return self._step >= self._max_steps or not self.active.any()
 
     def until_next_stop(self, piece: int, every: int) -> int:
-        """A piece of at most that length that ends no later than the next multiple somebody waits for."""
+        """A piece of at most that length that ends no later than the next multiple somebody waits
+        for."""
         stops = [self._max_steps]
         if every:
             made = self._before + self._step
@@ -91,7 +103,8 @@ class History:
         return min(piece, *(stop - self._step for stop in stops))
 
     def add(self, info: StepInfo, num_steps: int, states: TransferState) -> None:
-        """Takes what a piece of `num_steps` saw, (at least num_steps, lanes), and ends the lanes that failed or no longer gain."""
+        """Takes what a piece of `num_steps` saw, (at least num_steps, lanes), and ends the lanes
+        that failed or no longer gain."""
         info = jax.tree.map(lambda rows: np.array(rows[:num_steps]), jax.device_get(info))
         for rows in jax.tree.leaves(info[:2]):
             rows[:, ~self.active] = np.nan
@@ -99,13 +112,19 @@ class History:
         for lane in np.flatnonzero(self.active):
             self._count_bad_steps(info, made, int(lane))
         found.num_steps[self.active] += num_steps
-        longer = info if found.info is None else jax.tree.map(lambda *rows: np.concatenate(rows), found.info, info)
+        longer = (
+            info
+            if found.info is None
+            else jax.tree.map(lambda *rows: np.concatenate(rows), found.info, info)
+        )
         self._found = found = found._replace(info=longer)
         found.active[:] &= found.failure == ""
         if self._tolerance and self._step % _TOLERANCE_WINDOW == 0:
             best, before = jax.device_get(states.best_loss), found.best_before
             seen = np.isfinite(before)
-            gained = np.where(seen, before, 0) - np.where(seen, best, 0) > self._tolerance * np.where(seen, before, 0)
+            gained = np.where(seen, before, 0) - np.where(
+                seen, best, 0
+            ) > self._tolerance * np.where(seen, before, 0)
             found.converged[:] |= self.active & seen & ~gained
             found.active[:] &= ~found.converged
             found.best_before[:] = best
@@ -117,7 +136,10 @@ class History:
             step = made + row + 1
             if bad_steps[lane] >= (1 if step == 1 else _MOST_BAD_STEPS) and not failure[lane]:
                 first = int(self._own_before[lane]) + step - int(bad_steps[lane]) + 1
-                failure[lane] = f"{_first_bad(info, row, lane)} at step {first} is not finite; make the weights, or the learning rate, smaller"
+                failure[lane] = (
+                    f"{_first_bad(info, row, lane)} at step {first} is not finite; make "
+                    "the weights, or the learning rate, smaller"
+                )
 
     def progress(self, states: TransferState) -> Progress:
         """What callbacks see after a piece; of an ended lane, NaN for its loss and terms."""
@@ -144,7 +166,9 @@ class History:
             num_steps=found.num_steps.copy(),
             losses=losses,
             terms=terms,
-            sizes=np.where(np.arange(longest) < found.num_steps[:, None], max(states.best_image.shape[1:3]), 0),
+            sizes=np.where(
+                np.arange(longest) < found.num_steps[:, None], max(states.best_image.shape[1:3]), 0
+            ),
             converged=found.converged.copy(),
             cut_off=found.active & (not self.done),
             failure=found.failure.copy(),
@@ -159,10 +183,19 @@ class History:
 def _first_bad(info: StepInfo, row: int, lane: int) -> str:
     """The first part of the loss that is not finite."""
     terms: LossParts = info.terms
-    parts = {_called(name, part): rows for name, own in terms.items() for part, rows in own.items()} | {"the weighted loss": info.loss}
-    return next((name for name, rows in parts.items() if not np.isfinite(rows[row, lane])), "the squared length of the gradient")
+    parts = {
+        _called(name, part): rows for name, own in terms.items() for part, rows in own.items()
+    } | {"the weighted loss": info.loss}
+    return next(
+        (name for name, rows in parts.items() if not np.isfinite(rows[row, lane])),
+        "the squared length of the gradient",
+    )
 
 
 def _called(name: str, part: str) -> str:
     """A part of the loss in words."""
-    return f"the {name.replace('_', ' ')}" if part == "all" else f"the {name.replace('_', ' ')} term of {part}"
+    return (
+        f"the {name.replace('_', ' ')}"
+        if part == "all"
+        else f"the {name.replace('_', ' ')} term of {part}"
+    )

@@ -1,7 +1,8 @@
 """Several descents in one compiled program: the loop over lanes and evaluations.
 
-A lane is one descent, with weights, targets and an image of its own. The number of steps is an argument of the compiled program, so that runs
-of any length, in pieces of any length, compile once; Python sees the states between pieces alone.
+A lane is one descent, with weights, targets and an image of its own. The number of steps is an
+argument of the compiled program, so that runs of any length, in pieces of any length, compile once;
+Python sees the states between pieces alone.
 """
 
 import dataclasses
@@ -38,7 +39,8 @@ _LONGEST_PIECE = 64
 
 @struct.dataclass
 class Lanes:
-    """What differs from lane to lane: arrays with a leading axis of lanes, or what JAX puts in their place when it describes a program.
+    """What differs from lane to lane: arrays with a leading axis of lanes, or what JAX puts in
+    their place when it describes a program.
 
     Args:
         content: Which of the targets of content images each lane has.
@@ -58,8 +60,14 @@ class Lanes:
 
 
 def stack_targets(contents: Sequence[Targets], styles: Sequence[Targets]) -> Targets:
-    """What terms aim at in each content image, and in each style image, with a leading axis to choose from."""
-    return {name: found for targets in (contents, styles) if targets for name, found in _stack(list(targets)).items()}
+    """What terms aim at in each content image, and in each style image, with a leading axis to
+    choose from."""
+    return {
+        name: found
+        for targets in (contents, styles)
+        if targets
+        for name, found in _stack(list(targets)).items()
+    }
 
 
 @jax.jit
@@ -72,27 +80,41 @@ class LaneProgram:
 
     Args:
         config: What of it decides the program is `TransferConfig.program`.
-        placement: Where the lanes, whose number that of the devices must divide, or the rows of their images lie. The compiler exchanges what
-            the convolutions see of the neighbouring rows.
+        placement: Where the lanes, whose number that of the devices must divide, or the rows of
+            their images lie. The compiler exchanges what the convolutions see of the neighbouring
+            rows.
         optimizer: Moves the pixels instead of the one that `config` names.
     """
 
-    def __init__(self, config: TransferConfig, placement: Placement = DEFAULT_DEVICE, optimizer: Optimizer | None = None) -> None:
+    def __init__(
+        self,
+        config: TransferConfig,
+        placement: Placement = DEFAULT_DEVICE,
+        optimizer: Optimizer | None = None,
+    ) -> None:
         self._config = config.program(optimizer is not None)
         self.placement, self._optimizer = placement, optimizer
-        self._static: dict[str, Any] = {"program": self._config, "placement": placement, "optimizer": optimizer}
+        self._static: dict[str, Any] = {
+            "program": self._config,
+            "placement": placement,
+            "optimizer": optimizer,
+        }
         self._compiled: Callable[..., Any] = partial(_run_piece, **self._static)
 
     def describe_states(self, images: Any) -> TransferState:
         """Shapes and types of the states of lanes with such images, or shapes in their place."""
         is_grey = jax.ShapeDtypeStruct(images.shape[:1], jnp.bool_)
-        return jax.eval_shape(partial(_init_lanes, program=self._config, optimizer=self._optimizer), images, is_grey)
+        return jax.eval_shape(
+            partial(_init_lanes, program=self._config, optimizer=self._optimizer), images, is_grey
+        )
 
     def compile(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[int, int]:
-        """Compiles the program ahead, for lanes of this number and shape alone; shapes will do for the arrays.
+        """Compiles the program ahead, for lanes of this number and shape alone; shapes will do for
+        the arrays.
 
         Returns:
-            The bytes that each device needs to run it: for what the lanes share, and for the lanes. Zeros where the backend cannot tell.
+            The bytes that each device needs to run it: for what the lanes share, and for the lanes.
+            Zeros where the backend cannot tell.
         """
         arguments = self._place(params, targets, lanes)
         states = self._deal(self.describe_states(lanes.images))
@@ -103,7 +125,10 @@ class LaneProgram:
         if needed is None:
             return 0, 0
         # The states are arguments and outputs in the same place.
-        return needed.argument_size_in_bytes - needed.alias_size_in_bytes, needed.output_size_in_bytes + needed.temp_size_in_bytes
+        return (
+            needed.argument_size_in_bytes - needed.alias_size_in_bytes,
+            needed.output_size_in_bytes + needed.temp_size_in_bytes,
+        )
 
     def pieces(
         self,
@@ -117,18 +142,21 @@ class LaneProgram:
         start: tuple[TransferState, HistoryState] | None = None,
         seconds: float = 2.0,
     ) -> Iterator[tuple[TransferState, History]]:
-        """Runs every lane to its end, and yields between pieces of the work; what was yielded before is then no longer valid.
+        """Runs every lane to its end, and yields between pieces of the work; what was yielded
+        before is then no longer valid.
 
         Args:
             params: The network's parameters.
             targets: From `stack_targets`.
             lanes: What differs from lane to lane.
             num_steps: Evaluations of each lane at most.
-            tolerance: A lane ends once its best loss falls by less than this fraction over ten steps; 0 never ends one.
+            tolerance: A lane ends once its best loss falls by less than this fraction over ten
+                steps; 0 never ends one.
             every: A piece ends at every multiple of this many steps; 0 asks for none.
             steps_before: Steps that each lane has made already, (lanes,), at other sizes.
             start: States and history to go on from; the images of `lanes` then have no effect.
-            seconds: About how long a piece takes. Each begins with fresh memory, which costs about a tenth of a step.
+            seconds: About how long a piece takes. Each begins with fresh memory, which costs about
+                a tenth of a step.
         """
         history = History(lanes.active, num_steps, tolerance, steps_before, start and start[1])
         states = self._start(lanes) if start is None else self._deal(start[0])
@@ -140,7 +168,9 @@ class LaneProgram:
         while not history.done:
             piece = history.until_next_stop(piece, every)
             started = time.perf_counter()
-            states, info = self._compiled(*arguments, states, active, jax.device_put(np.int32(piece)))
+            states, info = self._compiled(
+                *arguments, states, active, jax.device_put(np.int32(piece))
+            )
             history.add(info, piece, states)
             active = self.placement.deal(history.active)
             if is_first:  # compilation included, where there was one
@@ -151,9 +181,14 @@ class LaneProgram:
             piece = min(max(int(piece * seconds / took), 1), 2 * piece, _LONGEST_PIECE)
 
     def _place(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[Any, ...]:
-        """The arguments that stay the same from piece to piece, on the devices where they are needed."""
+        """The arguments that stay the same from piece to piece, on the devices where they are
+        needed."""
         own = lanes.content, lanes.style, lanes.loss, lanes.is_grey
-        return self.placement.put_everywhere(params), self.placement.deal_targets(targets), self.placement.deal(own)
+        return (
+            self.placement.put_everywhere(params),
+            self.placement.deal_targets(targets),
+            self.placement.deal(own),
+        )
 
     def _start(self, lanes: Lanes) -> TransferState:
         # Dealt out first, so that no device holds the states of all.
@@ -173,11 +208,15 @@ def _init_lanes(
     optimizer: Optimizer | None = None,
 ) -> TransferState:
     axes = _height_axes(images.shape[1:], program, placement, optimizer)
-    start = lambda image, is_grey: placement.keep_dealt(init(in_grey(image, is_grey), optimizer or make_optimizer(program)), axes)
+    start = lambda image, is_grey: placement.keep_dealt(
+        init(in_grey(image, is_grey), optimizer or make_optimizer(program)), axes
+    )
     return jax.vmap(start)(images, is_grey)
 
 
-def _height_axes(shape: Sequence[int], program: TransferConfig, placement: Placement, optimizer: Optimizer | None) -> Any:
+def _height_axes(
+    shape: Sequence[int], program: TransferConfig, placement: Placement, optimizer: Optimizer | None
+) -> Any:
     """Which axis of each array of a state is the image's height; None where nobody asks."""
     if not placement.shares_rows:
         return None
@@ -196,47 +235,68 @@ def _run_piece(
     placement: Placement,
     optimizer: Optimizer | None,
 ) -> tuple[TransferState, StepInfo]:
-    """`num_steps` evaluations of every active lane; the first `num_steps` rows of the infos are theirs."""
-    run = partial(_run_piece_on_one_device, program=program, placement=placement, optimizer=optimizer)
-    run = placement.run_on_each(run, takes=(False, False, True, True, True, False), gives=(True, False))
+    """`num_steps` evaluations of every active lane; the first `num_steps` rows of the infos are
+    theirs."""
+    run = partial(
+        _run_piece_on_one_device, program=program, placement=placement, optimizer=optimizer
+    )
+    run = placement.run_on_each(
+        run, takes=(False, False, True, True, True, False), gives=(True, False)
+    )
     return run(params, targets, own, states, active, num_steps)
 
 
-def _run_piece_on_one_device(params, targets, own, states, active, num_steps, program, placement, optimizer) -> tuple[TransferState, StepInfo]:
+def _run_piece_on_one_device(
+    params, targets, own, states, active, num_steps, program, placement, optimizer
+) -> tuple[TransferState, StepInfo]:
     axes = _height_axes(states.image.shape[1:], program, placement, optimizer)
     optimizer = optimizer or make_optimizer(program)
 
     def run_lane(lane: tuple[Any, ...]) -> tuple[TransferState, StepInfo]:
         (content, style, loss, is_grey), state, is_active = lane
         image_of = {"content": content, "style": style}
-        own_targets = {name: jax.tree.map(lambda rows, place=image_of[term.source]: rows[place], targets[name]) for name, term in loss.items()}
+        own_targets = {
+            name: jax.tree.map(lambda rows, place=image_of[term.source]: rows[place], targets[name])
+            for name, term in loss.items()
+        }
 
         def evaluate(image: Array) -> tuple[tuple[Array, LossParts], Array]:
             found, gradient = loss_and_gradient(params, image, own_targets, loss, program)
             return found, in_grey(gradient, is_grey)
 
-        def body(index: Array, carry: tuple[TransferState, StepInfo]) -> tuple[TransferState, StepInfo]:
+        def body(
+            index: Array, carry: tuple[TransferState, StepInfo]
+        ) -> tuple[TransferState, StepInfo]:
             state, info = step(carry[0], evaluate, optimizer)
-            state = dataclasses.replace(state, image=in_grey(state.image, is_grey))  # exactly, where the optimiser has rounded
-            return placement.keep_dealt(state, axes), jax.tree.map(lambda rows, row: rows.at[index].set(row), carry[1], info)
+            # exactly, where the optimiser has rounded
+            state = dataclasses.replace(state, image=in_grey(state.image, is_grey))
+            return placement.keep_dealt(state, axes), jax.tree.map(
+                lambda rows, row: rows.at[index].set(row), carry[1], info
+            )
 
-        gap = jnp.zeros(_LONGEST_PIECE)  # the history knows who has not run; NaN would stop whoever looks for it
+        # the history knows who has not run; NaN would stop whoever looks for it
+        gap = jnp.zeros(_LONGEST_PIECE)
         terms = {name: dict.fromkeys(target.scale, gap) for name, target in own_targets.items()}
         blank = StepInfo(gap, terms, jnp.zeros(_LONGEST_PIECE, bool))
         return lax.fori_loop(0, jnp.where(is_active, num_steps, 0), body, (state, blank))
 
     lanes = own, states, active
     if active.shape[0] == 1:  # as the only turn of a loop, it would hold its state twice
-        states, infos = jax.tree.map(lambda rows: rows[None], run_lane(jax.tree.map(lambda rows: rows[0], lanes)))
+        states, infos = jax.tree.map(
+            lambda rows: rows[None], run_lane(jax.tree.map(lambda rows: rows[0], lanes))
+        )
     else:
-        states, infos = lax.map(run_lane, lanes) if lanes_run_in_turn() else jax.vmap(run_lane)(lanes)
+        states, infos = (
+            lax.map(run_lane, lanes) if lanes_run_in_turn() else jax.vmap(run_lane)(lanes)
+        )
     return states, jax.tree.map(jnp.transpose, infos)
 
 
 def lanes_run_in_turn() -> bool:
     """Whether the lanes of one device run one after another instead of under `vmap`.
 
-    One lane keeps a CPU's cores busy. In turn, the activations of one at a time are in memory, a lane that has ended costs nothing, and each is
-    rounded as a run of its own would be: L-BFGS multiplies a difference in the last digit by ten a step.
+    One lane keeps a CPU's cores busy. In turn, the activations of one at a time are in memory, a
+    lane that has ended costs nothing, and each is rounded as a run of its own would be: L-BFGS
+    multiplies a difference in the last digit by ten a step.
     """
     return jax.default_backend() == "cpu"

@@ -1,4 +1,5 @@
-"""Where arrays lie when several devices share the work: the lanes dealt out over them, or the rows of every image."""
+"""Where arrays lie when several devices share the work: the lanes dealt out over them, or the rows
+of every image."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,8 @@ _LANES = PartitionSpec("lanes")
 
 @dataclass(frozen=True)
 class Placement:
-    """Devices and what each has of the arrays. Hashable, and so a static argument of what is compiled.
+    """Devices and what each has of the arrays. Hashable, and so a static argument of what is
+    compiled.
 
     Args:
         devices: They share the work; with none, all is on the default device.
@@ -34,41 +36,59 @@ class Placement:
 
     def put_everywhere(self, tree: Any) -> Any:
         """Arrays of which every device needs all."""
-        return self._put(tree, lambda shape, axis: PartitionSpec(), jax.tree.map(lambda leaf: -1, tree))
+        return self._put(
+            tree, lambda shape, axis: PartitionSpec(), jax.tree.map(lambda leaf: -1, tree)
+        )
 
     def deal(self, tree: Any, height_axes: Any = None) -> Any:
         """Arrays with a leading axis of lanes, each lane on its device, or its rows on theirs.
 
         Args:
             tree: The arrays, or shapes in their place.
-            height_axes: For each which of a lane's own axes is the image's height, −1 for none; left out, none has such an axis.
+            height_axes: For each which of a lane's own axes is the image's height, −1 for none;
+                left out, none has such an axis.
         """
         axes = jax.tree.map(lambda leaf: -1, tree) if height_axes is None else height_axes
-        return self._put(tree, lambda shape, axis: _behind_lanes(self._rows(shape[1:], axis)) if self.by_rows else _LANES, axes)
+        return self._put(
+            tree,
+            lambda shape, axis: (
+                _behind_lanes(self._rows(shape[1:], axis)) if self.by_rows else _LANES
+            ),
+            axes,
+        )
 
     def deal_targets(self, targets: Any) -> Any:
-        """Targets, with a leading axis to choose from: what is wanted by position by rows, where images are."""
+        """Targets, with a leading axis to choose from: what is wanted by position by rows, where
+        images are."""
         if not self.by_rows:
             return self.put_everywhere(targets)
 
         def dealt(target: Any) -> Any:
             fields = self.deal(target.fields, jax.tree.map(lambda field: 0, target.fields))
-            return type(target)(fields, self.put_everywhere(target.wanted), self.put_everywhere(target.scale))
+            return type(target)(
+                fields, self.put_everywhere(target.wanted), self.put_everywhere(target.scale)
+            )
 
         return {name: dealt(target) for name, target in targets.items()}
 
     def deal_image(self, image: Any) -> Any:
-        """A content or style image where its targets are to be computed: its rows on their devices, if they go round."""
+        """A content or style image where its targets are to be computed: its rows on their devices,
+        if they go round."""
         return self._put(image, self._rows, 0)
 
     def keep_dealt(self, state: Any, height_axes: Any) -> Any:
-        """Tells the compiler to leave the arrays of a lane where they are; `height_axes` as in `deal`."""
+        """Tells the compiler to leave the arrays of a lane where they are; `height_axes` as in
+        `deal`."""
         if not self.shares_rows:
             return state
-        keep = lambda leaf, axis: lax.with_sharding_constraint(leaf, self._sharding(self._rows(leaf.shape, axis)))
+        keep = lambda leaf, axis: lax.with_sharding_constraint(
+            leaf, self._sharding(self._rows(leaf.shape, axis))
+        )
         return jax.tree.map(keep, state, height_axes)
 
-    def run_on_each(self, run: Callable[..., Any], takes: Sequence[bool], gives: Sequence[bool]) -> Callable[..., Any]:
+    def run_on_each(
+        self, run: Callable[..., Any], takes: Sequence[bool], gives: Sequence[bool]
+    ) -> Callable[..., Any]:
         """`run` on every device with its own lanes.
 
         Args:
@@ -80,7 +100,9 @@ class Placement:
             return run
         in_specs = tuple(_LANES if by_lane else PartitionSpec() for by_lane in takes)
         out_specs = tuple(_LANES if by_lane else PartitionSpec(None, "lanes") for by_lane in gives)
-        return jax.shard_map(run, mesh=self._mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+        return jax.shard_map(
+            run, mesh=self._mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
+        )
 
     @property
     def shares_rows(self) -> bool:
@@ -97,31 +119,49 @@ class Placement:
         return PartitionSpec(*[None] * axis, "rows") if goes_round else PartitionSpec()
 
     def _sharding(self, spec: PartitionSpec) -> Sharding:
-        return SingleDeviceSharding(self.devices[0]) if len(self.devices) == 1 else NamedSharding(self._mesh, spec)
+        return (
+            SingleDeviceSharding(self.devices[0])
+            if len(self.devices) == 1
+            else NamedSharding(self._mesh, spec)
+        )
 
-    def _put(self, tree: Any, spec_of: Callable[[Sequence[int], int], PartitionSpec], axes: Any) -> Any:
-        """The arrays where they belong, or shapes that say so; `spec_of` takes a shape and the axis of its height."""
+    def _put(
+        self, tree: Any, spec_of: Callable[[Sequence[int], int], PartitionSpec], axes: Any
+    ) -> Any:
+        """The arrays where they belong, or shapes that say so; `spec_of` takes a shape and the axis
+        of its height."""
 
         def put(leaf: Any, axis: int) -> Any:
             where = self._sharding(spec_of(np.shape(leaf), axis)) if self.devices else None
-            return leaf.update(sharding=where) if isinstance(leaf, jax.ShapeDtypeStruct) else jax.device_put(leaf, where)
+            return (
+                leaf.update(sharding=where)
+                if isinstance(leaf, jax.ShapeDtypeStruct)
+                else jax.device_put(leaf, where)
+            )
 
         return jax.tree.map(put, tree, axes)
 
 
 def height_axes(make: Callable[[Any], Any], shape: Sequence[int]) -> Any:
-    """For each array that is made of an image, the axis that grows with the image's height; −1 where none does.
+    """For each array that is made of an image, the axis that grows with the image's height; −1
+    where none does.
 
     Args:
         make: Makes a tree of arrays of an image; it is not run, only asked for shapes.
         shape: Of the image.
     """
-    of_height = lambda height: jax.eval_shape(make, jax.ShapeDtypeStruct((height, *shape[1:]), jnp.float32))
+    of_height = lambda height: jax.eval_shape(
+        make, jax.ShapeDtypeStruct((height, *shape[1:]), jnp.float32)
+    )
 
     def axis(once: Any, twice: Any) -> int:
         if once.ndim != twice.ndim:  # optimisers that factor large arrays
             return -1
-        grown = [place for place, (side, other) in enumerate(zip(once.shape, twice.shape, strict=True)) if side != other]
+        grown = [
+            place
+            for place, (side, other) in enumerate(zip(once.shape, twice.shape, strict=True))
+            if side != other
+        ]
         return grown[0] if len(grown) == 1 else -1
 
     return jax.tree.map(axis, of_height(shape[0]), of_height(2 * shape[0]))

@@ -61,8 +61,12 @@ def make_problem(
     if initial is not None:
         initial = checked_image("initial", initial)
         if initial.shape != content.shape:
-            raise ConfigError(f"the initial image has shape {initial.shape}, the content image {content.shape}; they must be the same")
-        images, config = _for_each_lane(initial, num_lanes), dataclasses.replace(config, init="content")
+            raise ConfigError(
+                f"the initial image has shape {initial.shape}, the content image "
+                f"{content.shape}; they must be the same"
+            )
+        images = _for_each_lane(initial, num_lanes)
+        config = dataclasses.replace(config, init="content")
     elif config.init == "noise" and keys is not None:
         images = jnp.stack([initial_image(content, style, key, config.init) for key in keys])
     else:
@@ -70,7 +74,9 @@ def make_problem(
         images = _for_each_lane(initial_image(content, style, key, config.init), num_lanes)
     check_sharing(content.shape[0], config, devices or ())
     by_lane = jax.tree.map(lambda number: np.broadcast_to(number, num_lanes), loss)
-    losses = [jax.tree.map(lambda numbers, lane=lane: numbers[lane], by_lane) for lane in range(num_lanes)]
+    losses = [
+        jax.tree.map(lambda numbers, lane=lane: numbers[lane], by_lane) for lane in range(num_lanes)
+    ]
     of_content, of_style = distinct_losses(losses, "content"), distinct_losses(losses, "style")
     lanes = Lanes(
         content=of_content[1],
@@ -81,7 +87,9 @@ def make_problem(
         is_grey=np.zeros(num_lanes, bool),  # the pyramid finds out
     )
     placement = Placement(tuple(devices or ()), by_rows=True)
-    pyramid = Pyramid(params, [content], [style], config, of_content[0], of_style[0], placement, kept)
+    pyramid = Pyramid(
+        params, [content], [style], config, of_content[0], of_style[0], placement, kept
+    )
     return Problem(pyramid, lanes, [config.init != "noise"] * num_lanes)
 
 
@@ -90,8 +98,11 @@ def _for_each_lane(image: Array, num_lanes: int) -> Array:
     return jax.device_put(np.broadcast_to(np.asarray(image), (num_lanes, *image.shape)))
 
 
-def spelt_out(loss: Loss | Term | None, weights: LossWeights | None, config: TransferConfig) -> Loss:
-    """The loss of a run, its numbers as arrays, so that runs and studies of the same loss run the same program and round alike.
+def spelt_out(
+    loss: Loss | Term | None, weights: LossWeights | None, config: TransferConfig
+) -> Loss:
+    """The loss of a run, its numbers as arrays, so that runs and studies of the same loss run the
+    same program and round alike.
 
     Lists and tuples of lanes become arrays; else they would count as branches of the tree.
 
@@ -101,16 +112,25 @@ def spelt_out(loss: Loss | Term | None, weights: LossWeights | None, config: Tra
     if loss is None:
         return _as_arrays(default_loss(config, weights))
     if weights is not None:
-        raise ConfigError("both weights and loss are given; the terms of a loss have weights of their own, so leave weights out")
+        raise ConfigError(
+            "both weights and loss are given; the terms of a loss have weights of their "
+            "own, so leave weights out"
+        )
     if not isinstance(loss, Loss | Term):
-        raise ConfigError(f"loss is {loss!r}; give a sum of terms, such as nst.content() + 20 * nst.style()")
+        raise ConfigError(
+            f"loss is {loss!r}; give a sum of terms, such as nst.content() + 20 * nst.style()"
+        )
     loss = as_loss(loss, config)
     loss.check()
     return _as_arrays(loss)
 
 
 def _as_arrays(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), tree, is_leaf=lambda leaf: isinstance(leaf, list | tuple))
+    return jax.tree.map(
+        lambda leaf: np.asarray(leaf, np.float32),
+        tree,
+        is_leaf=lambda leaf: isinstance(leaf, list | tuple),
+    )
 
 
 def checked_keys(name: str, keys: Any, num_axes: int) -> Array:
@@ -122,8 +142,16 @@ def checked_keys(name: str, keys: Any, num_axes: int) -> Array:
     kind = getattr(keys, "dtype", None)
     if kind == np.uint32 and np.shape(keys)[num_axes:] == (2,):
         keys = jax.random.wrap_key_data(jnp.asarray(keys))
-    if not isinstance(keys, Array) or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) or keys.ndim != num_axes:
-        example = "one key a lane, such as jax.random.split(jax.random.key(0), 4)" if num_axes else "a random key, such as jax.random.key(0)"
+    if (
+        not isinstance(keys, Array)
+        or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)
+        or keys.ndim != num_axes
+    ):
+        example = (
+            "one key a lane, such as jax.random.split(jax.random.key(0), 4)"
+            if num_axes
+            else "a random key, such as jax.random.key(0)"
+        )
         found = repr(keys) if kind is None else f"of {kind} with shape {np.shape(keys)}"
         raise ConfigError(f"{name} is {found}; give {example}")
     return keys
@@ -140,9 +168,12 @@ def chosen_optimizer(
     if optimizer is None:
         return config, None
     if isinstance(optimizer, str):
-        return dataclasses.replace(config, optimizer=optimizer), None  # type: ignore[arg-type], which the config looks at
+        return dataclasses.replace(config, optimizer=optimizer), None  # type: ignore[arg-type]
     if not isinstance(optimizer, optax.GradientTransformation):
-        raise ConfigError(f"optimizer is {optimizer!r}; give a name, or one of optax's transformations, such as optax.adamw(0.02)")
+        raise ConfigError(
+            f"optimizer is {optimizer!r}; give a name, or one of optax's transformations, "
+            "such as optax.adamw(0.02)"
+        )
     return config, keep_in_range(optimizer)
 
 
@@ -152,18 +183,29 @@ def check_numbers(name: str, numbers: LossWeights | Loss) -> None:
     Raises:
         ConfigError: One is not, or a weight of the default loss is negative.
     """
-    least = 0.0 if isinstance(numbers, LossWeights) else -np.inf  # a term of one's own may be meant to grow
+    # a term of one's own may be meant to grow
+    least = 0.0 if isinstance(numbers, LossWeights) else -np.inf
     for path, leaf in jax.tree_util.tree_leaves_with_path(numbers):
         if leaf.ndim > 1 or not np.all(np.isfinite(leaf) & (leaf >= least)):
             bound = ", at least 0" if least == 0 else ""
-            raise ConfigError(f"{name}{jax.tree_util.keystr(path)} is {leaf}; it must be a finite number{bound}, or one a lane")
+            raise ConfigError(
+                f"{name}{jax.tree_util.keystr(path)} is {leaf}; it must be a finite "
+                f"number{bound}, or one a lane"
+            )
 
 
 def _count_lanes(name: str, numbers: LossWeights | Loss, keys: Array | None) -> int:
     """How many lanes the weights, or a loss's numbers, and the keys are for."""
     check_numbers(name, numbers)
     sizes: dict[str, int] = {} if keys is None else {"keys": keys.shape[0]}
-    sizes |= {f"{name}{jax.tree_util.keystr(path)}": leaf.size for path, leaf in jax.tree_util.tree_leaves_with_path(numbers) if leaf.ndim}
+    sizes |= {
+        f"{name}{jax.tree_util.keystr(path)}": leaf.size
+        for path, leaf in jax.tree_util.tree_leaves_with_path(numbers)
+        if leaf.ndim
+    }
     if len(set(sizes.values())) > 1:
-        raise ConfigError(f"the numbers of lanes differ: {', '.join(f'{name} has {size}' for name, size in sizes.items())}")
+        raise ConfigError(
+            "the numbers of lanes differ: "
+            f"{', '.join(f'{name} has {size}' for name, size in sizes.items())}"
+        )
     return next(iter(sizes.values()), 1)

@@ -1,11 +1,13 @@
-"""Coarse to fine: the descent begins on a smaller image, where a step costs less and paints larger strokes.
+"""Coarse to fine: the descent begins on a smaller image, where a step costs less and paints larger
+strokes.
 
-Each scale ends with an image whose *change* is carried up: what it differs by from the image that the descent started from, at that scale, is
-enlarged and added to that image at the next. So the start's own fine detail, which enlarging the whole image would lose, stays.
+Each scale ends with an image whose *change* is carried up: what it differs by from the image that
+the descent started from, at that scale, is enlarged and added to that image at the next. So the
+start's own fine detail, which enlarging the whole image would lose, stays.
 
 References:
-    Gatys, Ecker, Bethge, Hertzmann and Shechtman, "Controlling perceptual factors in neural style transfer" (CVPR 2017), section 6, which
-    enlarges the image itself.
+    Gatys, Ecker, Bethge, Hertzmann and Shechtman, "Controlling perceptual factors in neural style
+    transfer" (CVPR 2017), section 6, which enlarges the image itself.
 """
 
 import dataclasses
@@ -45,8 +47,9 @@ class Pyramid:
         contents: Content images, all (height, width, 3).
         styles: Style images of any sizes; each scale shrinks them as it does the contents.
         config: The settings of the descent; of `init`, whether it is noise.
-        of_content: From `distinct_losses` of all lanes' losses, which have the same terms, those that aim apart at a content image. Lanes
-            choose among the targets of the first content image for each of these, then of the second, and so on.
+        of_content: From `distinct_losses` of all lanes' losses, which have the same terms, those
+            that aim apart at a content image. Lanes choose among the targets of the first content
+            image for each of these, then of the second, and so on.
         of_style: Likewise of style images.
         placement: As in `LaneProgram`; a scale whose rows do not go round takes fewer devices.
         optimizer: As in `LaneProgram`.
@@ -63,21 +66,31 @@ class Pyramid:
         placement: Placement = DEFAULT_DEVICE,
         optimizer: Optimizer | None = None,
     ) -> None:
-        # Put on the device by name: what is moved on purpose is no accident to whoever guards against transfers.
-        self._params, self._contents, self._styles, self._config = jax.device_put(dict(params)), contents, styles, config
+        # Put on the device by name: what is moved on purpose is no accident to whoever guards
+        # against transfers.
+        self._params = jax.device_put(dict(params))
+        self._contents = contents
+        self._styles = styles
+        self._config = config
         self._of_content, self._of_style, self._loss = of_content, of_style, of_content[0]
         self._shape = contents[0].shape[0], contents[0].shape[1]
         self._scales = make_schedule(self._shape, config)
-        self._programs = [LaneProgram(config, placement.for_rows(scale.shape[0]), optimizer) for scale in self._scales]
+        self._programs = [
+            LaneProgram(config, placement.for_rows(scale.shape[0]), optimizer)
+            for scale in self._scales
+        ]
         self._placement = placement
         self._targets: dict[Scale, Targets] = {}
 
     def compile(self, lanes: Lanes) -> tuple[int, int]:
-        """Compiles all scales' programs ahead, as `LaneProgram.compile` does, and returns what that returns of the finest, the largest."""
+        """Compiles all scales' programs ahead, as `LaneProgram.compile` does, and returns what that
+        returns of the finest, the largest."""
         needed = 0, 0
         for scale, program in zip(self._scales, self._programs, strict=True):
             images = jax.ShapeDtypeStruct((lanes.images.shape[0], *scale.shape, 3), jnp.float32)
-            needed = program.compile(self._prepared, self._targets_of(scale), dataclasses.replace(lanes, images=images))
+            needed = program.compile(
+                self._prepared, self._targets_of(scale), dataclasses.replace(lanes, images=images)
+            )
         return needed
 
     def descend(
@@ -88,11 +101,13 @@ class Pyramid:
         start: Arrays | None = None,
         seconds: float = 2.0,
     ) -> Iterator[Chunk]:
-        """Runs every lane through all scales, and yields where they stand; the last chunk's result is the whole run's.
+        """Runs every lane through all scales, and yields where they stand; the last chunk's result
+        is the whole run's.
 
         Args:
             lanes: What differs from lane to lane; `images` are those of the finest scale.
-            keeps_detail: Whether a lane's own image at the finest scale has detail to keep, (lanes,); noise has none.
+            keeps_detail: Whether a lane's own image at the finest scale has detail to keep,
+                (lanes,); noise has none.
             every: As in `LaneProgram.pieces`, of steps counted from the coarsest scale.
             start: A snapshot of the same run, to go on from.
             seconds: As in `LaneProgram.pieces`.
@@ -102,12 +117,20 @@ class Pyramid:
         """
         lanes = dataclasses.replace(lanes, is_grey=self._are_grey(lanes, keeps_detail))
         saved = None if start is None else from_arrays(start, self._parts, self._describe_states)
-        details = [image if keeps else None for image, keeps in zip(lanes.images, keeps_detail, strict=True)]
+        details = [
+            image if keeps else None
+            for image, keeps in zip(lanes.images, keeps_detail, strict=True)
+        ]
         coarsest = self._scales[0]
         images = (
             lanes.images
             if coarsest.shape == self._shape
-            else jnp.stack([_start(image, coarsest.shape, keeps) for image, keeps in zip(lanes.images, keeps_detail, strict=True)])
+            else jnp.stack(
+                [
+                    _start(image, coarsest.shape, keeps)
+                    for image, keeps in zip(lanes.images, keeps_detail, strict=True)
+                ]
+            )
         )
         active, found, chunk = np.asarray(lanes.active), None, None
         for index, (scale, program) in enumerate(zip(self._scales, self._programs, strict=True)):
@@ -123,12 +146,14 @@ class Pyramid:
                 if not active.any():
                     return
             if chunk is not None:
-                chunk.expire()  # or whoever holds it would hold the smaller size's state beside the larger one's
+                # or whoever holds it would hold the smaller size's state beside the larger one's
+                chunk.expire()
             _LOG.debug("%d steps at %d × %d pixels", scale.num_steps, *scale.shape)
             pieces = program.pieces(
                 self._prepared,
                 self._targets_of(scale),  # at work while the next programs are compiled
-                dataclasses.replace(lanes, images=images, active=active),  # not on the device, where it would wait for the targets
+                # not on the device, where it would wait for the targets
+                dataclasses.replace(lanes, images=images, active=active),
                 scale.num_steps,
                 self._config.tolerance,
                 every,
@@ -151,10 +176,16 @@ class Pyramid:
             del states, history, reached
             found = result if found is None else join(found, result)
 
-    def _progress(self, details: Sequence[Array | None], index: int, states: TransferState, history: History) -> Progress:
+    def _progress(
+        self, details: Sequence[Array | None], index: int, states: TransferState, history: History
+    ) -> Progress:
         """What is seen at a scale as seen from the whole run."""
         seen = history.progress(states)
-        images = seen.image if index == len(self._scales) - 1 else self._enlarge(seen.image, details, self._shape)
+        images = (
+            seen.image
+            if index == len(self._scales) - 1
+            else self._enlarge(seen.image, details, self._shape)
+        )
         num_steps = seen.num_steps + sum(scale.num_steps for scale in self._scales[index + 1 :])
         work = [scale.num_steps * scale.shape[0] * scale.shape[1] for scale in self._scales]
         done = (sum(work[:index]) + work[index] * seen.done) / sum(work)
@@ -179,7 +210,9 @@ class Pyramid:
         if unfinished.any():  # evaluated once, so that the loss is that of the image
             lanes = dataclasses.replace(lanes, images=found.image, active=unfinished)
             targets, steps_before = self._targets_of(self._scales[last]), found.num_steps
-            *_, (states, history) = self._programs[last].pieces(self._prepared, targets, lanes, 1, steps_before=steps_before)
+            *_, (states, history) = self._programs[last].pieces(
+                self._prepared, targets, lanes, 1, steps_before=steps_before
+            )
             found = join(found, history.result(states))
         return found._replace(cut_off=unfinished)
 
@@ -187,12 +220,21 @@ class Pyramid:
         """Which lanes are made of grey images alone; noise takes their colours."""
         contents = [is_grey(image) for image in self._contents for _ in self._of_content]
         styles = [is_grey(image) for image in self._styles for _ in self._of_style]
-        pairs = [contents[content] and styles[style] for content, style in zip(lanes.content, lanes.style, strict=True)]
-        return np.array([pair and (not keeps or is_grey(image)) for pair, keeps, image in zip(pairs, keeps_detail, lanes.images, strict=True)])
+        pairs = [
+            contents[content] and styles[style]
+            for content, style in zip(lanes.content, lanes.style, strict=True)
+        ]
+        return np.array(
+            [
+                pair and (not keeps or is_grey(image))
+                for pair, keeps, image in zip(pairs, keeps_detail, lanes.images, strict=True)
+            ]
+        )
 
     @cached_property
     def _prepared(self) -> Params:
-        if self._placement.shares_rows:  # Winograd's algorithm takes rows in strips of its own, which the compiler does not deal out
+        # Winograd's algorithm takes rows in strips of its own, which the compiler does not deal out
+        if self._placement.shares_rows:
             return self._params
         return prepare_params(self._params, self._loss.layers)
 
@@ -202,7 +244,9 @@ class Pyramid:
         image = jax.ShapeDtypeStruct((*self._scales[0].shape, 3), jnp.float32)
         find = lambda params, image: make_targets(params, image, image, self._config, self._loss)
         targets = jax.eval_shape(find, self._params, image)
-        return {name: dict.fromkeys(target.scale, 0) for name, target in targets.items()}  # type: ignore[misc], zeros for arrays
+        return {  # type: ignore[return-value], zeros for arrays
+            name: dict.fromkeys(target.scale, 0) for name, target in targets.items()
+        }
 
     def _describe_states(self, scale: int, num_lanes: int) -> TransferState:
         images = jax.ShapeDtypeStruct((num_lanes, *self._scales[scale].shape, 3), jnp.float32)
@@ -211,14 +255,24 @@ class Pyramid:
     def _targets_of(self, scale: Scale) -> Targets:
         if scale not in self._targets:
             deal = self._programs[self._scales.index(scale)].placement.deal_image
-            contents, styles = ([deal(self._shrink(image, scale)) for image in images] for images in (self._contents, self._styles))
-            # With the parameters as they are, for two images of up to 512² pixels sooner compiled by a second than slower by 0.3 s; but in
-            # bfloat16, prepared kernels are exacter, and the targets should be what the descent sees.
+            contents, styles = (
+                [deal(self._shrink(image, scale)) for image in images]
+                for images in (self._contents, self._styles)
+            )
+            # With the parameters as they are, for two images of up to 512² pixels sooner compiled
+            # by a second than slower by 0.3 s; but in bfloat16, prepared kernels are exacter, and
+            # the targets should be what the descent sees.
             params = self._prepared if self._config.precision == "bfloat16" else self._params
             shape = (*scale.shape, 3)
             find = partial(targets_of, config=self._config, shape=shape)
-            by_content = [find(params, content, "content", loss) for content in contents for loss in self._of_content]
-            by_style = [find(params, style, "style", loss) for style in styles for loss in self._of_style]
+            by_content = [
+                find(params, content, "content", loss)
+                for content in contents
+                for loss in self._of_content
+            ]
+            by_style = [
+                find(params, style, "style", loss) for style in styles for loss in self._of_style
+            ]
             for targets in (*by_content, *by_style):
                 check_scales(self._loss, targets)
             self._targets[scale] = stack_targets(by_content, by_style)
@@ -229,18 +283,28 @@ class Pyramid:
         if scale.shape == self._shape:
             return image
         height, width = (
-            max(round(side * small / large), LEAST_SIDE) for side, small, large in zip(image.shape[:2], scale.shape, self._shape, strict=True)
+            max(round(side * small / large), LEAST_SIDE)
+            for side, small, large in zip(image.shape[:2], scale.shape, self._shape, strict=True)
         )
         return _resize(image, (height, width))
 
-    def _enlarge(self, images: Array, details: Sequence[Array | None], shape: tuple[int, int]) -> Array:
+    def _enlarge(
+        self, images: Array, details: Sequence[Array | None], shape: tuple[int, int]
+    ) -> Array:
         # One at a time: a batch would be rounded otherwise than a run of its own.
         return jnp.stack(
-            [carry_up(image, detail, shape) for image, detail in zip(jax.device_put(list(jax.device_get(images))), details, strict=True)]
+            [
+                carry_up(image, detail, shape)
+                for image, detail in zip(
+                    jax.device_put(list(jax.device_get(images))), details, strict=True
+                )
+            ]
         )
 
 
-def _snapshot(scale: int, states: TransferState, history: History, found: TransferResult | None) -> Snapshot:
+def _snapshot(
+    scale: int, states: TransferState, history: History, found: TransferResult | None
+) -> Snapshot:
     return Snapshot(scale, states, history.state, found)
 
 
@@ -259,7 +323,11 @@ def carry_up(
     """
     if detail is None:
         return _resize(image, shape)
-    return jnp.clip(_resize(detail, shape) + _plain_resize(image - _resize(detail, image.shape[:2]), shape), 0, 1)
+    return jnp.clip(
+        _resize(detail, shape) + _plain_resize(image - _resize(detail, image.shape[:2]), shape),
+        0,
+        1,
+    )
 
 
 @partial(jax.jit, static_argnums=1)
@@ -269,9 +337,14 @@ def _resize(image: Array, shape: tuple[int, ...]) -> Array:
 
 @partial(jax.jit, static_argnums=(1, 2))
 def _start(image: Array, shape: tuple[int, ...], keeps_detail: bool) -> Array:
-    """What the coarsest scale starts from: noise is cut, since shrinking would average it to grey."""
+    """What the coarsest scale starts from: noise is cut, since shrinking would average it to
+    grey."""
     return _resize(image, shape) if keeps_detail else image[: shape[0], : shape[1]]
 
 
 def _plain_resize(image: Array, shape: tuple[int, ...]) -> Array:
-    return image if image.shape[:2] == shape else jax.image.resize(image, (*shape, image.shape[2]), "lanczos3")
+    return (
+        image
+        if image.shape[:2] == shape
+        else jax.image.resize(image, (*shape, image.shape[2]), "lanczos3")
+    )

@@ -40,15 +40,18 @@ class TransferResult(NamedTuple):
             loss is its own.
         loss: That loss; infinite if no evaluation was finite.
         best_step: The evaluation that saw it, from 1.
-        num_steps: Evaluations made, fewer than asked for where `tolerance` or a failure stopped the run.
+        num_steps: Evaluations made, fewer than asked for where `tolerance` or a failure stopped the
+            run.
         losses: The loss at each evaluation, (num_steps,); in a batch NaN beyond a lane's own end.
-        terms: Its parts at each evaluation, likewise: `terms["style"]["conv1_1"]`, scaled but not weighted.
-        sizes: Longest side of the image at each evaluation in pixels, which grows where the run goes from coarse to fine; in a batch 0 beyond a
-            lane's own end.
+        terms: Its parts at each evaluation, likewise: `terms["style"]["conv1_1"]`, scaled but not
+            weighted.
+        sizes: Longest side of the image at each evaluation in pixels, which grows where the run
+            goes from coarse to fine; in a batch 0 beyond a lane's own end.
         converged: Whether `tolerance` stopped the run.
         cut_off: Whether the run was stopped before its end.
-        failure: What stopped being finite and when, or an empty text; a lane that failed at a smaller size has that size's loss. A run fails
-            when its first evaluation, or ten in a row, are not finite.
+        failure: What stopped being finite and when, or an empty text; a lane that failed at a
+            smaller size has that size's loss. A run fails when its first evaluation, or ten in a
+            row, are not finite.
     """
 
     image: Array
@@ -67,7 +70,8 @@ Callback = Callable[[Progress], None]
 
 
 def join(earlier: TransferResult, later: TransferResult) -> TransferResult:
-    """Two stages as one run; a lane that did not take part in the later one keeps what the earlier one found."""
+    """Two stages as one run; a lane that did not take part in the later one keeps what the earlier
+    one found."""
     took_part = later.num_steps > 0
 
     def pick(new: np.ndarray, old: np.ndarray) -> np.ndarray:
@@ -76,9 +80,13 @@ def join(earlier: TransferResult, later: TransferResult) -> TransferResult:
     def rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         own = [
             np.concatenate([row[:count], other[:more]])
-            for row, count, other, more in zip(first, earlier.num_steps, second, later.num_steps, strict=True)
+            for row, count, other, more in zip(
+                first, earlier.num_steps, second, later.num_steps, strict=True
+            )
         ]
-        table = np.full((len(own), max(map(len, own))), np.nan if first.dtype.kind == "f" else 0, first.dtype)
+        table = np.full(
+            (len(own), max(map(len, own))), np.nan if first.dtype.kind == "f" else 0, first.dtype
+        )
         for line, values in zip(table, own, strict=True):
             line[: len(values)] = values
         return table

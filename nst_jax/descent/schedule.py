@@ -1,8 +1,9 @@
 """The sizes that a descent goes through, and the steps at each.
 
-An image begins at half the size. Noise has no detail to keep, and none that a descent would remove: what the network does not see
-stays as it was, and the picture dithered. So a start from noise begins as small as the network can judge, and each larger size
-with what the smaller one painted. docs/benchmarks has how rough the pictures are.
+An image begins at half the size. Noise has no detail to keep, and none that a descent would remove:
+what the network does not see stays as it was, and the picture dithered. So a start from noise
+begins as small as the network can judge, and each larger size with what the smaller one painted.
+docs/benchmarks has how rough the pictures are.
 """
 
 from typing import NamedTuple
@@ -11,10 +12,12 @@ from nst_jax.config import TransferConfig
 
 _LEAST_FINEST = 384  # pixels of the longest side
 LEAST_SIDE = 16  # four poolings
-# Of the steps, at half the size. With twice as many, a style of small cells took a tenth more steps to the same loss; with a quarter of the
-# size before, it lost content that the finest scale did not find again.
+# Of the steps, at half the size. With twice as many, a style of small cells took a tenth more steps
+# to the same loss; with a quarter of the size before, it lost content that the finest scale did not
+# find again.
 _SHARE = 1 / 20
-# From noise: halves down to the least size of a shorter side, a fifth of the steps at the largest of them and a tenth at each other.
+# From noise: halves down to the least size of a shorter side, a fifth of the steps at the largest
+# of them and a tenth at each other.
 _LEAST_FROM_NOISE = 32
 _SHARES_FROM_NOISE = (1 / 5, 1 / 10)
 
@@ -38,7 +41,8 @@ def make_schedule(shape: tuple[int, int], config: TransferConfig) -> list[Scale]
 
     Args:
         shape: Height and width of the result.
-        config: Says whether to go from coarse to fine at all, whether from noise, and the steps of all scales together.
+        config: Says whether to go from coarse to fine at all, whether from noise, and the steps of
+            all scales together.
     """
     first, other = _SHARES_FROM_NOISE if config.init == "noise" else (_SHARE, 0)
     least = _LEAST_FROM_NOISE if config.init == "noise" else LEAST_SIDE

@@ -42,7 +42,9 @@ def to_arrays(snapshot: Snapshot) -> Arrays:
     return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(snapshot)}
 
 
-def from_arrays(arrays: Arrays, terms: LossParts, describe_states: Callable[[int, int], TransferState]) -> Snapshot:
+def from_arrays(
+    arrays: Arrays, terms: LossParts, describe_states: Callable[[int, int], TransferState]
+) -> Snapshot:
     """The snapshot that `to_arrays` took apart.
 
     Args:
@@ -54,7 +56,8 @@ def from_arrays(arrays: Arrays, terms: LossParts, describe_states: Callable[[int
         SnapshotError: The arrays are not those of such a run.
     """
     try:
-        scale, lanes = operator.index(np.asarray(arrays["scale"]).item()), np.shape(arrays["history/active"])
+        scale = operator.index(np.asarray(arrays["scale"]).item())
+        lanes = np.shape(arrays["history/active"])
         if scale < 0:
             raise ValueError("its scale is negative")
         blank: Any = 0
@@ -62,18 +65,36 @@ def from_arrays(arrays: Arrays, terms: LossParts, describe_states: Callable[[int
         template = Snapshot(
             scale=0,
             states=describe_states(scale, *lanes),
-            history=HistoryState(StepInfo(blank, terms, blank), *[blank] * (len(HistoryState._fields) - 1)),
-            found=TransferResult(**result) if any(name.startswith("found/") for name in arrays) else None,
+            history=HistoryState(
+                StepInfo(blank, terms, blank), *[blank] * (len(HistoryState._fields) - 1)
+            ),
+            found=TransferResult(**result)
+            if any(name.startswith("found/") for name in arrays)
+            else None,
         )
-        others = set(arrays) - {_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(template)}
+        others = set(arrays) - {
+            _name(path) for path, _ in jax.tree_util.tree_leaves_with_path(template)
+        }
         if others:
             raise ValueError(f"it has {min(others)}")
         snapshot = jax.tree_util.tree_map_with_path(lambda path, _: arrays[_name(path)], template)
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise SnapshotError(f"what was saved is not of this run, or of another version of nst_jax ({error})") from error
-    shapes = jax.tree.map(lambda found, wanted: (found.shape, found.dtype) == (wanted.shape, wanted.dtype), snapshot.states, template.states)
-    if not all(jax.tree.leaves(shapes)) or not _is_history(snapshot.history, lanes) or not _is_result(snapshot.found, lanes):
-        raise SnapshotError("what was saved is not of this run, or of another version of nst_jax (other shapes)")
+        raise SnapshotError(
+            f"what was saved is not of this run, or of another version of nst_jax ({error})"
+        ) from error
+    shapes = jax.tree.map(
+        lambda found, wanted: (found.shape, found.dtype) == (wanted.shape, wanted.dtype),
+        snapshot.states,
+        template.states,
+    )
+    if (
+        not all(jax.tree.leaves(shapes))
+        or not _is_history(snapshot.history, lanes)
+        or not _is_result(snapshot.found, lanes)
+    ):
+        raise SnapshotError(
+            "what was saved is not of this run, or of another version of nst_jax (other shapes)"
+        )
     return snapshot
 
 
@@ -81,24 +102,51 @@ def _is_history(history: HistoryState, lanes: tuple[int, ...]) -> bool:
     if history.info is None:
         return False
     num_steps, info = len(history.info.loss), history.info
-    kinds = [info.finite.dtype.kind == "b", *(leaf.dtype.kind == "f" for leaf in jax.tree.leaves(info[:2]))]
+    kinds = [
+        info.finite.dtype.kind == "b",
+        *(leaf.dtype.kind == "f" for leaf in jax.tree.leaves(info[:2])),
+    ]
     kinds += [leaf.dtype.kind == kind for leaf, kind in zip(history[1:], "biifbU", strict=True)]
     shapes = [np.shape(leaf) == (num_steps, *lanes) for leaf in jax.tree.leaves(info)]
     shapes += [np.shape(leaf) == lanes for leaf in history[1:]]
-    return all(kinds) and all(shapes) and bool(np.all((history.num_steps >= 0) & (history.num_steps <= num_steps)))
+    return (
+        all(kinds)
+        and all(shapes)
+        and bool(np.all((history.num_steps >= 0) & (history.num_steps <= num_steps)))
+    )
 
 
 def _is_result(found: TransferResult | None, lanes: tuple[int, ...]) -> bool:
     if found is None:
         return True
     columns = (*lanes, found.losses.shape[-1])
-    shapes = [np.shape(leaf) == columns for leaf in (found.losses, found.sizes, *jax.tree.leaves(found.terms))]
-    kinds = [leaf.dtype.kind == "f" for leaf in (found.image, found.loss, found.losses, *jax.tree.leaves(found.terms))]
-    by_lane = {"loss": "f", "best_step": "i", "num_steps": "i", "converged": "b", "cut_off": "b", "failure": "U"}
+    shapes = [
+        np.shape(leaf) == columns
+        for leaf in (found.losses, found.sizes, *jax.tree.leaves(found.terms))
+    ]
+    kinds = [
+        leaf.dtype.kind == "f"
+        for leaf in (found.image, found.loss, found.losses, *jax.tree.leaves(found.terms))
+    ]
+    by_lane = {
+        "loss": "f",
+        "best_step": "i",
+        "num_steps": "i",
+        "converged": "b",
+        "cut_off": "b",
+        "failure": "U",
+    }
     leaves = {name: getattr(found, name) for name in by_lane}
     shapes += [np.shape(leaf) == lanes for leaf in leaves.values()]
-    kinds += [found.sizes.dtype.kind == "i", *(leaf.dtype.kind == by_lane[name] for name, leaf in leaves.items())]
-    return all(kinds) and all(shapes) and bool(np.all((found.num_steps >= 0) & (found.num_steps <= columns[-1])))
+    kinds += [
+        found.sizes.dtype.kind == "i",
+        *(leaf.dtype.kind == by_lane[name] for name, leaf in leaves.items()),
+    ]
+    return (
+        all(kinds)
+        and all(shapes)
+        and bool(np.all((found.num_steps >= 0) & (found.num_steps <= columns[-1])))
+    )
 
 
 def _name(path: tuple[Any, ...]) -> str:

@@ -19,7 +19,8 @@ def make_key(seed: int) -> Array:
 
 
 def initial_image(content: Array, style: Array, key: Array | None, kind: str) -> Array:
-    """The image that a descent starts from; `kind` as in `TransferConfig.init`, of which noise alone needs a key."""
+    """The image that a descent starts from; `kind` as in `TransferConfig.init`, of which noise
+    alone needs a key."""
     if kind == "noise":
         assert key is not None
         return _noise(key, content.shape)
@@ -54,6 +55,12 @@ def check_sharing(num_rows: int, config: TransferConfig, devices: Sequence[jax.D
         ConfigError: They cannot.
     """
     if devices and num_rows % len(devices):
-        raise ConfigError(f"{len(devices)} devices cannot share the image's {num_rows} rows evenly; take another number, or another size")
+        raise ConfigError(
+            f"{len(devices)} devices cannot share the image's {num_rows} rows evenly; "
+            "take another number, or another size"
+        )
     if len(devices) > 1 and config.tile:
-        raise ConfigError(f"tile is {config.tile}, but an image that devices share is evaluated whole; leave one of the two out")
+        raise ConfigError(
+            f"tile is {config.tile}, but an image that devices share is evaluated whole; "
+            "leave one of the two out"
+        )

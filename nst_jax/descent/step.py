@@ -23,7 +23,8 @@ Evaluation = Callable[[Array], tuple[tuple[Array, Any], Array]]
 
 @struct.dataclass
 class TransferState:
-    """One descent between two evaluations: arrays, or what JAX puts in their place when it describes a program.
+    """One descent between two evaluations: arrays, or what JAX puts in their place when it
+    describes a program.
 
     Args:
         image: The image to evaluate next.
@@ -48,7 +49,8 @@ class StepInfo(NamedTuple):
     Args:
         loss: The loss.
         terms: Its parts, as the evaluation gave them.
-        finite: Whether the loss and the squared length of its gradient are finite. Every optimiser here computes with squares of the gradient.
+        finite: Whether the loss and the squared length of its gradient are finite. Every optimiser
+            here computes with squares of the gradient.
     """
 
     loss: Array
@@ -56,7 +58,10 @@ class StepInfo(NamedTuple):
     finite: Array
 
 
-def init(image: Float[Array | np.ndarray, "height width 3"], optimizer: optax.GradientTransformationExtraArgs) -> TransferState:
+def init(
+    image: Float[Array | np.ndarray, "height width 3"],
+    optimizer: optax.GradientTransformationExtraArgs,
+) -> TransferState:
     """The state before the first evaluation.
 
     Args:
@@ -78,12 +83,15 @@ def init(image: Float[Array | np.ndarray, "height width 3"], optimizer: optax.Gr
     )
 
 
-def step(state: TransferState, evaluate: Evaluation, optimizer: optax.GradientTransformationExtraArgs) -> tuple[TransferState, StepInfo]:
+def step(
+    state: TransferState, evaluate: Evaluation, optimizer: optax.GradientTransformationExtraArgs
+) -> tuple[TransferState, StepInfo]:
     """One evaluation of the loss and its gradient, and one move of the pixels.
 
     Args:
         state: From `init` or an earlier step.
-        evaluate: Maps an image to ((loss, terms), gradient), as `jax.value_and_grad(loss_function, has_aux=True)` does.
+        evaluate: Maps an image to ((loss, terms), gradient), as `jax.value_and_grad(loss_function,
+            has_aux=True)` does.
         optimizer: The one that `state` was made with.
 
     Returns:
@@ -91,7 +99,8 @@ def step(state: TransferState, evaluate: Evaluation, optimizer: optax.GradientTr
     """
     (loss, terms), gradient = evaluate(state.image)
     better = loss < state.best_loss  # false for a NaN
-    with jax.numpy_dtype_promotion("standard"):  # optax mixes types where the caller may have forbidden it
+    # optax mixes types where the caller may have forbidden it
+    with jax.numpy_dtype_promotion("standard"):
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.image, value=loss)
         image = jnp.asarray(optax.apply_updates(state.image, updates))
     return TransferState(

@@ -34,7 +34,8 @@ def stylize(
 ) -> TransferResult:
     """Paints `content` in the style of `style`.
 
-    Ctrl-C after the first step ends the run with the best image so far, marked as cut off; a second one is raised.
+    Ctrl-C after the first step ends the run with the best image so far, marked as cut off; a second
+    one is raised.
 
     Args:
         params: The network's parameters, from `load_params`.
@@ -42,15 +43,19 @@ def stylize(
         style: Style image, of any size, sRGB in [0, 1].
         config: The run's settings; `TransferConfig()` if left out.
         weights: What each part of the default loss counts; `LossWeights()` if left out.
-        loss: A loss of one's own, such as `nst.content() + 20 * nst.style() + 0.1 * my_term`, instead of the default one, which `weights`
-            and `config`'s layers and scaling describe.
-        optimizer: A name, as in `TransferConfig`, or any of optax's that needs no line search, such as `optax.adamw(0.02)`, instead of
-            the one that `config` names. Make it once for several runs: another object of the same settings is compiled anew.
+        loss: A loss of one's own, such as `nst.content() + 20 * nst.style() + 0.1 * my_term`,
+            instead of the default one, which `weights` and `config`'s layers and scaling describe.
+        optimizer: A name, as in `TransferConfig`, or any of optax's that needs no line search, such
+            as `optax.adamw(0.02)`, instead of the one that `config` names. Make it once for several
+            runs: another object of the same settings is compiled anew.
         key: Makes the noise of `init="noise"`; `jax.random.key(0)` if left out.
-        initial: Image to start from instead of what `config.init` says, of the content's shape. Its own fine detail stays where nothing paints
-            over it, as the content's does where that is the start; see `nst_jax.descent.pyramid`.
-        devices: Devices that share the image, each some of its rows, where it is beyond the memory of one; one device if left out.
-        callback: Called with a `Progress` about every two seconds, and after the last step. `descend` can do more.
+        initial: Image to start from instead of what `config.init` says, of the content's shape. Its
+            own fine detail stays where nothing paints over it, as the content's does where that is
+            the start; see `nst_jax.descent.pyramid`.
+        devices: Devices that share the image, each some of its rows, where it is beyond the memory
+            of one; one device if left out.
+        callback: Called with a `Progress` about every two seconds, and after the last step.
+            `descend` can do more.
 
     Returns:
         The best image seen and the history of the loss.
@@ -115,13 +120,16 @@ def stylize_batch(
         callback: As in `stylize`; sees all lanes.
 
     Returns:
-        One `TransferResult` with a leading axis of lanes in every field. A lane that `tolerance` stops keeps what it had then.
+        One `TransferResult` with a leading axis of lanes in every field. A lane that `tolerance`
+        stops keeps what it had then.
 
     Raises:
-        ConfigError: As in `stylize`, or `weights`, `loss` and `keys` have different numbers of lanes.
+        ConfigError: As in `stylize`, or `weights`, `loss` and `keys` have different numbers of
+            lanes.
 
     Example:
-        >>> batch = stylize_batch(params, content, style, weights=LossWeights(style=[5.0, 20.0, 80.0]))
+        >>> weights = LossWeights(style=[5.0, 20.0, 80.0])
+        >>> batch = stylize_batch(params, content, style, weights=weights)
         >>> batch.image.shape[0]
         3
     """

@@ -11,9 +11,11 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a name beside `path` to write to; the file is moved to `path` at the end, or removed if writing it fails.
+    """Gives a name beside `path` to write to; the file is moved to `path` at the end, or removed if
+    writing it fails.
 
-    What is moved is on the disk: `path` is the old file or the new one, whole, even if the machine loses power.
+    What is moved is on the disk: `path` is the old file or the new one, whole, even if the machine
+    loses power.
 
     Args:
         path: The file to be; its folder is made if it is missing.

@@ -40,7 +40,8 @@ _PLUGINS = (
 )
 
 _DARK = 65535 // 8
-"""The brightest value of 16 bits up to which an image is called dark; one of 13 bits has no more."""
+"""The brightest value of 16 bits up to which an image is called dark; one of 13 bits has no
+more."""
 
 _SRGB = ImageCms.createProfile("sRGB")
 
@@ -78,10 +79,16 @@ def decode(file: BinaryIO, name: str, max_pixels: int) -> Decoded:
     notes: list[str] = []
     with _open(file, max_pixels) as image:
         if min(image.size) < LEAST_SIDE:
-            raise ImageError(f"{name}: {image.width} × {image.height} pixels is too small; each side must be at least {LEAST_SIDE}")
-        if image.format != "MPO" and getattr(image, "is_animated", False):  # a camera's MPO has previews
+            raise ImageError(
+                f"{name}: {image.width} × {image.height} pixels is too small; each side "
+                f"must be at least {LEAST_SIDE}"
+            )
+        # a camera's MPO has previews
+        if image.format != "MPO" and getattr(image, "is_animated", False):
             notes.append(f"{name}: of its several frames, the first was taken")
-        raw_modes = " ".join(str(tile[3]) for tile in image.tile) if image.format in ("PNG", "TIFF") else ""
+        raw_modes = (
+            " ".join(str(tile[3]) for tile in image.tile) if image.format in ("PNG", "TIFF") else ""
+        )
         image.load()
         upright = ImageOps.exif_transpose(image)
     return Decoded(_to_srgb(upright, raw_modes, name, notes), notes)
@@ -98,7 +105,8 @@ def _open(file: BinaryIO, max_pixels: int) -> ImageFile.ImageFile:
     for plugin in _PLUGINS:
         factory, accept = Image.OPEN[str(plugin.format)]
         accepted = accept is None or accept(prefix)
-        if not accepted or isinstance(accepted, str):  # a text says why this Pillow lacks the format
+        # a text says why this Pillow lacks the format
+        if not accepted or isinstance(accepted, str):
             continue
         file.seek(0)
         try:
@@ -122,9 +130,14 @@ def _bounded(factory: Callable[..., Any], check: Callable[..., None]) -> Callabl
         return factory
     methods: dict[str, Any] = {}
     for name, method in vars(factory).items():
-        if isinstance(method, types.FunctionType) and "_decompression_bomb_check" in method.__code__.co_names:
+        if (
+            isinstance(method, types.FunctionType)
+            and "_decompression_bomb_check" in method.__code__.co_names
+        ):
             namespace = {**method.__globals__, "Image": _ImageModule(check)}
-            methods[name] = types.FunctionType(method.__code__, namespace, name, method.__defaults__, method.__closure__)
+            methods[name] = types.FunctionType(
+                method.__code__, namespace, name, method.__defaults__, method.__closure__
+            )
     return type(factory.__name__, (factory,), methods)
 
 
@@ -150,7 +163,9 @@ def _to_srgb(image: Image.Image, raw_modes: str, name: str, notes: list[str]) ->
         if np.asarray(layer.getchannel("A")).min() < 255:
             notes.append(f"{name}: transparent parts were laid over white")
         white = Image.new("RGBA", layer.size, "white")
-        image = Image.alpha_composite(white, layer).convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")
+        image = Image.alpha_composite(white, layer).convert(
+            "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+        )
     elif image.mode not in ("RGB", "L", "CMYK"):
         image = image.convert("RGB")
     if profile:
@@ -158,7 +173,9 @@ def _to_srgb(image: Image.Image, raw_modes: str, name: str, notes: list[str]) ->
             embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             return ImageCms.profileToProfile(image, embedded, _SRGB, outputMode="RGB") or image
         except (ImageCms.PyCMSError, OSError):
-            notes.append(f"{name}: its colour profile does not fit the image, which was read as sRGB")
+            notes.append(
+                f"{name}: its colour profile does not fit the image, which was read as sRGB"
+            )
     return image.convert("RGB")
 
 
@@ -170,7 +187,10 @@ def _from_deep_grey(image: Image.Image, name: str, notes: list[str]) -> Image.Im
         raise ImageError(f"{name}: holds values that are not finite; save it again")
     most = values.max(initial=0)
     if values.min(initial=0) < 0 or most > 65535:
-        raise ImageError(f"{name}: holds values from {values.min():g} to {most:g}; bring them to 0–1 or 0–65535, and save it again")
+        raise ImageError(
+            f"{name}: holds values from {values.min():g} to {most:g}; bring them to 0–1 "
+            "or 0–65535, and save it again"
+        )
     # Numbers with a point are of the range that they fill; up to twice white, highlights are cut.
     white = 65535 if image.mode != "F" or most > 255 else 255 if most > 2 else 1
     if white == 65535:
@@ -181,7 +201,9 @@ def _from_deep_grey(image: Image.Image, name: str, notes: list[str]) -> Image.Im
     return grey
 
 
-def _from_deep_colour(image: Image.Image, raw_modes: str, name: str, notes: list[str]) -> Image.Image:
+def _from_deep_colour(
+    image: Image.Image, raw_modes: str, name: str, notes: list[str]
+) -> Image.Image:
     """An image of 16 bits a channel, of which Pillow has kept the upper 8, as one of 8 bits."""
     grey_and_alpha = "LA;16" in raw_modes and image.mode == "RGBA"
     if isinstance(transparent := image.info.get("transparency"), tuple):

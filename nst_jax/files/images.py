@@ -1,4 +1,5 @@
-"""Image files: read, resized, written. Beside `nst_jax.decoding`, the only module that knows Pillow."""
+"""Image files: read, resized, written. Beside `nst_jax.decoding`, the only module that knows
+Pillow."""
 
 import io
 import math
@@ -20,11 +21,19 @@ from nst_jax.pixels import check_image
 PixelArray = np.ndarray
 """(height, width, 3) float32 sRGB in [0, 1]."""
 
-OUTPUT_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+OUTPUT_FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
 """The format that each ending of an output's name stands for."""
 
 INPUT_ENDINGS = frozenset({*OUTPUT_FORMATS, ".gif", ".bmp"})
-"""The endings by which images are known in a folder; of a file that is named, its content decides."""
+"""The endings by which images are known in a folder; of a file that is named, its content
+decides."""
 
 _FILTERS = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
 MAX_PIXELS = 178_000_000
@@ -42,10 +51,11 @@ def read_image(
 ) -> PixelArray:
     """Reads an image file, upright, in sRGB, resized as asked.
 
-    Orientation marks are applied and embedded colour profiles converted to sRGB. Transparency is laid
-    over white, and of several frames the first is taken; both draw a warning, and so does an image of 16
-    bits that uses less than an eighth of their range. Palette, greyscale, CMYK and 16-bit images are
-    taken. The aspect ratio is kept unless `shape` says otherwise. Threads may call it at once.
+    Orientation marks are applied and embedded colour profiles converted to sRGB. Transparency is
+    laid over white, and of several frames the first is taken; both draw a warning, and so does an
+    image of 16 bits that uses less than an eighth of their range. Palette, greyscale, CMYK and
+    16-bit images are taken. The aspect ratio is kept unless `shape` says otherwise. Threads may
+    call it at once.
 
     Args:
         path: The file; its content decides its format.
@@ -59,13 +69,18 @@ def read_image(
         (height, width, 3) float32 in [0, 1].
 
     Raises:
-        ImageError: The file is missing, damaged, no image, too large to decode safely, or smaller than 16 pixels a side, before or after.
+        ImageError: The file is missing, damaged, no image, too large to decode safely, or smaller
+            than 16 pixels a side, before or after.
     """
     for name, sides in (("size", [size]), ("rows", [rows]), ("shape", shape or [])):
         for side in sides:
             if side is not None and side < LEAST_SIDE:
-                raise ImageError(f"{name} is {side}; it must be at least {LEAST_SIDE} pixels, which VGG's poolings need")
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe can be read but once, and its hash is wanted too
+                raise ImageError(
+                    f"{name} is {side}; it must be at least {LEAST_SIDE} pixels, which "
+                    "VGG's poolings need"
+                )
+    # a pipe can be read but once, and its hash is wanted too
+    if os.path.exists(path) and not os.path.isfile(path):
         raise ImageError(f"{path}: cannot be read, for it is no file; give the path of an image")
     try:
         with open(path, "rb") as file:
@@ -73,14 +88,24 @@ def read_image(
     except (ImageError, Warning):  # a warning of Pillow's that the user has made an error
         raise
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: has more than {max_pixels:,} pixels; make it smaller first, or allow more (max_pixels)") from error
+        raise ImageError(
+            f"{path}: has more than {max_pixels:,} pixels; make it smaller first, or "
+            "allow more (max_pixels)"
+        ) from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"{path}: not an image in a known format; use PNG, JPEG, WebP or TIFF") from error
+        raise ImageError(
+            f"{path}: not an image in a known format; use PNG, JPEG, WebP or TIFF"
+        ) from error
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
-        raise ImageError(f"{path}: cannot be read ({reason}); check the path, or save the image again if it is damaged") from error
+        raise ImageError(
+            f"{path}: cannot be read ({reason}); check the path, or save the image again "
+            "if it is damaged"
+        ) from error
     except Exception as error:  # whatever a decoder throws at damaged input
-        raise ImageError(f"{path}: damaged image ({' '.join(str(error).split())}); save it again") from error
+        raise ImageError(
+            f"{path}: damaged image ({' '.join(str(error).split())}); save it again"
+        ) from error
     for note in notes:
         warnings.warn(note, stacklevel=2)
     if size:
@@ -89,9 +114,15 @@ def read_image(
     elif rows:
         shape = rows, int(image.width * rows / image.height)
     if shape and shape[0] * shape[1] > max_pixels:
-        raise ImageError(f"{path}: would be {shape[1]} × {shape[0]}, more than {max_pixels:,} pixels; take a smaller size")
+        raise ImageError(
+            f"{path}: would be {shape[1]} × {shape[0]}, more than {max_pixels:,} pixels; "
+            "take a smaller size"
+        )
     if shape and min(shape) < LEAST_SIDE:
-        raise ImageError(f"{path}: would be {shape[1]} × {shape[0]} pixels; each side must be at least {LEAST_SIDE}, so take a larger size")
+        raise ImageError(
+            f"{path}: would be {shape[1]} × {shape[0]} pixels; each side must be at least "
+            f"{LEAST_SIDE}, so take a larger size"
+        )
     if shape and shape != (image.height, image.width):
         image = image.resize((shape[1], shape[0]), _FILTERS[resample])
     return np.asarray(image, np.float32) / 255
@@ -109,16 +140,25 @@ def check_output(path: str | os.PathLike[str]) -> None:
     try:
         exists = path.exists()
     except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror}); choose another place for the output") from error
+        raise ImageError(
+            f"{path}: cannot be written ({error.strerror}); choose another place for the output"
+        ) from error
     if path.is_dir():
         raise ImageError(f"{path}: is a folder; give the name of a file in it")
-    # Only the nearest folder that exists is asked, so that a run that fails later leaves no empty folders behind.
+    # Only the nearest folder that exists is asked, so that a run that fails later leaves no empty
+    # folders behind.
     folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK) or (exists and not os.access(path, os.W_OK)):
+    if (
+        not folder.is_dir()
+        or not os.access(folder, os.W_OK)
+        or (exists and not os.access(path, os.W_OK))
+    ):
         raise ImageError(f"{path}: cannot be written; choose another place for the output")
 
 
-def write_image(path: str | os.PathLike[str], image: ArrayLike, metadata: Mapping[str, str] | None = None) -> None:
+def write_image(
+    path: str | os.PathLike[str], image: ArrayLike, metadata: Mapping[str, str] | None = None
+) -> None:
     """Writes an image in the format of the name's ending, whole or not at all.
 
     Args:
@@ -145,9 +185,12 @@ def write_image(path: str | os.PathLike[str], image: ArrayLike, metadata: Mappin
     try:
         with whole_file(path) as partial:
             picture.save(partial, file_format, **options)
-    except (OSError, ValueError) as error:  # a ValueError where a format cannot hold so large an image
+    # a ValueError where a format cannot hold so large an image
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{path}: cannot be written ({reason}); choose another place for the output") from error
+        raise ImageError(
+            f"{path}: cannot be written ({reason}); choose another place for the output"
+        ) from error
 
 
 def make_sheet(images: Sequence[PixelArray], height: int | None = None, gap: int = 8) -> PixelArray:
@@ -168,7 +211,10 @@ def make_sheet(images: Sequence[PixelArray], height: int | None = None, gap: int
     columns = []
     for pixels in pictures:
         width = max(math.floor(pixels.width * tall / pixels.height + 0.5), 1)
-        columns += [np.ones((tall, gap, 3), np.float32), np.asarray(pixels.resize((width, tall), _FILTERS["lanczos"]), np.float32) / 255]
+        columns += [
+            np.ones((tall, gap, 3), np.float32),
+            np.asarray(pixels.resize((width, tall), _FILTERS["lanczos"]), np.float32) / 255,
+        ]
     return np.concatenate(columns[1:], axis=1)
 
 
@@ -191,4 +237,6 @@ def make_thumbnail(image: PixelArray, size: int) -> bytes:
 
 def _to_pillow(name: str, image: ArrayLike) -> Image.Image:
     check_image(name, image)
-    return Image.fromarray(np.round(np.clip(np.asarray(image, np.float32), 0, 1) * 255).astype(np.uint8))
+    return Image.fromarray(
+        np.round(np.clip(np.asarray(image, np.float32), 0, 1) * 255).astype(np.uint8)
+    )

@@ -17,8 +17,8 @@ def only_one(path: Path, busy: str) -> Iterator[None]:
     """Holds a lock while the block runs.
 
     The system takes the lock back when the process ends, however it ends, so a file that was left
-    behind locks nothing. Where no lock can be taken, as on some file systems, the block runs all the
-    same.
+    behind locks nothing. Where no lock can be taken, as on some file systems, the block runs all
+    the same.
 
     Args:
         path: The file that is locked. It is made, with its folder, and removed at the end; so are
@@ -61,8 +61,8 @@ def _lock(path: Path) -> int:
         try:
             if not lock_descriptor(descriptor, blocking=False):
                 raise BlockingIOError
-            # The run before may have removed the file between the two calls above; the next run would
-            # then lock another one of the same name.
+            # The run before may have removed the file between the two calls above; the next run
+            # would then lock another one of the same name.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), path.stat()):
                     return descriptor

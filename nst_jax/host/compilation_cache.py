@@ -10,7 +10,8 @@ _MOST_BYTES = 500_000_000
 
 
 def keep_programs() -> None:
-    """Makes JAX keep what it compiles in the user's cache folder, the least used going first when it is full.
+    """Makes JAX keep what it compiles in the user's cache folder, the least used going first when
+    it is full.
 
     A folder that JAX was told of already (`JAX_COMPILATION_CACHE_DIR`) stays the one.
     """

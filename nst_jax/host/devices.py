@@ -4,16 +4,18 @@ import jax
 
 
 def why_no_devices(error: Exception) -> str | None:
-    """Why JAX has no device, and what to do about it, in one line; None where `error` is of something else.
+    """Why JAX has no device, and what to do about it, in one line; None where `error` is of
+    something else.
 
-    JAX looks for devices when it is first asked for something, wherever that is, and says that there
-    are none by an error of no kind of its own.
+    JAX looks for devices when it is first asked for something, wherever that is, and says that
+    there are none by an error of no kind of its own.
 
     Args:
         error: What was raised.
     """
     if not str(error).startswith("Unable to initialize backend"):
-        # Where no device is of `cuda`, an assertion fails without a word; it does so whenever JAX is asked.
+        # Where no device is of `cuda`, an assertion fails without a word; it does so whenever JAX
+        # is asked.
         try:
             jax.local_devices()
             return None
@@ -25,6 +27,6 @@ def why_no_devices(error: Exception) -> str | None:
     if not platforms:
         return f"JAX finds nothing to run on{reason}; set JAX_PLATFORMS=cpu"
     return (
-        f"JAX_PLATFORMS is '{platforms}', and JAX finds no such device{reason}; "
-        "unset it to take what there is, or install what it needs: pip install '.[cuda]' or '.[tpu]'"
+        f"JAX_PLATFORMS is '{platforms}', and JAX finds no such device{reason}; unset it to take "
+        "what there is, or install what it needs: pip install '.[cuda]' or '.[tpu]'"
     )

@@ -36,7 +36,8 @@ class Processes:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """A block that no process leaves before all have come to its end, and that fails in all if it fails in one.
+        """A block that no process leaves before all have come to its end, and that fails in all if
+        it fails in one.
 
         Raises:
             ConfigError: It failed in another process, whose own error says why.
@@ -47,7 +48,10 @@ class Processes:
             self._gather(True)
             raise
         if self._gather(False).any():
-            raise ConfigError("another process of this command failed, see its message; mend that and give the command again")
+            raise ConfigError(
+                "another process of this command failed, see its message; mend that and "
+                "give the command again"
+            )
 
     def as_first_has(self, flags: Sequence[bool]) -> list[bool]:
         """The flags of process 0, in every process."""
@@ -63,7 +67,9 @@ class Processes:
         """
         digests = self._gather(np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8))
         if (digests != digests[0]).any():
-            raise ConfigError(f"{what} differ between the processes; give all the same command and the same files")
+            raise ConfigError(
+                f"{what} differ between the processes; give all the same command and the same files"
+            )
 
     def _gather(self, value: Any) -> np.ndarray:
         """The values of all processes, with a leading axis of processes."""
@@ -74,14 +80,19 @@ class Processes:
             return np.asarray(multihost_utils.process_allgather(value))
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
-            raise ConfigError(f"another process of this command is gone ({reason}); give the command again") from error
+            raise ConfigError(
+                f"another process of this command is gone ({reason}); give the command again"
+            ) from error
 
 
-def join_processes(coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None) -> Processes:
+def join_processes(
+    coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
+) -> Processes:
     """Joins the other processes of the command, before anything else is asked of JAX.
 
     Args:
-        coordinator: `HOST:PORT` of process 0. All three are found out by themselves on a TPU pod, under Slurm and under Open MPI.
+        coordinator: `HOST:PORT` of process 0. All three are found out by themselves on a TPU pod,
+            under Slurm and under Open MPI.
         num_processes: How many processes there are.
         process_id: Which of them this is, from 0.
 
@@ -90,18 +101,31 @@ def join_processes(coordinator: str | None = None, num_processes: int | None = N
     """
     given = (coordinator, num_processes, process_id)
     if any(value is not None for value in given) and any(value is None for value in given):
-        raise ConfigError("--coordinator, --num-processes and --process-id belong together; give all three, or --distributed alone")
+        raise ConfigError(
+            "--coordinator, --num-processes and --process-id belong together; give all "
+            "three, or --distributed alone"
+        )
     if num_processes is not None and process_id is not None and not 0 <= process_id < num_processes:
-        raise ConfigError(f"--process-id is {process_id}; it must be at least 0 and less than --num-processes, {num_processes}")
-    # How long a process waits at a meeting; on CPUs half an hour unless told, and one share may take hours longer than another.
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_collective_timeout_seconds={_LONGEST_WAIT}"
+        raise ConfigError(
+            f"--process-id is {process_id}; it must be at least 0 and less than "
+            f"--num-processes, {num_processes}"
+        )
+    # How long a process waits at a meeting; on CPUs half an hour unless told, and one share may
+    # take hours longer than another.
+    os.environ["XLA_FLAGS"] = (
+        f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_collective_timeout_seconds={_LONGEST_WAIT}"
+    )
     try:
         jax.distributed.initialize(coordinator, num_processes, process_id)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"the processes cannot be joined ({reason}); give --coordinator, --num-processes and --process-id") from error
+        raise ConfigError(
+            f"the processes cannot be joined ({reason}); give --coordinator, "
+            "--num-processes and --process-id"
+        ) from error
     processes = Processes(jax.process_index(), jax.process_count())
-    # The first meeting makes the connections, and waits less long than later ones: now all are near one another.
+    # The first meeting makes the connections, and waits less long than later ones: now all are near
+    # one another.
     with processes.together():
         pass
     return processes

@@ -24,10 +24,11 @@ class Stopped(Exception):
 
 
 class StopSignals:
-    """A context manager that notes the first Ctrl-C or SIGTERM; the second ends the process at once. For the main thread.
+    """A context manager that notes the first Ctrl-C or SIGTERM; the second ends the process at
+    once. For the main thread.
 
-    Python runs handlers of signals between two of its own instructions, and the main thread may be within XLA for minutes. So what arrives is
-    also written to a socket, on which a thread waits.
+    Python runs handlers of signals between two of its own instructions, and the main thread may be
+    within XLA for minutes. So what arrives is also written to a socket, on which a thread waits.
 
     Args:
     """
@@ -39,7 +40,9 @@ class StopSignals:
         self._arrivals, self._arriving = socket.socketpair()
         self._arriving.setblocking(False)
         self._descriptor_before = signal.set_wakeup_fd(self._arriving.fileno())
-        self._before: dict[int, Any] = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before: dict[int, Any] = {
+            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
+        }
         threading.Thread(target=self._wait, daemon=True).start()
         return self
 

@@ -1,6 +1,8 @@
-"""A run's state on disk: a snapshot with the settings that it belongs to, written whole, checked when read.
+"""A run's state on disk: a snapshot with the settings that it belongs to, written whole, checked
+when read.
 
-A checkpoint is an uncompressed NumPy archive, whose zip format keeps a checksum of each array. Reading it executes nothing.
+A checkpoint is an uncompressed NumPy archive, whose zip format keeps a checksum of each array.
+Reading it executes nothing.
 """
 
 import json
@@ -37,7 +39,8 @@ class Saved(NamedTuple):
 
 
 class Checkpoint:
-    """The checkpoint of one run: the last that was saved, and the one before it for when the last is damaged.
+    """The checkpoint of one run: the last that was saved, and the one before it for when the last
+    is damaged.
 
     Args:
         path: The file; the one before it has `.previous` behind its name.
@@ -61,7 +64,13 @@ class Checkpoint:
         text = np.frombuffer(json.dumps(settings).encode(), np.uint8)
         with whole_file(self.path) as partial:
             with partial.open("wb") as file:
-                np.savez(file, **{_SETTINGS: text, **{name: np.asarray(array) for name, array in arrays.items()}})
+                np.savez(
+                    file,
+                    **{
+                        _SETTINGS: text,
+                        **{name: np.asarray(array) for name, array in arrays.items()},
+                    },
+                )
             if self.path.exists():
                 self.path.replace(self._previous)
 
@@ -73,7 +82,9 @@ class Checkpoint:
             except FileNotFoundError:
                 continue
             except Exception as error:  # whatever a parser throws at damaged input
-                _LOG.warning(f"{path}: is damaged ({' '.join(str(error).split()) or type(error).__name__})")
+                _LOG.warning(
+                    f"{path}: is damaged ({' '.join(str(error).split()) or type(error).__name__})"
+                )
         return None
 
     def remove(self) -> None:
@@ -103,7 +114,10 @@ def check_checkpoint_every(seconds: float) -> None:
         ConfigError: They cannot.
     """
     if not 0 <= seconds < float("inf"):
-        raise ConfigError(f"--checkpoint-every is {seconds}; it must be a number of seconds, or 0 to save only when stopped")
+        raise ConfigError(
+            f"--checkpoint-every is {seconds}; it must be a number of seconds, or 0 to "
+            "save only when stopped"
+        )
 
 
 class Saver:
@@ -112,7 +126,8 @@ class Saver:
     Args:
         checkpoint: Where to save.
         settings: What decides the run's result.
-        every: Seconds between two saves, more where saving takes long; 0 saves only when a run is stopped.
+        every: Seconds between two saves, more where saving takes long; 0 saves only when a run is
+            stopped.
     """
 
     def __init__(self, checkpoint: Checkpoint, settings: Mapping[str, Any], every: float) -> None:
@@ -122,12 +137,17 @@ class Saver:
     def save(self, chunk: Chunk, is_last: bool = False) -> None:
         """Saves a chunk if it is time, or if it is the last before the run is stopped."""
         started = time.monotonic()
-        is_time = bool(self._every) and started - self._last >= max(self._every, self._cost / _MOST_OF_THE_TIME)
+        is_time = bool(self._every) and started - self._last >= max(
+            self._every, self._cost / _MOST_OF_THE_TIME
+        )
         if is_last or is_time:
             try:
                 self._checkpoint.save(self._settings, chunk.snapshot())
             except OSError as error:
-                _LOG.warning(f"{self._checkpoint.path}: cannot be written ({error.strerror or error}); the run goes on, make room")
+                _LOG.warning(
+                    f"{self._checkpoint.path}: cannot be written "
+                    f"({error.strerror or error}); the run goes on, make room"
+                )
             self._last = time.monotonic()
             self._cost = self._last - started
             _LOG.debug("saved %s in %.1f s", self._checkpoint.path, self._cost)

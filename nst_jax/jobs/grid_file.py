@@ -30,19 +30,27 @@ class GridFile:
 def read_grid_file(path: Path) -> GridFile:
     """Reads a grid from a TOML or, where the name ends so, a JSON file.
 
-    Its keys are `content` and `style` (paths, from the file's folder), `zip` (true or false), and the axes of `make_grid`, each one value or a
-    list. A value of `content_layers` or `style_layers` is a list of layers, `layer_weights` a table of tables.
+    Its keys are `content` and `style` (paths, from the file's folder), `zip` (true or false), and
+    the axes of `make_grid`, each one value or a list. A value of `content_layers` or `style_layers`
+    is a list of layers, `layer_weights` a table of tables.
 
     Raises:
         ConfigError: The file cannot be read, or holds something else.
     """
     try:
         text = path.read_text(encoding="utf-8")
-        given = json.loads(text, object_pairs_hook=_each_once) if path.suffix.lower() == ".json" else tomllib.loads(text)
+        given = (
+            json.loads(text, object_pairs_hook=_each_once)
+            if path.suffix.lower() == ".json"
+            else tomllib.loads(text)
+        )
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: is neither TOML nor, with a name in .json, JSON ({' '.join(str(error).split())}); mend it") from error
+        raise ConfigError(
+            f"{path}: is neither TOML nor, with a name in .json, JSON "
+            f"({' '.join(str(error).split())}); mend it"
+        ) from error
     if not isinstance(given, dict):
         raise ConfigError(f"{path}: must hold keys and values, such as style_weight = [5, 20, 80]")
     known = (*(name for name in AXES if name != "loss"), "zip")  # no file can hold a loss
@@ -61,7 +69,12 @@ def read_grid_file(path: Path) -> GridFile:
     zipped = given.pop("zip", False)
     if not isinstance(zipped, bool):
         raise ConfigError(f"{path}: zip is {zipped!r}; it must be true or false")
-    return GridFile(images["content"], images["style"], {name: _as_axis(name, value) for name, value in given.items()}, zipped)
+    return GridFile(
+        images["content"],
+        images["style"],
+        {name: _as_axis(name, value) for name, value in given.items()},
+        zipped,
+    )
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -72,6 +85,10 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _as_axis(name: str, value: Any) -> Any:
-    if name.endswith("_layers") and isinstance(value, list) and all(isinstance(layer, str) for layer in value):
+    if (
+        name.endswith("_layers")
+        and isinstance(value, list)
+        and all(isinstance(layer, str) for layer in value)
+    ):
         return [value]  # one set of layers, not a list of such
     return value if isinstance(value, list | dict) else [value]

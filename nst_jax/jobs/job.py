@@ -28,8 +28,10 @@ class StudyJob:
         lanes_at_once: As in `run_study`.
         title: The report's heading.
         max_pixels: An image of more is refused.
-        checkpoint_every: Seconds between two checkpoints of the lanes that run; 0 writes one only when asked to stop.
-        overwrite: Whether what is there already may be lost; lanes that are there are run again then.
+        checkpoint_every: Seconds between two checkpoints of the lanes that run; 0 writes one only
+            when asked to stop.
+        overwrite: Whether what is there already may be lost; lanes that are there are run again
+            then.
         hashes: SHA-256 that images (`content NAME`, `style NAME`) and the `network` must have.
     """
 
@@ -57,12 +59,14 @@ class Job:
     Args:
         content: The content photograph.
         style: The style image.
-        output: The result; its ending decides its format. A JSON file with the same stem is written beside it.
+        output: The result; its ending decides its format. A JSON file with the same stem is written
+            beside it.
         preset: All settings; `preset.config.init` holds unless `initial` is given.
         initial: Image file to start from.
         seed: Of the noise of `init="noise"`.
         num_devices: Local devices that share the image, by rows.
-        layer_weights: Weight of each layer, as a set of weights in a grid says it; None weighs them alike.
+        layer_weights: Weight of each layer, as a set of weights in a grid says it; None weighs them
+            alike.
         resume: Go on from the checkpoint that a run of the same settings left, if it did.
         overwrite: Whether what is there already may be lost.
         checkpoint_every: Seconds between two checkpoints; 0 writes one only when asked to stop.
@@ -90,7 +94,9 @@ class Job:
         check_checkpoint_every(self.checkpoint_every)
         if self.layer_weights is not None:
             config = self.preset.config
-            check_layer_weights("of the record", self.layer_weights, config.content_layers + config.style_layers)
+            check_layer_weights(
+                "of the record", self.layer_weights, config.content_layers + config.style_layers
+            )
 
     @property
     def weights(self) -> LossWeights:

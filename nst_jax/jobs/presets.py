@@ -6,12 +6,20 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from nst_jax.config import ConfigError, TransferConfig, check_at_least, check_one_of, check_weight, is_whole
+from nst_jax.config import (
+    ConfigError,
+    TransferConfig,
+    check_at_least,
+    check_one_of,
+    check_weight,
+    is_whole,
+)
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A whole configuration known by a name: the settings of the transfer, the weights of its loss, and how the images are read.
+    """A whole configuration known by a name: the settings of the transfer, the weights of its loss,
+    and how the images are read.
 
     The command line has each as an option, and says of it what stands here.
 
@@ -20,7 +28,8 @@ class Preset:
         content_weight: What the content counts; only the ratios of the weights matter.
         style_weight: What the style counts.
         tv_weight: What smoothness (total variation) counts.
-        network: The network, or a file with its weights in any known format; the best that is to be had if left out.
+        network: The network, or a file with its weights in any known format; the best that is to be
+            had if left out.
         size: Longest side of the result.
         rows: Height of the result, instead of its longest side.
         resample: Filter that resizes the images.
@@ -56,7 +65,9 @@ class Preset:
     def replace(self, **changes: object) -> "Preset":
         """A copy with the given fields changed; fields of `config` may be named directly."""
         inner = {name: changes.pop(name) for name in list(changes) if name in _CONFIG_FIELDS}
-        return dataclasses.replace(self, config=dataclasses.replace(self.config, **inner), **changes)
+        return dataclasses.replace(
+            self, config=dataclasses.replace(self.config, **inner), **changes
+        )
 
 
 _CONFIG_FIELDS = {field.name for field in dataclasses.fields(TransferConfig)}
@@ -77,7 +88,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 scaling="notebook",
                 optimizer="sgd",
                 num_steps=4000,
-                # 100 in units of the 0–255 range: the gradient grows by 255 and the pixels shrink by 255 when the range is [0, 1].
+                # 100 in units of the 0–255 range: the gradient grows by 255 and the pixels shrink
+                # by 255 when the range is [0, 1].
                 learning_rate=100 / 255**2,
                 decay=0.96,
                 coarse_to_fine=False,
@@ -93,5 +105,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
     }
 )
-"""The named configurations. `paper` is meant for activation-normalised weights; `notebook` is the Keras notebook, but for its pixels,
-which it lets leave the range until it saves them: here they are kept within it."""
+"""The named configurations. `paper` is meant for activation-normalised weights; `notebook` is the
+Keras notebook, but for its pixels, which it lets leave the range until it saves them: here they are
+kept within it."""

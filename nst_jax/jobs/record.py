@@ -82,15 +82,23 @@ def describe_result(result: TransferResult) -> dict[str, Any]:
 def check_same(settings: Mapping[str, Any], found: Mapping[str, Any], where: Path) -> None:
     """Makes sure that a run found at `where` is of the settings that are wanted.
 
-    Files are compared by what they hold, wherever they lie; versions, the device and what is saved on the way make no other run.
+    Files are compared by what they hold, wherever they lie; versions, the device and what is saved
+    on the way make no other run.
 
     Raises:
         ConfigError: It is of others; the message names the first.
     """
     for name in settings:
         if name not in _NO_MATTER and deciding(settings[name]) != deciding(found.get(name)):
-            values = "" if isinstance(settings[name], dict) else f", {found.get(name)} there and {settings[name]} here"
-            raise ConfigError(f"{where}: is of a run of other settings ({name} differs{values}); give the same, or choose another --output")
+            values = (
+                ""
+                if isinstance(settings[name], dict)
+                else f", {found.get(name)} there and {settings[name]} here"
+            )
+            raise ConfigError(
+                f"{where}: is of a run of other settings ({name} differs{values}); give "
+                "the same, or choose another --output"
+            )
 
 
 def check_hashes(found: Mapping[str, Any], wanted: Mapping[str, str]) -> None:
@@ -105,11 +113,15 @@ def check_hashes(found: Mapping[str, Any], wanted: Mapping[str, str]) -> None:
     """
     for name, sha256 in wanted.items():
         if found[name]["sha256"] != sha256:
-            raise ConfigError(f"{found[name]['path']}: is not the {name} that the record is of, whose SHA-256 is {sha256}; put that file there")
+            raise ConfigError(
+                f"{found[name]['path']}: is not the {name} that the record is of, whose "
+                f"SHA-256 is {sha256}; put that file there"
+            )
 
 
 def deciding(value: Any) -> Any:
-    """What of a setting decides the result: of a file what it holds, not the place where it lies."""
+    """What of a setting decides the result: of a file what it holds, not the place where it
+    lies."""
     if isinstance(value, dict) and "sha256" in value:
         return value["sha256"]
     if isinstance(value, dict):
@@ -123,13 +135,20 @@ _NO_MATTER = ("versions", "device", "save_every")
 
 
 def image_metadata(settings: Mapping[str, Any]) -> dict[str, str]:
-    """The texts that a PNG carries: pictures are passed on, so files go by their names, without their folders."""
-    return {"Software": f"nst-jax {version('nst-jax')}", "nst_jax": json.dumps(_without_folders(settings))}
+    """The texts that a PNG carries: pictures are passed on, so files go by their names, without
+    their folders."""
+    return {
+        "Software": f"nst-jax {version('nst-jax')}",
+        "nst_jax": json.dumps(_without_folders(settings)),
+    }
 
 
 def _without_folders(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: Path(inner).name if name == "path" else _without_folders(inner) for name, inner in value.items()}
+        return {
+            name: Path(inner).name if name == "path" else _without_folders(inner)
+            for name, inner in value.items()
+        }
     return value
 
 
@@ -143,4 +162,7 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
         with whole_file(path) as partial:
             partial.write_text(json.dumps(record, indent=1) + "\n")
     except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror or error}); choose another place for the output") from error
+        raise ImageError(
+            f"{path}: cannot be written ({error.strerror or error}); choose another place "
+            "for the output"
+        ) from error

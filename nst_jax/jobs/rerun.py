@@ -14,8 +14,19 @@ from nst_jax.jobs.presets import Preset
 _CONFIG = {field.name for field in dataclasses.fields(TransferConfig)}
 _PRESET = {field.name for field in dataclasses.fields(Preset)} - {"config", "network"}
 _BESIDE_THEM = {
-    *("inputs", "network", "height", "width", "seed", "num_devices", "iteration", "versions", "device"),
-    *("content", "style", "layer_weights", "weights_by_layer", "loss", "terms"),  # of a study's lane
+    *(
+        "inputs",
+        "network",
+        "height",
+        "width",
+        "seed",
+        "num_devices",
+        "iteration",
+        "versions",
+        "device",
+    ),
+    # of a study's lane
+    *("content", "style", "layer_weights", "weights_by_layer", "loss", "terms"),
 }
 
 
@@ -23,8 +34,10 @@ def job_of_record(path: Path, output: Path | None = None) -> Job | StudyJob:
     """The job that a record describes; its inputs and weights must still hold what they did.
 
     Args:
-        path: The record beside a result, a lane's of a study too, or the `study.json` of a whole study.
-        output: Where the result is to go, a study's folder; beside the first, with `_rerun` behind its name, if left out.
+        path: The record beside a result, a lane's of a study too, or the `study.json` of a whole
+            study.
+        output: Where the result is to go, a study's folder; beside the first, with `_rerun` behind
+            its name, if left out.
 
     Raises:
         ConfigError: The file is no such record.
@@ -38,8 +51,13 @@ def job_of_record(path: Path, output: Path | None = None) -> Job | StudyJob:
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise ConfigError(f"{path}: is not the record of a result ({reason}); name the .json beside it") from error
+        reason = (
+            getattr(error, "strerror", None)
+            or f"{type(error).__name__}: {' '.join(str(error).split())}"
+        )
+        raise ConfigError(
+            f"{path}: is not the record of a result ({reason}); name the .json beside it"
+        ) from error
 
 
 def _single(path: Path, record: Mapping[str, Any], output: Path | None) -> Job:
@@ -68,7 +86,9 @@ def _single(path: Path, record: Mapping[str, Any], output: Path | None) -> Job:
 
 def _check_loss(described: object) -> None:
     if described is not None:
-        raise ConfigError("was made with a loss given in Python, which no record holds; run it from there")
+        raise ConfigError(
+            "was made with a loss given in Python, which no record holds; run it from there"
+        )
 
 
 def _study(path: Path, record: Mapping[str, Any], output: Path | None) -> StudyJob:
@@ -79,14 +99,26 @@ def _study(path: Path, record: Mapping[str, Any], output: Path | None) -> StudyJ
         check_known(key, _PRESET | {"config", "network"})
     for key in job["preset"]["config"]:
         check_known(key, _CONFIG)
-    files = {f"{kind} {name}": file for kind in ("content", "style") for name, file in inputs[kind].items()}
-    contents, styles = (tuple(_find(file, path) for file in inputs[kind].values()) for kind in ("content", "style"))
+    files = {
+        f"{kind} {name}": file
+        for kind in ("content", "style")
+        for name, file in inputs[kind].items()
+    }
+    contents, styles = (
+        tuple(_find(file, path) for file in inputs[kind].values()) for kind in ("content", "style")
+    )
     folder = path.absolute().parent
     return StudyJob(
         contents,
         styles,
         output or folder.with_name(f"{folder.name}_rerun"),
-        Preset(**{**job["preset"], "config": _config(job["preset"]["config"]), "network": _network(network, path)}),
+        Preset(
+            **{
+                **job["preset"],
+                "config": _config(job["preset"]["config"]),
+                "network": _network(network, path),
+            }
+        ),
         dict(job["axes"]),
         bool(job["zipped"]),
         title=str(record["title"]),
@@ -105,9 +137,14 @@ def _network(described: Mapping[str, Any], record: Path) -> str:
 
 
 def _find(file: Mapping[str, Any], record: Path) -> Path:
-    """A file where it was, as seen from here or from a folder that the record lies in, or beside the record: the first that is the same."""
+    """A file where it was, as seen from here or from a folder that the record lies in, or beside
+    the record: the first that is the same."""
     path = Path(file["path"])
-    places = [path, record.parent / path.name, *(parent / path for parent in record.absolute().parents)]
+    places = [
+        path,
+        record.parent / path.name,
+        *(parent / path for parent in record.absolute().parents),
+    ]
     there = [place for place in places if place.is_file()]
     same = (place for place in there if hash_of(place) == file["sha256"])
     return next(same, (there or places)[0])

@@ -22,20 +22,41 @@ def lane_names(grid: Grid) -> tuple[str, ...]:
     Raises:
         ConfigError: Two would have the same, on some disk.
     """
-    texts = (",".join(f"{axis}={label}" for axis, label in coordinates.items()) for coordinates in grid.coordinates)
+    texts = (
+        ",".join(f"{axis}={label}" for axis, label in coordinates.items())
+        for coordinates in grid.coordinates
+    )
     names = tuple(file_name(text or "lane") for text in texts)
     if len({name.casefold() for name in names}) < len(names):
-        raise ConfigError("two lanes would have the same file name; rename the images, the sets of layer weights or the losses")
+        raise ConfigError(
+            "two lanes would have the same file name; rename the images, the sets of "
+            "layer weights or the losses"
+        )
     return names
 
 
-def lane_settings(grid: Grid, index: int, common: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+def lane_settings(
+    grid: Grid, index: int, common: Mapping[str, Any], inputs: Mapping[str, Any]
+) -> dict[str, Any]:
     """Everything that decides a lane's result, as plain values for JSON."""
     lane = grid.lanes[index]
-    sets = {} if lane.layer_weights is None else {"weights_by_layer": dict(grid.layer_weights[lane.layer_weights])}
+    sets = (
+        {}
+        if lane.layer_weights is None
+        else {"weights_by_layer": dict(grid.layer_weights[lane.layer_weights])}
+    )
     if lane.loss is not None:
         sets |= {"terms": describe_loss(grid.losses[lane.loss])}
-    own = lane.settings() | {"inputs": {"content": inputs["content"][lane.content], "style": inputs["style"][lane.style]}} | sets
+    own = (
+        lane.settings()
+        | {
+            "inputs": {
+                "content": inputs["content"][lane.content],
+                "style": inputs["style"][lane.style],
+            }
+        }
+        | sets
+    )
     return json.loads(json.dumps({**common, **own}))
 
 
@@ -53,12 +74,15 @@ def is_finished(stem: Path, settings: Mapping[str, Any]) -> bool:
     except FileNotFoundError:
         return False
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{record_path}: is not the record of a lane ({error}); pass --overwrite, or choose another --output-dir") from error
+        raise ConfigError(
+            f"{record_path}: is not the record of a lane ({error}); pass --overwrite, or "
+            "choose another --output-dir"
+        ) from error
     for name in settings:
         if deciding(found.get(name)) != deciding(settings[name]):
             raise ConfigError(
-                f"{stem.parent.parent}: holds a study of other settings ({name} differs at {stem.name}); "
-                "pass --overwrite, or choose another --output-dir"
+                f"{stem.parent.parent}: holds a study of other settings "
+                f"({name} differs at {stem.name}); pass --overwrite, or choose another --output-dir"
             )
     if has_image:
         try:
@@ -77,15 +101,25 @@ def _check_record(record: Mapping[str, Any]) -> None:
     history = record.get("history")
     mappings = [record.get(name) for name in ("coordinates", "lane", "history")]
     if isinstance(history, dict):
-        mappings += [terms := history.get("terms"), *(terms.values() if isinstance(terms, dict) else ())]
+        mappings += [
+            terms := history.get("terms"),
+            *(terms.values() if isinstance(terms, dict) else ()),
+        ]
     lists = [history.get(name) for name in ("size", "loss")] if isinstance(history, dict) else []
     missing = {"status", "reason", "num_steps", "best_step", "lpips"} - set(record)
-    if missing or not all(isinstance(value, dict) for value in mappings) or not all(isinstance(value, list) for value in lists):
+    if (
+        missing
+        or not all(isinstance(value, dict) for value in mappings)
+        or not all(isinstance(value, list) for value in lists)
+    ):
         raise ValueError("parts of it are missing")
 
 
-def check_folder(folder: Path, grid: Grid, inputs: Mapping[str, Mapping[str, Path]], overwrite: bool) -> None:
-    """Makes sure that a study can be written into the folder, and nothing is lost that is not the study's own.
+def check_folder(
+    folder: Path, grid: Grid, inputs: Mapping[str, Mapping[str, Path]], overwrite: bool
+) -> None:
+    """Makes sure that a study can be written into the folder, and nothing is lost that is not the
+    study's own.
 
     Args:
         folder: The study's.
@@ -97,14 +131,23 @@ def check_folder(folder: Path, grid: Grid, inputs: Mapping[str, Mapping[str, Pat
         ImageError: The study would overwrite what it is made of.
         ConfigError: There is something else, or another study.
     """
-    own = [folder / name for name in (*REPORT, *(f"lanes/{name}{ending}" for name in lane_names(grid) for ending in (".png", ".json")))]
+    own = [
+        folder / name
+        for name in (
+            *REPORT,
+            *(f"lanes/{name}{ending}" for name in lane_names(grid) for ending in (".png", ".json")),
+        )
+    ]
     copies = [copy_of(folder, kind, name) for kind, images in inputs.items() for name in images]
     there = [path for path in (*own, *copies) if path.exists()]
     for kind, images in inputs.items():
         for path in images.values():
             for output in there:
                 if path.exists() and path.samefile(output):
-                    raise ImageError(f"{output}: is a {kind} image, which would be lost; choose another --output-dir")
+                    raise ImageError(
+                        f"{output}: is a {kind} image, which would be lost; choose "
+                        "another --output-dir"
+                    )
     if overwrite:
         return
     record = folder / RECORD
@@ -113,11 +156,20 @@ def check_folder(folder: Path, grid: Grid, inputs: Mapping[str, Mapping[str, Pat
         try:
             names = set(map(str, json.loads(record.read_text(encoding="utf-8"))["lanes"]))
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ConfigError(f"{record}: is there already, of no study; pass --overwrite, or choose another --output-dir") from error
+            raise ConfigError(
+                f"{record}: is there already, of no study; pass --overwrite, or choose "
+                "another --output-dir"
+            ) from error
         for name in sorted(names - set(lane_names(grid))):
-            raise ConfigError(f"{folder}: holds a study with other lanes ({name}); pass --overwrite, or choose another --output-dir")
+            raise ConfigError(
+                f"{folder}: holds a study with other lanes ({name}); pass --overwrite, or "
+                "choose another --output-dir"
+            )
     elif there and not lanes:
-        raise ConfigError(f"{there[0]}: is there already, of no study; pass --overwrite, or choose another --output-dir")
+        raise ConfigError(
+            f"{there[0]}: is there already, of no study; pass --overwrite, or choose "
+            "another --output-dir"
+        )
 
 
 def copy_of(folder: Path, kind: str, name: str) -> Path:
@@ -130,7 +182,13 @@ REPORT = (RECORD, "index.html", "lanes.csv", "contact_sheet.png", "losses.png")
 
 
 def write_study_record(
-    folder: Path, title: str, grid: Grid, contents: Images, styles: Images, settings: Mapping[str, Any], job: Mapping[str, Any]
+    folder: Path,
+    title: str,
+    grid: Grid,
+    contents: Images,
+    styles: Images,
+    settings: Mapping[str, Any],
+    job: Mapping[str, Any],
 ) -> None:
     """Writes what all lanes have in common: `study.json`, and the images as they were read.
 

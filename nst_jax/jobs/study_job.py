@@ -30,7 +30,14 @@ from nst_jax.jobs.record import (
     image_metadata,
     write_record,
 )
-from nst_jax.jobs.study_folder import RECORD, check_folder, is_finished, lane_names, lane_settings, write_study_record
+from nst_jax.jobs.study_folder import (
+    RECORD,
+    check_folder,
+    is_finished,
+    lane_names,
+    lane_settings,
+    write_study_record,
+)
 from nst_jax.objective.default import LossWeights
 from nst_jax.report.perceptual import lpips_distance
 from nst_jax.report.write import write_report
@@ -74,19 +81,28 @@ def run_study_job(
         on_lane: Called with each lane's name and result, once it is written.
 
     Raises:
-        ConfigError, ImageError, WeightsError: The user's input is wrong, or the folder holds another study,
-            or another command is writing it.
+        ConfigError, ImageError, WeightsError: The user's input is wrong, or the folder holds
+            another study, or another command is writing it.
         Stopped: Ctrl-C or SIGTERM came; the lanes that ran are saved as far as they were.
     """
-    busy = f"{job.output_dir}: another study is being written there; wait until that has ended, or choose another --output-dir"
+    busy = (
+        f"{job.output_dir}: another study is being written there; wait until that has ended, "
+        "or choose another --output-dir"
+    )
     with contextlib.ExitStack() as held:
         with processes.together():
             if processes.index == 0:  # for all that share the work
                 held.enter_context(only_one(job.output_dir / ".study.lock", busy))
             study = _Study(job)
-        processes.check_same(json.dumps([{name: deciding(value) for name, value in lane.items()} for lane in study.settings]), "the lanes")
+        processes.check_same(
+            json.dumps(
+                [{name: deciding(value) for name, value in lane.items()} for lane in study.settings]
+            ),
+            "the lanes",
+        )
         if job.overwrite and processes.index == 0:
-            study.forget()  # once all processes have read what they need, and before any of them writes
+            # once all processes have read what they need, and before any of them writes
+            study.forget()
         missing = processes.as_first_has([not flag for flag in study.finished])
         kept = missing.count(False)
         if kept:
@@ -104,7 +120,11 @@ def run_study_job(
                 show(event.chunk.progress)
                 saving.save(event, is_last=signals.received is not None)
                 if signals.received:
-                    saved = "" if checkpoint.exists else ", from the last lanes that were written, for nothing could be saved"
+                    saved = (
+                        ""
+                        if checkpoint.exists
+                        else ", from the last lanes that were written, for nothing could be saved"
+                    )
                     raise Stopped(f"stopped; the same command goes on{saved}", signals.received)
             checkpoint.remove()
         with processes.together():
@@ -121,7 +141,11 @@ class _LanesSaving:
 
     def read(self, lanes: Sequence[int], size: int) -> Arrays | None:
         saved = self._checkpoint.read()
-        return saved.arrays if saved and deciding(saved.settings) == deciding(self._settings(lanes, size)) else None
+        return (
+            saved.arrays
+            if saved and deciding(saved.settings) == deciding(self._settings(lanes, size))
+            else None
+        )
 
     def save(self, running: RunningLanes, is_last: bool) -> None:
         lanes = tuple(running.lanes)
@@ -143,18 +167,35 @@ class _Study:
     def __init__(self, job: StudyJob) -> None:
         contents, styles = named_images("content", job.contents), named_images("style", job.styles)
         preset = job.preset
-        weights = LossWeights(content=preset.content_weight, style=preset.style_weight, total_variation=preset.tv_weight)
+        weights = LossWeights(
+            content=preset.content_weight,
+            style=preset.style_weight,
+            total_variation=preset.tv_weight,
+        )
         self._job = job
-        self.grid = make_grid(job.axes, list(contents), list(styles), preset.config, weights, job.zipped)
+        self.grid = make_grid(
+            job.axes, list(contents), list(styles), preset.config, weights, job.zipped
+        )
         self.names = lane_names(self.grid)
-        self._losses = {"loss": {name: describe_loss(loss) for name, loss in self.grid.losses.items()}} if self.grid.losses else {}
+        self._losses = (
+            {"loss": {name: describe_loss(loss) for name, loss in self.grid.losses.items()}}
+            if self.grid.losses
+            else {}
+        )
         self._lanes_dir = job.output_dir / "lanes"
         for name in self.names:
             check_output(self._lanes_dir / f"{name}.png")
-        for path in (job.output_dir / RECORD, *(self._lanes_dir / f"{name}.json" for name in self.names)):
+        for path in (
+            job.output_dir / RECORD,
+            *(self._lanes_dir / f"{name}.json" for name in self.names),
+        ):
             if path.is_dir():
-                raise ConfigError(f"{path}: is a folder, where a record would go; choose another --output-dir")
-        check_folder(job.output_dir, self.grid, {"content": contents, "style": styles}, job.overwrite)
+                raise ConfigError(
+                    f"{path}: is a folder, where a record would go; choose another --output-dir"
+                )
+        check_folder(
+            job.output_dir, self.grid, {"content": contents, "style": styles}, job.overwrite
+        )
         self._contents, self._styles = read_images(contents, styles, preset, job.max_pixels)
         loaded = load_weights(preset.network)
         _LOG.info(f"network: {loaded.why}")
@@ -165,15 +206,32 @@ class _Study:
             "network": describe_network(loaded),
             "height": first.shape[0],
             "width": first.shape[1],
-            **{name: value for name, value in dataclasses.asdict(preset).items() if name in ("size", "rows", "resample", "squash_style")},
+            **{
+                name: value
+                for name, value in dataclasses.asdict(preset).items()
+                if name in ("size", "rows", "resample", "squash_style")
+            },
         }
-        self._inputs = {kind: describe_inputs(paths) for kind, paths in (("content", contents), ("style", styles))}
-        files = {f"{kind} {name}": file for kind, images in self._inputs.items() for name, file in images.items()}
+        self._inputs = {
+            kind: describe_inputs(paths)
+            for kind, paths in (("content", contents), ("style", styles))
+        }
+        files = {
+            f"{kind} {name}": file
+            for kind, images in self._inputs.items()
+            for name, file in images.items()
+        }
         check_hashes({**files, "network": self._common["network"]}, job.hashes)
         self._machine = describe_machine()
-        self.settings = [lane_settings(self.grid, index, self._common, self._inputs) for index in range(len(self.grid.lanes))]
+        self.settings = [
+            lane_settings(self.grid, index, self._common, self._inputs)
+            for index in range(len(self.grid.lanes))
+        ]
         named = zip(self.names, self.settings, strict=True)
-        self.finished = [not job.overwrite and is_finished(self._lanes_dir / name, settings) for name, settings in named]
+        self.finished = [
+            not job.overwrite and is_finished(self._lanes_dir / name, settings)
+            for name, settings in named
+        ]
 
     @property
     def checkpoint_every(self) -> float:
@@ -182,14 +240,25 @@ class _Study:
 
     def forget(self) -> None:
         """Removes what would pass for a part of this study, and is to be made anew."""
-        for record in (self._job.output_dir / RECORD, *(self._lanes_dir / f"{name}.json" for name in self.names)):
+        for record in (
+            self._job.output_dir / RECORD,
+            *(self._lanes_dir / f"{name}.json" for name in self.names),
+        ):
             record.unlink(missing_ok=True)
         for checkpoint in self._job.output_dir.glob(".process_*.checkpoint*"):
             checkpoint.unlink(missing_ok=True)
 
     def run(self, wanted: Sequence[int], saved: Saved) -> Iterator[RunningLanes | FinishedLane]:
         """The wanted lanes under way, and each when it has ended."""
-        return run_lanes(self._params, self._contents, self._styles, self.grid, wanted, self._job.lanes_at_once, saved)
+        return run_lanes(
+            self._params,
+            self._contents,
+            self._styles,
+            self.grid,
+            wanted,
+            self._job.lanes_at_once,
+            saved,
+        )
 
     def write_lane(self, lane: FinishedLane) -> None:
         """Writes a lane's image, then its record, which says that it is finished."""
@@ -197,12 +266,20 @@ class _Study:
         content = self._contents[self.grid.lanes[lane.index].content]
         is_good = bool(np.isfinite(result.loss))
         if is_good:
-            write_image(self._lanes_dir / f"{name}.png", np.asarray(result.image), image_metadata(settings | self._machine))
+            write_image(
+                self._lanes_dir / f"{name}.png",
+                np.asarray(result.image),
+                image_metadata(settings | self._machine),
+            )
         record = {
             "output": f"{name}.png",
             "coordinates": dict(self.grid.coordinates[lane.index]),
             "lane": self.grid.lanes[lane.index].settings(),
-            "status": "failed" if result.failure else "converged" if result.converged else "finished",
+            "status": "failed"
+            if result.failure
+            else "converged"
+            if result.converged
+            else "finished",
             "reason": str(result.failure) or None,
             "num_steps": int(result.num_steps),
             "seconds": lane.seconds,
@@ -214,22 +291,46 @@ class _Study:
         write_record(self._lanes_dir / f"{name}.json", record)
 
     def write_report(self) -> dict[str, str]:
-        """Writes what compares the lanes, once all are there, and returns the reasons of those that failed."""
+        """Writes what compares the lanes, once all are there, and returns the reasons of those that
+        failed."""
         folder, names = self._job.output_dir, self.names
         absent = [name for name in names if not (self._lanes_dir / f"{name}.json").is_file()]
         if absent:
-            raise ConfigError(f"{self._lanes_dir}: {absent[0]} is not there; do all processes share this folder? Give the command again")
-        for leftover in (*folder.glob(".*.partial"), *self._lanes_dir.glob(".*.partial")):  # of a process that was killed
+            raise ConfigError(
+                f"{self._lanes_dir}: {absent[0]} is not there; do all processes share "
+                "this folder? Give the command again"
+            )
+        # of a process that was killed
+        for leftover in (*folder.glob(".*.partial"), *self._lanes_dir.glob(".*.partial")):
             leftover.unlink(missing_ok=True)
-        records = {name: json.loads((self._lanes_dir / f"{name}.json").read_text()) for name in names}
+        records = {
+            name: json.loads((self._lanes_dir / f"{name}.json").read_text()) for name in names
+        }
         varied = ("content", "style", *self.grid.axes)
-        common = {name: value for name, value in self.grid.lanes[0].settings().items() if name not in varied}
+        common = {
+            name: value
+            for name, value in self.grid.lanes[0].settings().items()
+            if name not in varied
+        }
         settings = self._common | common | {"inputs": self._inputs, **self._machine}
-        again = {"preset": dataclasses.asdict(self._job.preset), "axes": {**self._job.axes, **self._losses}, "zipped": self._job.zipped}
-        write_study_record(folder, self._job.title, self.grid, self._contents, self._styles, settings, again)
+        again = {
+            "preset": dataclasses.asdict(self._job.preset),
+            "axes": {**self._job.axes, **self._losses},
+            "zipped": self._job.zipped,
+        }
+        write_study_record(
+            folder, self._job.title, self.grid, self._contents, self._styles, settings, again
+        )
         try:
             write_report(folder)
         except OSError as error:
             reason = error.strerror or error
-            raise ImageError(f"{folder}: the report cannot be written ({reason}); make room and give the command again") from error
-        return {name: record["reason"] for name, record in records.items() if record["status"] == "failed"}
+            raise ImageError(
+                f"{folder}: the report cannot be written ({reason}); make room and give "
+                "the command again"
+            ) from error
+        return {
+            name: record["reason"]
+            for name, record in records.items()
+            if record["status"] == "failed"
+        }

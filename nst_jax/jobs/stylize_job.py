@@ -1,4 +1,5 @@
-"""One style transfer from files to files, with everything beside the result that it takes to make it again."""
+"""One style transfer from files to files, with everything beside the result that it takes to make
+it again."""
 
 import dataclasses
 import json
@@ -50,12 +51,15 @@ def run_job(job: Job, show: Callback) -> TransferResult | None:
         What `stylize` returned; None where the job goes on with a run that was finished already.
 
     Raises:
-        ConfigError, ImageError, WeightsError: The user's input is wrong, or another run writes the same
-            output; neither result nor record has been written then.
+        ConfigError, ImageError, WeightsError: The user's input is wrong, or another run writes the
+            same output; neither result nor record has been written then.
         Stopped: Ctrl-C or SIGTERM came; the best image until then is written.
     """
     check_output(job.output)
-    busy = f"{job.output}: another run is writing it; wait until that has ended, or choose another --output"
+    busy = (
+        f"{job.output}: another run is writing it; wait until that has ended, or choose "
+        "another --output"
+    )
     with only_one(job.lock, busy):
         return _run(job, show)
 
@@ -63,17 +67,32 @@ def run_job(job: Job, show: Callback) -> TransferResult | None:
 def _run(job: Job, show: Callback) -> TransferResult | None:
     preset, devices = job.preset, jax.local_devices()[: job.num_devices]
     if not 1 <= job.num_devices == len(devices):
-        raise ConfigError(f"--devices is {job.num_devices}; it must be between 1 and {len(jax.local_devices())}, which this machine has")
-    inputs = {"content": job.content, "style": job.style} | ({"initial": job.initial} if job.initial else {})
+        raise ConfigError(
+            f"--devices is {job.num_devices}; it must be between 1 and "
+            f"{len(jax.local_devices())}, which this machine has"
+        )
+    inputs = {"content": job.content, "style": job.style} | (
+        {"initial": job.initial} if job.initial else {}
+    )
     check_outputs(job, inputs)
-    contents, styles = read_images({"content": job.content}, {"style": job.style}, preset, job.max_pixels)
+    contents, styles = read_images(
+        {"content": job.content}, {"style": job.style}, preset, job.max_pixels
+    )
     content, style = contents["content"], styles["style"]
     initial = read_like(job.initial, content, preset, job.max_pixels) if job.initial else None
     loaded = load_weights(preset.network)
     _LOG.info(f"network: {loaded.why}")
     if preset.config.scaling == "mean" and not loaded.normalised:
-        _LOG.warning("the paper's network was activation-normalised, this one is not; make one with 'nst-jax weights normalise'")
-    described = {"inputs": describe_inputs(inputs), "network": describe_network(loaded), "height": content.shape[0], "width": content.shape[1]}
+        _LOG.warning(
+            "the paper's network was activation-normalised, this one is not; make one "
+            "with 'nst-jax weights normalise'"
+        )
+    described = {
+        "inputs": describe_inputs(inputs),
+        "network": describe_network(loaded),
+        "height": content.shape[0],
+        "width": content.shape[1],
+    }
     check_hashes({**described["inputs"], "network": described["network"]}, job.hashes)
 
     check_sharing(content.shape[0], preset.config, devices)
@@ -83,7 +102,14 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
     elif job.resume and is_finished(job, _describe(job, preset.config, described)):
         return None
     else:
-        config, memory = fitting_config(loaded.params, content, style, default_loss(preset.config, job.weights), preset.config, devices)
+        config, memory = fitting_config(
+            loaded.params,
+            content,
+            style,
+            default_loss(preset.config, job.weights),
+            preset.config,
+            devices,
+        )
         if job.resume:
             _LOG.info("nothing was saved; the run begins anew")
     if memory:
@@ -114,13 +140,17 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
                 progress = chunk.progress
                 if preset.save_every and progress.step % preset.save_every == 0:
                     iteration = image_metadata(settings | {"iteration": progress.step})
-                    write_image(job.at_iteration(progress.step), np.asarray(progress.image), iteration)
+                    write_image(
+                        job.at_iteration(progress.step), np.asarray(progress.image), iteration
+                    )
                 show(progress)
                 saver.save(chunk, is_last=signals.received is not None)
                 if signals.received:
                     break
         except SnapshotError as error:
-            raise ConfigError(f"{job.checkpoint.path}: {error}; pass --overwrite to begin anew") from error
+            raise ConfigError(
+                f"{job.checkpoint.path}: {error}; pass --overwrite to begin anew"
+            ) from error
         assert chunk is not None  # a run has at least one step
         result = chunk.result()
     if result.failure and result.best_step <= 1:  # the last good image is what the run began with
@@ -128,19 +158,39 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
         raise ConfigError(f"{result.failure} (--style-weight, --content-weight, --tv-weight)")
     if result.failure:
         _LOG.warning(f"{result.failure}; the best image is that of step {result.best_step}")
-    # The record first: without it, nobody could tell whose image is there, and whether the run may go on. It says that the run is finished
-    # once the image is there, which may have been another's till then.
-    record = {"settings": settings, "output": job.output.name, "finished": False, "reason": str(result.failure) or None}
+    # The record first: without it, nobody could tell whose image is there, and whether the run may
+    # go on. It says that the run is finished once the image is there, which may have been another's
+    # till then.
+    record = {
+        "settings": settings,
+        "output": job.output.name,
+        "finished": False,
+        "reason": str(result.failure) or None,
+    }
     record |= describe_result(result)
     write_record(job.record, record)
     write_image(job.output, np.asarray(result.image), image_metadata(settings))
     if not result.cut_off:
         write_record(job.record, record | {"finished": True})
     elif signals.received:
-        how = "the same command with --resume goes on" if job.checkpoint.exists else "nothing could be saved to go on from"
-        raise Stopped(f"stopped at step {int(result.num_steps)} of {config.num_steps}, wrote {job.output}; {how}", signals.received)
+        how = (
+            "the same command with --resume goes on"
+            if job.checkpoint.exists
+            else "nothing could be saved to go on from"
+        )
+        raise Stopped(
+            (
+                f"stopped at step {int(result.num_steps)} of {config.num_steps}, wrote "
+                f"{job.output}; {how}"
+            ),
+            signals.received,
+        )
     job.checkpoint.remove()
-    intermediate = range(preset.save_every, config.num_steps + 1, preset.save_every) if preset.save_every else ()
+    intermediate = (
+        range(preset.save_every, config.num_steps + 1, preset.save_every)
+        if preset.save_every
+        else ()
+    )
     for output in (job.output, job.record, *map(job.at_iteration, intermediate)):
         remove_partials(output)  # of a run that was killed
     return result
@@ -156,7 +206,11 @@ def _describe(job: Job, config: TransferConfig, described: Mapping[str, Any]) ->
                 **({"weights_by_layer": dict(job.layer_weights)} if job.layer_weights else {}),
                 "seed": job.seed,
                 "num_devices": job.num_devices,
-                **{name: value for name, value in preset.items() if name not in ("config", "network")},
+                **{
+                    name: value
+                    for name, value in preset.items()
+                    if name not in ("config", "network")
+                },
                 **dataclasses.asdict(config),
                 **describe_machine(),
             }

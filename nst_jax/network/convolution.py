@@ -1,11 +1,13 @@
 """The 3 × 3 convolution that every layer of VGG is made of, with its derivatives.
 
-It is a JAX primitive of its own, linear in the features and in the kernel, so that every transformation has it: forward and reverse mode, of
-any order, and `vmap`. Its gradient in the features is written out as what it is, a convolution with the kernel reversed and its channels
-swapped. XLA's CPU compiler keeps that form on its fast path inside `scan` and `while_loop`, where the gradient that autodiff makes of a
-convolution runs several times slower than alone.
+It is a JAX primitive of its own, linear in the features and in the kernel, so that every
+transformation has it: forward and reverse mode, of any order, and `vmap`. Its gradient in the
+features is written out as what it is, a convolution with the kernel reversed and its channels
+swapped. XLA's CPU compiler keeps that form on its fast path inside `scan` and `while_loop`, where
+the gradient that autodiff makes of a convolution runs several times slower than alone.
 
-On a CPU, layers of many channels are faster by Winograd's algorithm, on kernels that `prepare_kernels` has transformed once.
+On a CPU, layers of many channels are faster by Winograd's algorithm, on kernels that
+`prepare_kernels` has transformed once.
 
 References:
     JAX's documentation, "JAX Internals: primitives", for what a primitive has to define.
@@ -27,22 +29,31 @@ from jaxtyping import Float
 from nst_jax.config import Precision
 from nst_jax.network.winograd import convolve_reversed, convolve_transformed, transform_kernel
 
-# Milliseconds on two AVX-512 cores, direct / Winograd: 64 → 64 channels at 256² 24 / 23, 64 → 128 at 128² 12.6 / 9.5, 128 → 128 at 128²
-# 23.5 / 16.1, 256 → 256 at 64² 24.2 / 10.0, 512 → 512 at 32² 25.8 / 9.8. Where they are even, direct is more exact.
+# Milliseconds on two AVX-512 cores, direct / Winograd: 64 → 64 channels at 256² 24 / 23, 64 → 128
+# at 128² 12.6 / 9.5, 128 → 128 at 128² 23.5 / 16.1, 256 → 256 at 64² 24.2 / 10.0, 512 → 512 at 32²
+# 25.8 / 9.8. Where they are even, direct is more exact.
 _LEAST_PAIRS_FOR_WINOGRAD = 64 * 128
 
-Kernel = Float[Array | np.ndarray, "3 3 in_channels out_channels"] | Float[Array | np.ndarray, "6 6 in_channels out_channels"]
+Kernel = (
+    Float[Array | np.ndarray, "3 3 in_channels out_channels"]
+    | Float[Array | np.ndarray, "6 6 in_channels out_channels"]
+)
 """Weights in TensorFlow's order, or what `prepare_kernels` makes of them."""
 
 
 def prepare_kernels(kernels: Mapping[str, Kernel]) -> dict[str, Kernel]:
-    """The kernels in the form that is fastest where the program runs: transformed for Winograd's algorithm, or as they are."""
+    """The kernels in the form that is fastest where the program runs: transformed for Winograd's
+    algorithm, or as they are."""
 
     def is_faster(kernel: Kernel) -> bool:
         return kernel.shape[0] == 3 and math.prod(kernel.shape[2:]) >= _LEAST_PAIRS_FOR_WINOGRAD
 
     wide = {name: kernel for name, kernel in kernels.items() if is_faster(kernel)}
-    return {**kernels, **_transform_kernels(wide)} if wide and jax.default_backend() == "cpu" else dict(kernels)
+    return (
+        {**kernels, **_transform_kernels(wide)}
+        if wide and jax.default_backend() == "cpu"
+        else dict(kernels)
+    )
 
 
 @jax.jit  # one program for all of them
@@ -51,7 +62,9 @@ def _transform_kernels(kernels: Mapping[str, Kernel]) -> dict[str, Array]:
 
 
 def convolve(
-    features: Float[Array | np.ndarray, "height width in_channels"], kernel: Kernel, precision: Precision = "highest"
+    features: Float[Array | np.ndarray, "height width in_channels"],
+    kernel: Kernel,
+    precision: Precision = "highest",
 ) -> Float[Array, "height width out_channels"]:
     """Cross-correlates features with a 3 × 3 kernel, zero-padded to the same size.
 
@@ -59,20 +72,26 @@ def convolve(
 
     Args:
         features: One layer's activations, or an image less its mean.
-        kernel: Weights in TensorFlow's order, or from `prepare_kernels`, which loses about a digit of float32 to speed.
+        kernel: Weights in TensorFlow's order, or from `prepare_kernels`, which loses about a digit
+            of float32 to speed.
         precision: As in `TransferConfig`; a prepared kernel is always computed with in float32.
 
     Returns:
         The responses, before bias and ReLU, of the features' type.
     """
-    return _convolution.bind(jnp.asarray(features), jnp.asarray(kernel), precision=precision, is_reversed=False)
+    return _convolution.bind(
+        jnp.asarray(features), jnp.asarray(kernel), precision=precision, is_reversed=False
+    )
 
 
 def _compute(features: Array, kernel: Array, precision: Precision, is_reversed: bool) -> Array:
-    """The responses to the kernel, or, reversed, their gradient in the features: those to the kernel reversed, its channels swapped."""
+    """The responses to the kernel, or, reversed, their gradient in the features: those to the
+    kernel reversed, its channels swapped."""
     if kernel.shape[0] == 6:
         winograd = convolve_reversed if is_reversed else convolve_transformed
-        return winograd(features.astype(jnp.float32), kernel.astype(jnp.float32)).astype(features.dtype)
+        return winograd(features.astype(jnp.float32), kernel.astype(jnp.float32)).astype(
+            features.dtype
+        )
     if is_reversed:
         kernel = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
     return lax.conv_general_dilated(
@@ -87,19 +106,27 @@ def _compute(features: Array, kernel: Array, precision: Precision, is_reversed: 
 
 
 def _shape(features: Any, kernel: Any, precision: Precision, is_reversed: bool) -> Any:
-    return features.update(shape=(*features.shape[:2], kernel.shape[2 if is_reversed else 3]), weak_type=False)
+    return features.update(
+        shape=(*features.shape[:2], kernel.shape[2 if is_reversed else 3]), weak_type=False
+    )
 
 
-def _features_cotangent(cotangent: Array, features: Any, kernel: Array, precision: Precision, is_reversed: bool) -> Array:
+def _features_cotangent(
+    cotangent: Array, features: Any, kernel: Array, precision: Precision, is_reversed: bool
+) -> Array:
     return _convolution.bind(cotangent, kernel, precision=precision, is_reversed=not is_reversed)
 
 
-def _kernel_cotangent(cotangent: Array, features: Array, kernel: Any, precision: Precision, is_reversed: bool) -> Array:
+def _kernel_cotangent(
+    cotangent: Array, features: Array, kernel: Any, precision: Precision, is_reversed: bool
+) -> Array:
     of_kernel = partial(_compute, features, precision=precision, is_reversed=is_reversed)
     return jax.linear_transpose(of_kernel, kernel.aval)(cotangent)[0]
 
 
-def _batch(arguments: Sequence[Array], axes: Sequence[int | None], precision: Precision, is_reversed: bool) -> tuple[Array, int]:
+def _batch(
+    arguments: Sequence[Array], axes: Sequence[int | None], precision: Precision, is_reversed: bool
+) -> tuple[Array, int]:
     one = lambda features, kernel: _compute(features, kernel, precision, is_reversed)
     return jax.vmap(one, axes)(*arguments), 0
 

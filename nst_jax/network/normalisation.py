@@ -1,4 +1,5 @@
-"""Activation normalisation: the network rescaled, filter by filter, so that all of them respond alike on average."""
+"""Activation normalisation: the network rescaled, filter by filter, so that all of them respond
+alike on average."""
 
 import warnings
 from collections.abc import Iterable
@@ -17,18 +18,24 @@ _ENOUGH_IMAGES = 50
 _FLOOR = 0.1  # of the layer's mean over its filters
 
 
-def normalise_activations(params: Params, images: Iterable[Float[Array | np.ndarray, "_height _width 3"]], pooling: Pooling = "avg") -> Params:
+def normalise_activations(
+    params: Params,
+    images: Iterable[Float[Array | np.ndarray, "_height _width 3"]],
+    pooling: Pooling = "avg",
+) -> Params:
     """Scales each filter so that its mean activation over images and positions is 1.
 
-    With a the mean activation of a filter, its kernel and bias are divided by a, and what the next layer reads of it is multiplied by a. ReLU
-    and pooling commute with a positive factor, so every layer computes what it did, each channel divided by its a.
+    With a the mean activation of a filter, its kernel and bias are divided by a, and what the next
+    layer reads of it is multiplied by a. ReLU and pooling commute with a positive factor, so every
+    layer computes what it did, each channel divided by its a.
 
-    A filter that hardly ever fires would be blown up, and would rule the Gram matrices: means below a tenth of their layer's mean count as
-    that tenth, which departs from the paper.
+    A filter that hardly ever fires would be blown up, and would rule the Gram matrices: means below
+    a tenth of their layer's mean count as that tenth, which departs from the paper.
 
     Args:
         params: The network's parameters.
-        images: sRGB in [0, 1], of any sizes; the paper used the ImageNet validation set. Fewer than 50 draw a warning.
+        images: sRGB in [0, 1], of any sizes; the paper used the ImageNet validation set. Fewer than
+            50 draw a warning.
         pooling: The pooling that the network will be used with.
 
     Returns:
@@ -44,7 +51,10 @@ def normalise_activations(params: Params, images: Iterable[Float[Array | np.ndar
 
     @jax.jit
     def mean_activations(image: Array) -> dict[str, Array]:
-        return {layer: found.mean((0, 1)) for layer, found in features(params, image, layers, pooling).items()}
+        return {
+            layer: found.mean((0, 1))
+            for layer, found in features(params, image, layers, pooling).items()
+        }
 
     sums, num_images = None, 0
     for image in images:
@@ -56,7 +66,11 @@ def normalise_activations(params: Params, images: Iterable[Float[Array | np.ndar
         raise ConfigError("there are no images to normalise on; give photographs, at least 50")
     if num_images < _ENOUGH_IMAGES:
         warnings.warn(
-            f"normalising on {num_images} images: below {_ENOUGH_IMAGES}, rarely active filters are blown up and results suffer", stacklevel=2
+            (
+                f"normalising on {num_images} images: below {_ENOUGH_IMAGES}, rarely active "
+                "filters are blown up and results suffer"
+            ),
+            stacklevel=2,
         )
     normalised = {"mean": params["mean"]}
     incoming = jnp.ones(3)

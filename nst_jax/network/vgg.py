@@ -1,10 +1,12 @@
 """VGG-16 and VGG-19 as pure functions of their parameters.
 
-Parameters are `{"mean": (3,), "conv1_1": {"kernel": (3, 3, 3, 64), "bias": (64,)}, …}`, with whatever preprocessing the network was trained
-with already folded in (see `nst_jax.weights`): it takes sRGB in [0, 1] whoever trained it.
+Parameters are `{"mean": (3,), "conv1_1": {"kernel": (3, 3, 3, 64), "bias": (64,)}, …}`, with
+whatever preprocessing the network was trained with already folded in (see `nst_jax.weights`): it
+takes sRGB in [0, 1] whoever trained it.
 
 References:
-    Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (ICLR 2015), table 1, columns D and E.
+    Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition"
+    (ICLR 2015), table 1, columns D and E.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +36,9 @@ _BLOCK_DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 
 def _kernel_shapes(depths: Sequence[int]) -> Mapping[str, tuple[int, int, int, int]]:
     shapes, in_channels = {}, 3
-    for block, (depth, out_channels) in enumerate(zip(depths, _BLOCK_CHANNELS, strict=True), start=1):
+    for block, (depth, out_channels) in enumerate(
+        zip(depths, _BLOCK_CHANNELS, strict=True), start=1
+    ):
         for index in range(1, depth + 1):
             shapes[f"conv{block}_{index}"] = (3, 3, in_channels, out_channels)
             in_channels = out_channels
@@ -57,27 +61,38 @@ def network_of(params: Params) -> str:
     for name, shapes in NETWORKS.items():
         if layers == set(shapes):
             return name
-    raise ConfigError(f"params has the layers {', '.join(sorted(layers))}, which is neither VGG-16 nor VGG-19")
+    raise ConfigError(
+        f"params has the layers {', '.join(sorted(layers))}, which is neither VGG-16 nor VGG-19"
+    )
 
 
 def prepare_params(params: Params, layers: Sequence[str] | None = None) -> Params:
     """The parameters in the form in which `features` is fastest on this backend.
 
-    On a CPU, where Winograd's algorithm computes most layers, their kernels are transformed once, to four times their size. Elsewhere, and for
-    parameters that are prepared already, this returns what it is given.
+    On a CPU, where Winograd's algorithm computes most layers, their kernels are transformed once,
+    to four times their size. Elsewhere, and for parameters that are prepared already, this returns
+    what it is given.
 
     Args:
         params: A network's parameters, from `load_params`.
         layers: What deeper layers have is left as it is; all are prepared if left out.
     """
     names = list(NETWORKS[network_of(params)])
-    deepest = max((names.index(layer) for layer in layers if layer in names), default=-1) if layers is not None else len(names)
+    deepest = (
+        max((names.index(layer) for layer in layers if layer in names), default=-1)
+        if layers is not None
+        else len(names)
+    )
     kernels = prepare_kernels({name: params[name]["kernel"] for name in names[: deepest + 1]})
-    return {**params, **{name: {**params[name], "kernel": kernel} for name, kernel in kernels.items()}}
+    return {
+        **params,
+        **{name: {**params[name], "kernel": kernel} for name, kernel in kernels.items()},
+    }
 
 
 def least_size(layer: str) -> int:
-    """The least height and width, in pixels, of an image that reaches `layer`: each pooling before it halves both."""
+    """The least height and width, in pixels, of an image that reaches `layer`: each pooling before
+    it halves both."""
     return stride(layer)
 
 
@@ -87,7 +102,8 @@ def stride(layer: str) -> int:
 
 
 def field_of_view(params: Params, layers: Sequence[str]) -> int:
-    """Pixels that the positions of the named layers see beyond their own, to the side where they see more."""
+    """Pixels that the positions of the named layers see beyond their own, to the side where they
+    see more."""
     deepest, view = max(layers, key=list(NETWORKS[network_of(params)]).index), 0
     for name in NETWORKS[network_of(params)]:
         view += stride(name)
@@ -96,7 +112,9 @@ def field_of_view(params: Params, layers: Sequence[str]) -> int:
     return view
 
 
-def features_shapes(params: Params, image_shape: Sequence[Side], layers: Sequence[str]) -> dict[str, tuple[Side, Side, int]]:
+def features_shapes(
+    params: Params, image_shape: Sequence[Side], layers: Sequence[str]
+) -> dict[str, tuple[Side, Side, int]]:
     """The shapes of what `features` finds, layers in the network's order.
 
     Args:
@@ -108,23 +126,30 @@ def features_shapes(params: Params, image_shape: Sequence[Side], layers: Sequenc
         ConfigError: A layer is not in the network, or the image is too small for the deepest one.
     """
     if isinstance(layers, str):
-        raise ConfigError(f"layers is the text {layers!r}; give a tuple of names, such as ({layers!r},)")
+        raise ConfigError(
+            f"layers is the text {layers!r}; give a tuple of names, such as ({layers!r},)"
+        )
     order = [name for name in NETWORKS[network_of(params)] if name in layers]
     unknown = [name for name in layers if name not in order]
     if unknown:
         raise ConfigError(
-            f"unknown layer {unknown[0]!r}: {network_of(params)} has {', '.join(NETWORKS[network_of(params)])}; name one of those"
+            f"unknown layer {unknown[0]!r}: {network_of(params)} has "
+            f"{', '.join(NETWORKS[network_of(params)])}; name one of those"
         )
     if not order:
         return {}
     height, width = image_shape[:2]
     least = least_size(order[-1])
-    if any(side < least for side in (height, width) if isinstance(side, int)):  # not one that `jax.export` leaves open
+    # not one that `jax.export` leaves open
+    if any(side < least for side in (height, width) if isinstance(side, int)):
         raise ConfigError(
             f"an image of {height} × {width} pixels is too small for {order[-1]}: "
             f"each side must be at least {least}; use a larger image or a shallower layer"
         )
-    return {name: (height // stride(name), width // stride(name), params[name]["bias"].shape[0]) for name in order}
+    return {
+        name: (height // stride(name), width // stride(name), params[name]["bias"].shape[0])
+        for name in order
+    }
 
 
 def features(
@@ -134,30 +159,36 @@ def features(
     pooling: Pooling = "avg",
     precision: Precision = "highest",
 ) -> dict[str, Float[Array, "_height _width channels"]]:
-    """Activations after ReLU at the named layers; nothing deeper than the deepest of them is computed.
+    """Activations after ReLU at the named layers; nothing deeper than the deepest of them is
+    computed.
 
-    F_l = ReLU(W_l ∗ F_{l−1} + b_l), and between blocks a 2 × 2 pooling of stride 2 which drops an odd last row or column.
+    F_l = ReLU(W_l ∗ F_{l−1} + b_l), and between blocks a 2 × 2 pooling of stride 2 which drops an
+    odd last row or column.
 
     Args:
         params: A network's parameters, as `load_params` returns them.
-        image: sRGB in [0, 1] or up to 1 beyond, which is checked outside of `jit` alone; at least `least_size` of the deepest layer on
-            either side.
+        image: sRGB in [0, 1] or up to 1 beyond, which is checked outside of `jit` alone; at least
+            `least_size` of the deepest layer on either side.
         layers: Names such as `"conv4_2"`, in any order.
-        pooling: `"avg"` (which the paper found to give the more appealing results) or `"max"` (what the networks were trained with).
+        pooling: `"avg"` (which the paper found to give the more appealing results) or `"max"` (what
+            the networks were trained with).
         precision: As in `TransferConfig`.
 
     Returns:
-        A mapping from each name in `layers` to its activations, bfloat16 where that is the precision.
+        A mapping from each name in `layers` to its activations, bfloat16 where that is the
+        precision.
 
     Raises:
-        ConfigError: A layer is not in the network, the image is too small for the deepest one, or no image (integers, 0–255), or there is no
-            such pooling.
+        ConfigError: A layer is not in the network, the image is too small for the deepest one, or
+            no image (integers, 0–255), or there is no such pooling.
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), section 2.
     """
     if pooling not in get_args(Pooling):
-        raise ConfigError(f"pooling is {pooling!r}; it must be one of {', '.join(get_args(Pooling))}")
+        raise ConfigError(
+            f"pooling is {pooling!r}; it must be one of {', '.join(get_args(Pooling))}"
+        )
     check_image("given", image, WHILE_IT_MOVES)
     image = jnp.asarray(image)
     image = image.astype(accumulation_type(image.dtype))
@@ -187,7 +218,8 @@ def _block(layer: str) -> int:
 def _pool(activations: Array, pooling: Pooling) -> Array:
     if pooling == "max":
         return lax.reduce_window(activations, -float("inf"), lax.max, (2, 2, 1), (2, 2, 1), "VALID")
-    # A step of 512² pixels takes 8 % less on a CPU than with a window's sum. Rows are not reshaped, so that devices may share an odd number.
+    # A step of 512² pixels takes 8 % less on a CPU than with a window's sum. Rows are not reshaped,
+    # so that devices may share an odd number.
     height, width = (side // 2 * 2 for side in activations.shape[:2])
     rows = activations[:height:2, :width] + activations[1:height:2, :width]
     columns = rows.reshape(height // 2, width // 2, 2, -1)

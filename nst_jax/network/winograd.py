@@ -1,16 +1,19 @@
-"""Winograd's minimal filtering F(4 × 4, 3 × 3): 2.25 multiplications an output and channel instead of 9.
+"""Winograd's minimal filtering F(4 × 4, 3 × 3): 2.25 multiplications an output and channel instead
+of 9.
 
-In one dimension, four outputs y of a filter g of three taps over six inputs d are y = A [(G g) ⊙ (B d)]: polynomials are multiplied by
-evaluating both at six points, one of them infinity, and the algorithm is the transpose of that. In two dimensions each matrix acts along rows
-and along columns, and the products, summed over the input channels, become 36 matrix multiplications.
+In one dimension, four outputs y of a filter g of three taps over six inputs d are y = A [(G g) ⊙ (B
+d)]: polynomials are multiplied by evaluating both at six points, one of them infinity, and the
+algorithm is the transpose of that. In two dimensions each matrix acts along rows and along columns,
+and the products, summed over the input channels, become 36 matrix multiplications.
 
-The points are 0, 1, −1, −2, 1/2 and ∞, which are twice as exact as 0, ±1, ±2 and ∞. The gradient needs the filter reversed, and a
-reversed polynomial at 1/p is the polynomial at p, but for a power of p. So the algorithm with the inverse points takes the same transformed
-kernels.
+The points are 0, 1, −1, −2, 1/2 and ∞, which are twice as exact as 0, ±1, ±2 and ∞. The gradient
+needs the filter reversed, and a reversed polynomial at 1/p is the polynomial at p, but for a power
+of p. So the algorithm with the inverse points takes the same transformed kernels.
 
 References:
     Lavin and Gray, "Fast algorithms for convolutional neural networks" (CVPR 2016), section 4.
-    Barabasz et al., "Error analysis and improving the accuracy of Winograd convolution" (ACM TOMS 2020), for the choice of points.
+    Barabasz et al., "Error analysis and improving the accuracy of Winograd convolution" (ACM TOMS
+    2020), for the choice of points.
 """
 
 import math
@@ -30,17 +33,29 @@ _TILES_AT_ONCE = 4096  # at 512 pixels, 64 → 128 channels take a sixth longer 
 def _matrices(points: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """B (6, 6), G (6, 3) and A (4, 6), in float64, for the five points and infinity."""
     others = [[other for other in points if other != point] for point in points]
-    norms = [math.prod(point - other for other in rest) for point, rest in zip(points, others, strict=True)]
+    norms = [
+        math.prod(point - other for other in rest)
+        for point, rest in zip(points, others, strict=True)
+    ]
     inputs = np.zeros((6, 6))
     for row, rest in zip(inputs, [*others, list(points)], strict=True):
         row[: len(rest) + 1] = polynomial.polyfromroots(rest)
-    kernels = np.array([[1 / norm, point / norm, point**2 / norm] for point, norm in zip(points, norms, strict=True)] + [[0, 0, 1]])
-    outputs = np.array([[point**power for power in range(4)] for point in points] + [[0, 0, 0, 1]]).T
+    kernels = np.array(
+        [
+            [1 / norm, point / norm, point**2 / norm]
+            for point, norm in zip(points, norms, strict=True)
+        ]
+        + [[0, 0, 1]]
+    )
+    outputs = np.array(
+        [[point**power for power in range(4)] for point in points] + [[0, 0, 0, 1]]
+    ).T
     return inputs, kernels, outputs
 
 
 def _matrices_for_reversed() -> tuple[np.ndarray, np.ndarray]:
-    """B and A that find, from the kernel transformed for `_POINTS`, the response to the kernel reversed."""
+    """B and A that find, from the kernel transformed for `_POINTS`, the response to the kernel
+    reversed."""
     first, *others = _POINTS
     assert first == 0
     inverse = (0.0, *(1 / point for point in others))
@@ -58,7 +73,9 @@ _INPUTS, _KERNELS, _OUTPUTS = _matrices(_POINTS)
 _REVERSED_INPUTS, _REVERSED_OUTPUTS = _matrices_for_reversed()
 
 
-def transform_kernel(kernel: Float[Array | np.ndarray, "3 3 in_channels out_channels"]) -> Float[Array, "6 6 in_channels out_channels"]:
+def transform_kernel(
+    kernel: Float[Array | np.ndarray, "3 3 in_channels out_channels"],
+) -> Float[Array, "6 6 in_channels out_channels"]:
     """G g Gᵀ for every pair of channels, columns of the kernel first."""
     matrix = jnp.asarray(_KERNELS, jnp.float32)
     return jnp.einsum("bj,ai,ijco->baco", matrix, matrix, jnp.asarray(kernel), precision="highest")
@@ -66,7 +83,8 @@ def transform_kernel(kernel: Float[Array | np.ndarray, "3 3 in_channels out_chan
 
 @jax.jit  # of layers alike, one trace
 def convolve_transformed(
-    features: Float[Array, "height width in_channels"], kernel: Float[Array, "6 6 in_channels out_channels"]
+    features: Float[Array, "height width in_channels"],
+    kernel: Float[Array, "6 6 in_channels out_channels"],
 ) -> Float[Array, "height width out_channels"]:
     """What `convolve` returns, of a kernel from `transform_kernel`."""
     return _in_strips(features, kernel, _INPUTS, _OUTPUTS, channels_axis=1)
@@ -74,45 +92,62 @@ def convolve_transformed(
 
 @jax.jit
 def convolve_reversed(
-    cotangent: Float[Array, "height width out_channels"], kernel: Float[Array, "6 6 in_channels out_channels"]
+    cotangent: Float[Array, "height width out_channels"],
+    kernel: Float[Array, "6 6 in_channels out_channels"],
 ) -> Float[Array, "height width in_channels"]:
     """The gradient of `convolve_transformed` with respect to its features."""
     return _in_strips(cotangent, kernel, _REVERSED_INPUTS, _REVERSED_OUTPUTS, channels_axis=2)
 
 
-def _in_strips(image: Array, kernel: Array, inputs: np.ndarray, outputs: np.ndarray, channels_axis: int) -> Array:
-    """Strips of rows of tiles, one after another, so that what lies between the transforms takes no more memory for a larger image."""
+def _in_strips(
+    image: Array, kernel: Array, inputs: np.ndarray, outputs: np.ndarray, channels_axis: int
+) -> Array:
+    """Strips of rows of tiles, one after another, so that what lies between the transforms takes no
+    more memory for a larger image."""
     height, width, channels = image.shape
     products = kernel.reshape(36, *kernel.shape[2:])
     num_channels = products.shape[3 - channels_axis]
     tile_rows, tile_columns = -(-height // 4), -(-width // 4)
     num_strips = -(-tile_rows // max(_TILES_AT_ONCE // tile_columns, 1))
     strip_rows = -(-tile_rows // num_strips)
-    # A tile sees one row and column before its four and one after; padding to whole blocks of four lets a strip be reshaped.
-    below, right = 4 * (num_strips * strip_rows + 1) - height - 1, 4 * (tile_columns + 1) - width - 1
+    # A tile sees one row and column before its four and one after; padding to whole blocks of four
+    # lets a strip be reshaped.
+    below = 4 * (num_strips * strip_rows + 1) - height - 1
+    right = 4 * (tile_columns + 1) - width - 1
     padded = jnp.pad(image, ((1, below), (1, right), (0, 0)))
-    both_outputs = jnp.asarray(np.kron(outputs, outputs).reshape(4, 4, 36).swapaxes(0, 1).reshape(16, 36), jnp.float32)
+    both_outputs = jnp.asarray(
+        np.kron(outputs, outputs).reshape(4, 4, 36).swapaxes(0, 1).reshape(16, 36), jnp.float32
+    )
 
     def strip(index: Array | int) -> Array:
         rows = lax.dynamic_slice_in_dim(padded, 4 * strip_rows * index, 4 * (strip_rows + 1))
         rows = rows.reshape(strip_rows + 1, 4, *rows.shape[1:])
         taps = _taps(rows, axis=0)
-        lines = jnp.stack([_combine(row, taps) for row in inputs])  # (6, strip_rows, padded width, channels)
+        # (6, strip_rows, padded width, channels)
+        lines = jnp.stack([_combine(row, taps) for row in inputs])
         lines = lines.reshape(6, strip_rows, tile_columns + 1, 4, channels)
         taps = _taps(lines, axis=2)
-        tiles = jnp.stack([_combine(row, taps) for row in inputs]).reshape(36, strip_rows * tile_columns, channels)
+        tiles = jnp.stack([_combine(row, taps) for row in inputs]).reshape(
+            36, strip_rows * tile_columns, channels
+        )
         contracted = ((2,), (channels_axis,)), ((0,), (0,))
         responses = lax.dot_general(tiles, products, contracted, precision=lax.Precision.HIGHEST)
-        pixels = _matmul(both_outputs, responses.reshape(36, -1)).reshape(4, 4, strip_rows, tile_columns, num_channels)
-        return pixels.transpose(2, 0, 3, 1, 4).reshape(4 * strip_rows, 4 * tile_columns, num_channels)
+        pixels = _matmul(both_outputs, responses.reshape(36, -1)).reshape(
+            4, 4, strip_rows, tile_columns, num_channels
+        )
+        return pixels.transpose(2, 0, 3, 1, 4).reshape(
+            4 * strip_rows, 4 * tile_columns, num_channels
+        )
 
     strips = strip(0) if num_strips == 1 else lax.map(strip, jnp.arange(num_strips))
     return strips.reshape(-1, 4 * tile_columns, num_channels)[:height, :width]
 
 
-# A start waits until hundreds of the operations below are traced: by `lax`, which makes that of the targets a sixth shorter than `jax.numpy`.
+# A start waits until hundreds of the operations below are traced: by `lax`, which makes that of the
+# targets a sixth shorter than `jax.numpy`.
 def _taps(blocks: Array, axis: int) -> list[Array]:
-    """What tiles of six take, at each of the six places, from blocks of four along `axis`, whose pixels lie along the next axis."""
+    """What tiles of six take, at each of the six places, from blocks of four along `axis`, whose
+    pixels lie along the next axis."""
     last = blocks.shape[axis] - 1
 
     def at(block: int, place: int) -> Array:

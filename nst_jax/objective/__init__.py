@@ -1,1 +1,2 @@
-"""How far an image is from what it should be: equations, targets, tiles, the loss and its gradient."""
+"""How far an image is from what it should be: equations, targets, tiles, the loss and its
+gradient."""

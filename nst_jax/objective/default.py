@@ -23,8 +23,10 @@ class LossWeights:
         content: α of the paper.
         style: β of the paper.
         total_variation: Weight of the image's roughness.
-        content_layers: Weight u_l of each content layer by name; None weighs all layers alike, summing to 1.
-        style_layers: Weight w_l of each style layer by name; None weighs all layers alike, summing to 1 (the paper's 1/5).
+        content_layers: Weight u_l of each content layer by name; None weighs all layers alike,
+            summing to 1.
+        style_layers: Weight w_l of each style layer by name; None weighs all layers alike, summing
+            to 1 (the paper's 1/5).
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equations 5 and 7.
@@ -37,7 +39,9 @@ class LossWeights:
     style_layers: Mapping[str, Any] | None = None
 
 
-def content(layers: Sequence[str] = ("conv4_2",), weight: Any = 1.0, scaling: Scaling = "relative") -> Content:
+def content(
+    layers: Sequence[str] = ("conv4_2",), weight: Any = 1.0, scaling: Scaling = "relative"
+) -> Content:
     """How far the features are from the content image's.
 
     Args:
@@ -51,7 +55,12 @@ def content(layers: Sequence[str] = ("conv4_2",), weight: Any = 1.0, scaling: Sc
     return Content(weight=weight, layers=_names(layers), scaling=scaling)
 
 
-def style(layers: Sequence[str] = STYLE_LAYERS, weight: Any = 1.0, statistic: Literal["gram"] = "gram", scaling: Scaling = "relative") -> Term:
+def style(
+    layers: Sequence[str] = STYLE_LAYERS,
+    weight: Any = 1.0,
+    statistic: Literal["gram"] = "gram",
+    scaling: Scaling = "relative",
+) -> Term:
     """How far a statistic of the features is from the style image's.
 
     Args:
@@ -69,11 +78,13 @@ def style(layers: Sequence[str] = STYLE_LAYERS, weight: Any = 1.0, statistic: Li
 
 
 def _names(layers: Sequence[str]) -> tuple[str, ...]:
-    return layers if isinstance(layers, str) else tuple(layers)  # type: ignore[return-value], text is refused with the loss
+    # Text is refused with the loss.
+    return layers if isinstance(layers, str) else tuple(layers)  # type: ignore[return-value]
 
 
 def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> Loss:
-    """The paper's loss with `config`'s layers and scaling, weighed by `weights`, plus total variation.
+    """The paper's loss with `config`'s layers and scaling, weighed by `weights`, plus total
+    variation.
 
     L = α Σ_l u_l c_l ‖F_l − P_l‖² + β Σ_l w_l s_l ‖G_l − A_l‖² + γ t TV
 
@@ -90,9 +101,18 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
     by_content = layer_weights("content_layers", weights.content_layers, config.content_layers)
     by_style = layer_weights("style_layers", weights.style_layers, config.style_layers)
     terms: dict[str, Term] = {
-        "content": Content(weight=weights.content, part_weights=by_content, layers=config.content_layers, scaling=scaling),
-        "style": Gram(weight=weights.style, part_weights=by_style, layers=config.style_layers, scaling=scaling),
-        "total_variation": TotalVariation(weight=weights.total_variation, part_weights={"all": 1.0}, scaling=scaling),
+        "content": Content(
+            weight=weights.content,
+            part_weights=by_content,
+            layers=config.content_layers,
+            scaling=scaling,
+        ),
+        "style": Gram(
+            weight=weights.style, part_weights=by_style, layers=config.style_layers, scaling=scaling
+        ),
+        "total_variation": TotalVariation(
+            weight=weights.total_variation, part_weights={"all": 1.0}, scaling=scaling
+        ),
     }
     return Loss({name: term for name, term in terms.items() if term.layers})
 
@@ -100,13 +120,17 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
 def as_loss(loss: "Loss | Term | LossWeights | None", config: TransferConfig) -> Loss:
     """The loss that is meant: itself, one term, or the default one with such weights."""
     if not isinstance(loss, Loss | Term | LossWeights | None):
-        raise ConfigError(f"the loss is {loss!r}; give a sum of terms, such as nst.content() + 20 * nst.style()")
+        raise ConfigError(
+            f"the loss is {loss!r}; give a sum of terms, such as nst.content() + 20 * nst.style()"
+        )
     if isinstance(loss, Term):
         return Loss({loss.default_name(): loss})
     return loss if isinstance(loss, Loss) else default_loss(config, loss)
 
 
-def layer_weights(name: str, given: Mapping[str, Any] | None, layers: Sequence[str]) -> dict[str, Any]:
+def layer_weights(
+    name: str, given: Mapping[str, Any] | None, layers: Sequence[str]
+) -> dict[str, Any]:
     """The weight of each layer: those given, or equal ones that sum to 1.
 
     Raises:
@@ -115,5 +139,8 @@ def layer_weights(name: str, given: Mapping[str, Any] | None, layers: Sequence[s
     if given is None:
         return {layer: 1 / len(layers) for layer in layers}
     if set(given) != set(layers):
-        raise ConfigError(f"weights.{name} weighs {', '.join(given)}, but the layers are {', '.join(layers)}; name exactly those")
+        raise ConfigError(
+            f"weights.{name} weighs {', '.join(given)}, but the layers are "
+            f"{', '.join(layers)}; name exactly those"
+        )
     return {layer: given[layer] for layer in layers}

@@ -24,9 +24,11 @@ from nst_jax.objective.views import View, layers_shapes, view_tile, view_whole, 
 from nst_jax.pixels import WHILE_IT_MOVES, check_image
 
 LossParts = Mapping[str, Mapping[str, Array | np.ndarray]]
-"""The loss in parts, by term and part, each scaled but not yet weighted, so that runs with different weights compare.
+"""The loss in parts, by term and part, each scaled but not yet weighted, so that runs with
+different weights compare.
 
-With `relative` scaling each is the fraction still missing. In a history, each has the axes of its losses."""
+With `relative` scaling each is the fraction still missing. In a history, each has the axes of its
+losses."""
 
 
 def total_loss(
@@ -49,8 +51,8 @@ def total_loss(
         The loss, and its unweighted parts.
 
     Raises:
-        ConfigError: The loss has other terms than the targets, weighs other parts than its terms have, or the image has another shape
-            than the content image.
+        ConfigError: The loss has other terms than the targets, weighs other parts than its terms
+            have, or the image has another shape than the content image.
 
     Example:
         >>> value, parts = total_loss(params, image, targets, LossWeights(style=5.0), config)
@@ -61,7 +63,11 @@ def total_loss(
     """
     loss, image = as_loss(loss, config), jnp.asarray(image)
     check_targets(layers_shapes(params, image.shape, loss.layers), loss, targets)
-    return _compare(loss, _measure(loss, view_whole(params, image, loss.layers, config), _fields(targets)), targets)
+    return _compare(
+        loss,
+        _measure(loss, view_whole(params, image, loss.layers, config), _fields(targets)),
+        targets,
+    )
 
 
 def loss_and_gradient(
@@ -71,11 +77,13 @@ def loss_and_gradient(
     loss: Loss | Term | LossWeights,
     config: TransferConfig,
 ) -> tuple[tuple[Float[Array, ""], LossParts], Float[Array, "height width 3"]]:
-    """`total_loss` and its gradient, evaluated as `config` says: whole, or in tiles, with the same result but for rounding.
+    """`total_loss` and its gradient, evaluated as `config` says: whole, or in tiles, with the same
+    result but for rounding.
 
     Args:
         params: The network's parameters; from `prepare_params`, for speed on a CPU.
-        image: The generated image, sRGB in [0, 1] or up to 1 beyond, which is checked outside of `jit` alone.
+        image: The generated image, sRGB in [0, 1] or up to 1 beyond, which is checked outside of
+            `jit` alone.
         targets: As in `total_loss`.
         loss: As in `total_loss`.
         config: As in `total_loss`, and the size of the tiles.
@@ -94,25 +102,42 @@ def loss_and_gradient(
     tiles = tiles_of(params, image.shape, loss, config)
     if tiles is not None:
         return _in_tiles(params, image, targets, loss, config, tiles)
-    return jax.value_and_grad(lambda image: total_loss(params, image, targets, loss, config), has_aux=True)(image)
+    return jax.value_and_grad(
+        lambda image: total_loss(params, image, targets, loss, config), has_aux=True
+    )(image)
 
 
-def _in_tiles(params: Params, image: Array, targets: Targets, loss: Loss, config: TransferConfig, tiles: Tiles) -> Any:
+def _in_tiles(
+    params: Params, image: Array, targets: Targets, loss: Loss, config: TransferConfig, tiles: Tiles
+) -> Any:
     check_targets(layers_shapes(params, image.shape, loss.layers), loss, targets)
 
     def measure(patch: Array, place: Array) -> dict[str, Any]:
         view = view_tile(params, patch, place, tiles, loss.layers, config)
-        return _measure(loss, view, {name: windows(fields, tiles, place) for name, fields in _fields(targets).items()})
+        return _measure(
+            loss,
+            view,
+            {name: windows(fields, tiles, place) for name, fields in _fields(targets).items()},
+        )
 
     found = add_up(lambda place: measure(tiles.patch(image, place), place), tiles)
-    (value, parts), by_measure = jax.value_and_grad(lambda found: _compare(loss, found, targets), has_aux=True)(found)
+    (value, parts), by_measure = jax.value_and_grad(
+        lambda found: _compare(loss, found, targets), has_aux=True
+    )(found)
 
     def share(patch: Array, place: Array) -> Array:
         own = measure(patch, place)
-        return jnp.asarray(sum(jnp.vdot(slope, leaf) for slope, leaf in zip(*map(jax.tree.leaves, (by_measure, own)), strict=True)))
+        return jnp.asarray(
+            sum(
+                jnp.vdot(slope, leaf)
+                for slope, leaf in zip(*map(jax.tree.leaves, (by_measure, own)), strict=True)
+            )
+        )
 
     def back_propagate(gradient: Array, place: Array) -> tuple[Array, None]:
-        return tiles.add_patch(gradient, jax.grad(share)(tiles.patch(image, place), place), place), None
+        return tiles.add_patch(
+            gradient, jax.grad(share)(tiles.patch(image, place), place), place
+        ), None
 
     return (value, parts), lax.scan(back_propagate, jnp.zeros_like(image), tiles.places)[0]
 
@@ -129,5 +154,7 @@ def _compare(loss: Loss, found: Mapping[str, Any], targets: Targets) -> tuple[Ar
     parts: dict[str, Parts] = {}
     for name, term in loss.items():
         distances = term.distance(found[name], targets[name].wanted)
-        parts[name] = {part: targets[name].scale[part] * distance for part, distance in distances.items()}
+        parts[name] = {
+            part: targets[name].scale[part] * distance for part, distance in distances.items()
+        }
     return weighted_sum(loss, parts), parts

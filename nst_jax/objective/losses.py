@@ -1,7 +1,8 @@
 """The losses, each an equation.
 
-N is a layer's number of channels and M its number of positions, as in Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional
-Neural Networks" (CVPR 2016). What each term is multiplied by is a matter of the objective's scaling, not of the equation.
+N is a layer's number of channels and M its number of positions, as in Gatys, Ecker and Bethge,
+"Image Style Transfer Using Convolutional Neural Networks" (CVPR 2016). What each term is multiplied
+by is a matter of the objective's scaling, not of the equation.
 """
 
 from functools import partial
@@ -36,10 +37,14 @@ def gram_matrix(
         ConfigError: The features are not of one image, (height, width, channels).
 
     References:
-        Gatys, Ecker and Bethge (CVPR 2016), equation 3, which sums where this averages, so that images of any two sizes compare.
+        Gatys, Ecker and Bethge (CVPR 2016), equation 3, which sums where this averages, so that
+        images of any two sizes compare.
     """
     if np.ndim(features) != 3:
-        raise ConfigError(f"features has shape {np.shape(features)}; give one image's (height, width, channels); jax.vmap takes a batch")
+        raise ConfigError(
+            f"features has shape {np.shape(features)}; give one image's (height, width, "
+            "channels); jax.vmap takes a batch"
+        )
     check_floating("features", features)
     features = jnp.asarray(features)
     return _mean_products(precision, features.reshape(-1, features.shape[-1]))  # (M, N)
@@ -51,8 +56,11 @@ def _mean_products(precision: Precision, positions: Array) -> Array:
 
 
 @_mean_products.defjvp
-def _mean_products_tangent(precision: Precision, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    # Backwards this takes one product, where autodiff, which does not know that both factors are the same, takes two.
+def _mean_products_tangent(
+    precision: Precision, primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[Array, Array]:
+    # Backwards this takes one product, where autodiff, which does not know that both factors are
+    # the same, takes two.
     (positions,), (tangent,) = primals, tangents
     half = _products(positions, tangent, precision)
     return _mean_products(precision, positions), half + half.T
@@ -65,17 +73,22 @@ def _products(first: Array, second: Array, precision: Precision) -> Array:
 def _sums_of_products(first: Array, second: Array, precision: Precision) -> Array:
     # Over thousands of positions: in float32 at least, whatever the activations are.
     rounds = lax.Precision.HIGHEST if precision == "highest" else lax.Precision.DEFAULT
-    return jnp.matmul(first.T, second, precision=rounds, preferred_element_type=accumulation_type(first.dtype))
+    return jnp.matmul(
+        first.T, second, precision=rounds, preferred_element_type=accumulation_type(first.dtype)
+    )
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def weighted_gram_matrix(precision: Precision, features: Array, shares: Array) -> Array:
-    """Σ share · f fᵀ over the positions of features (height, width, channels) with shares (height, width, 1), which have no derivative."""
+    """Σ share · f fᵀ over the positions of features (height, width, channels) with shares (height,
+    width, 1), which have no derivative."""
     return _share_products(features, features, shares, precision)
 
 
 @weighted_gram_matrix.defjvp
-def _weighted_gram_tangent(precision: Precision, primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
+def _weighted_gram_tangent(
+    precision: Precision, primals: tuple[Array, Array], tangents: tuple[Array, Any]
+) -> tuple[Array, Array]:
     (features, shares), (tangent, _) = primals, tangents
     half = _share_products(features, tangent, shares, precision)
     return weighted_gram_matrix(precision, features, shares), half + half.T
@@ -83,7 +96,8 @@ def _weighted_gram_tangent(precision: Precision, primals: tuple[Array, Array], t
 
 def _share_products(first: Array, second: Array, shares: Array, precision: Precision) -> Array:
     kind = accumulation_type(first.dtype)
-    # As fractions of the largest, since a tile's positions count 0 or alike, and so 0 or 1, of which half precision loses nothing.
+    # As fractions of the largest, since a tile's positions count 0 or alike, and so 0 or 1, of
+    # which half precision loses nothing.
     largest = jnp.max(shares)
     fractions = shares / jnp.where(largest > 0, largest, 1)
     weighed = (first * fractions.astype(first.dtype)).reshape(-1, first.shape[-1])
@@ -92,7 +106,8 @@ def _share_products(first: Array, second: Array, shares: Array, precision: Preci
 
 
 def content_loss(
-    features: Float[Array | np.ndarray, "height width channels"], content_features: Float[Array | np.ndarray, "height width channels"]
+    features: Float[Array | np.ndarray, "height width channels"],
+    content_features: Float[Array | np.ndarray, "height width channels"],
 ) -> Float[Array, ""]:
     """Squared distance between two images' features at one layer.
 
@@ -111,7 +126,8 @@ def content_loss(
 
 
 def style_loss(
-    gram: Float[Array | np.ndarray, "channels channels"], style_gram: Float[Array | np.ndarray, "channels channels"]
+    gram: Float[Array | np.ndarray, "channels channels"],
+    style_gram: Float[Array | np.ndarray, "channels channels"],
 ) -> Float[Array, ""]:
     """Squared distance between two images' Gram matrices at one layer.
 
@@ -122,7 +138,8 @@ def style_loss(
         style_gram: The style image's, A.
 
     References:
-        Gatys, Ecker and Bethge (CVPR 2016), equation 4, without its factor 1 / (4 N² M²) and on means instead of sums.
+        Gatys, Ecker and Bethge (CVPR 2016), equation 4, without its factor 1 / (4 N² M²) and on
+        means instead of sums.
     """
     return jnp.sum(jnp.square(gram - style_gram))
 
@@ -130,20 +147,25 @@ def style_loss(
 def total_variation(image: Float[Array | np.ndarray, "height width 3"]) -> Float[Array, ""]:
     """Roughness of an image: the summed power of its gradient's length.
 
-    TV = Σ (Δ_rows² + Δ_columns²)^1.25, over every position with a neighbour below and to the right, and every channel.
+    TV = Σ (Δ_rows² + Δ_columns²)^1.25, over every position with a neighbour below and to the right,
+    and every channel.
 
     Args:
         image: Any range; TV grows with its 2.5th power.
 
     References:
-        Mahendran and Vedaldi, "Understanding Deep Image Representations by Inverting Them" (CVPR 2015), section 3.2, with β = 2.5.
+        Mahendran and Vedaldi, "Understanding Deep Image Representations by Inverting Them" (CVPR
+        2015), section 3.2, with β = 2.5.
     """
     check_floating("image", image)
     return jnp.sum(variation(image))
 
 
-def variation(image: Float[Array | np.ndarray, "height width 3"]) -> Float[Array, "_height _width 3"]:
-    """(Δ_rows² + Δ_columns²)^1.25 at every position with a neighbour below and to the right, so one row and column fewer."""
+def variation(
+    image: Float[Array | np.ndarray, "height width 3"],
+) -> Float[Array, "_height _width 3"]:
+    """(Δ_rows² + Δ_columns²)^1.25 at every position with a neighbour below and to the right, so one
+    row and column fewer."""
     rows = image[1:, :-1] - image[:-1, :-1]
     columns = image[:-1, 1:] - image[:-1, :-1]
     squares = jnp.square(rows) + jnp.square(columns)

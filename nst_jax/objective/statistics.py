@@ -45,7 +45,10 @@ class Content(Term):
         return {layer: view.features[layer] for layer in self.layers}
 
     def measure(self, view: View, fields: Fields) -> Parts:
-        return {layer: _mean_square(view.features[layer] - fields[layer], view.shares[layer]) for layer in self.layers}
+        return {
+            layer: _mean_square(view.features[layer] - fields[layer], view.shares[layer])
+            for layer in self.layers
+        }
 
     def aim(self, measured: Any) -> Any:
         return ()  # the fields say it all
@@ -58,9 +61,17 @@ class Content(Term):
         for layer in self.layers:
             height, width, channels = shapes[layer]
             num_positions = height * width
-            by_scaling = {"paper": num_positions / 2, "mean": 1 / channels, "notebook": num_positions}
+            by_scaling = {
+                "paper": num_positions / 2,
+                "mean": 1 / channels,
+                "notebook": num_positions,
+            }
             relative = self.scaling == "relative"
-            found[layer] = 1 / jnp.maximum(nothing[layer], TINY) if relative else jnp.asarray(by_scaling[self.scaling], nothing[layer].dtype)
+            found[layer] = (
+                1 / jnp.maximum(nothing[layer], TINY)
+                if relative
+                else jnp.asarray(by_scaling[self.scaling], nothing[layer].dtype)
+            )
         return found
 
 
@@ -85,7 +96,10 @@ class Gram(Term):
         return "style"
 
     def measure(self, view: View, fields: Fields) -> Parts:
-        return {layer: _gram(view.features[layer], view.shares[layer], view.precision) for layer in self.layers}
+        return {
+            layer: _gram(view.features[layer], view.shares[layer], view.precision)
+            for layer in self.layers
+        }
 
     def distance(self, found: Parts, wanted: Parts) -> Parts:
         return {layer: style_loss(found[layer], wanted[layer]) for layer in self.layers}
@@ -95,15 +109,27 @@ class Gram(Term):
         for layer in self.layers:
             height, width, channels = shapes[layer]
             pixels = shapes[IMAGE][0] * shapes[IMAGE][1]
-            by_scaling = {"paper": 1 / (4 * channels**2), "mean": 1 / channels**2, "notebook": (height * width / pixels) ** 2 / 36}
+            by_scaling = {
+                "paper": 1 / (4 * channels**2),
+                "mean": 1 / channels**2,
+                "notebook": (height * width / pixels) ** 2 / 36,
+            }
             squares = jnp.sum(jnp.square(wanted[layer]))
             relative = self.scaling == "relative"
-            found[layer] = 1 / jnp.maximum(squares, TINY) if relative else jnp.asarray(by_scaling[self.scaling], squares.dtype)
+            found[layer] = (
+                1 / jnp.maximum(squares, TINY)
+                if relative
+                else jnp.asarray(by_scaling[self.scaling], squares.dtype)
+            )
         return found
 
 
 def _gram(features: Array, shares: Any, precision: Precision) -> Array:
-    return gram_matrix(features, precision) if jnp.ndim(shares) == 0 else weighted_gram_matrix(precision, features, shares)
+    return (
+        gram_matrix(features, precision)
+        if jnp.ndim(shares) == 0
+        else weighted_gram_matrix(precision, features, shares)
+    )
 
 
 @term
@@ -122,7 +148,9 @@ class TotalVariation(Term):
 
     def measure(self, view: View, fields: Fields) -> Array:
         rough, shares = variation(view.features[IMAGE]), view.shares[IMAGE]
-        return shares * jnp.sum(rough) if jnp.ndim(shares) == 0 else jnp.sum(shares[:-1, :-1] * rough)
+        return (
+            shares * jnp.sum(rough) if jnp.ndim(shares) == 0 else jnp.sum(shares[:-1, :-1] * rough)
+        )
 
     def aim(self, measured: Any) -> Any:
         return ()
@@ -132,4 +160,8 @@ class TotalVariation(Term):
 
     def scale(self, nothing: Array, wanted: Any, shapes: Mapping[str, tuple[int, ...]]) -> Parts:
         height, width, _ = shapes[IMAGE]
-        return {"all": jnp.asarray(255**2.5 * height * width if self.scaling == "notebook" else 1.0, nothing.dtype)}
+        return {
+            "all": jnp.asarray(
+                255**2.5 * height * width if self.scaling == "notebook" else 1.0, nothing.dtype
+            )
+        }

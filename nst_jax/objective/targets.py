@@ -1,4 +1,5 @@
-"""What the descent aims at: the terms' measures of the content and the style image, computed once."""
+"""What the descent aims at: the terms' measures of the content and the style image, computed
+once."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -15,7 +16,14 @@ from nst_jax.network.vgg import Params
 from nst_jax.objective.default import as_loss
 from nst_jax.objective.terms import TINY, Fields, Loss, Source, Term
 from nst_jax.objective.tiles import IMAGE, Tiles
-from nst_jax.objective.views import View, layers_shapes, nothing_seen, view_tile, view_whole, windows
+from nst_jax.objective.views import (
+    View,
+    layers_shapes,
+    nothing_seen,
+    view_tile,
+    view_whole,
+    windows,
+)
 from nst_jax.pixels import check_image
 
 
@@ -50,11 +58,13 @@ def make_targets(
         params: The network's parameters.
         content: Content image, sRGB in [0, 1]; the generated image has its shape.
         style: Style image, of any size the network takes.
-        config: Names the pooling, the precision, the size of the tiles, and the layers and the scaling of the default loss.
+        config: Names the pooling, the precision, the size of the tiles, and the layers and the
+            scaling of the default loss.
         loss: Terms to aim with; those of the default loss if left out.
 
     Returns:
-        A `Target` for each term. `nst_jax.objective.statistics` has the coefficients of `config.scaling`.
+        A `Target` for each term. `nst_jax.objective.statistics` has the coefficients of
+        `config.scaling`.
 
     Raises:
         ConfigError: A layer is unknown, an image too small, or no floating-point sRGB in [0, 1].
@@ -72,7 +82,12 @@ def make_targets(
 
 
 def targets_of(
-    params: Params, image: Array | np.ndarray, source: Source, loss: Loss, config: TransferConfig, shape: tuple[int, ...]
+    params: Params,
+    image: Array | np.ndarray,
+    source: Source,
+    loss: Loss,
+    config: TransferConfig,
+    shape: tuple[int, ...],
 ) -> dict[str, Target]:
     """The targets of the terms whose source an image is.
 
@@ -83,13 +98,19 @@ def targets_of(
         loss: The terms, of which those of other sources are left out.
         shape: Of the generated image.
     """
-    seen = TransferConfig(pooling=config.pooling, precision=config.precision, tile=config.tile)  # what else there is compiles nothing anew
+    # what else there is compiles nothing anew
+    seen = TransferConfig(pooling=config.pooling, precision=config.precision, tile=config.tile)
     return _targets_of(params, image, source, loss, seen, shape)
 
 
 @partial(jax.jit, static_argnames=("source", "config", "shape"))
 def _targets_of(
-    params: Params, image: Array | np.ndarray, source: Source, loss: Loss, config: TransferConfig, shape: tuple[int, ...]
+    params: Params,
+    image: Array | np.ndarray,
+    source: Source,
+    loss: Loss,
+    config: TransferConfig,
+    shape: tuple[int, ...],
 ) -> dict[str, Target]:
     loss = loss.of(source)
     if not loss:
@@ -100,15 +121,23 @@ def _targets_of(
     for name, term in loss.items():
         for layer in fields[name]:
             if layer not in term.layers:
-                raise ConfigError(f"the term {name} has fields of {layer}, which is not among its layers {', '.join(term.layers)}")
+                raise ConfigError(
+                    f"the term {name} has fields of {layer}, which is not among its "
+                    f"layers {', '.join(term.layers)}"
+                )
         wanted = term.aim(measured[name])
         if not isinstance(term.distance(measured[name], wanted), Mapping):
-            raise ConfigError(f"the method distance of the term {name} gives no dict; give scalars by part, such as {{'all': …}}")
+            raise ConfigError(
+                f"the method distance of the term {name} gives no dict; give scalars by "
+                "part, such as {'all': …}"
+            )
         found[name] = Target(fields[name], wanted, term.scale(nothing[name], wanted, shapes))
     return found
 
 
-def _measure(params: Params, image: Array, loss: Loss, config: TransferConfig) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def _measure(
+    params: Params, image: Array, loss: Loss, config: TransferConfig
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The fields of an image, its own measure by them, and that of nothing."""
 
     def fields_of(view: View) -> dict[str, Any]:
@@ -116,7 +145,10 @@ def _measure(params: Params, image: Array, loss: Loss, config: TransferConfig) -
 
     def measure(view: View, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         views = view, nothing_seen(view)
-        found, nothing = ({name: _measured(name, term, one, fields[name]) for name, term in loss.items()} for one in views)
+        found, nothing = (
+            {name: _measured(name, term, one, fields[name]) for name, term in loss.items()}
+            for one in views
+        )
         return found, nothing
 
     tiles = tiles_of(params, image.shape, loss, config)
@@ -125,19 +157,29 @@ def _measure(params: Params, image: Array, loss: Loss, config: TransferConfig) -
         fields = fields_of(view)
         return fields, *measure(view, fields)
 
-    see = lambda place: view_tile(params, tiles.patch(image, place), place, tiles, loss.layers, config)
+    see = lambda place: view_tile(
+        params, tiles.patch(image, place), place, tiles, loss.layers, config
+    )
     shapes = layers_shapes(params, image.shape, loss.layers)
     patches = jax.eval_shape(lambda place: fields_of(see(place)), tiles.places[0])
     blank = lambda layer, patch: jnp.zeros((*shapes[layer][:2], *patch.shape[2:]), patch.dtype)
-    start = {name: {layer: blank(layer, patch) for layer, patch in own.items()} for name, own in patches.items()}
+    start = {
+        name: {layer: blank(layer, patch) for layer, patch in own.items()}
+        for name, own in patches.items()
+    }
 
     def add_fields(fields: Any, place: Array) -> tuple[Any, None]:
         found = fields_of(see(place))
         put = lambda name, layer, whole: tiles.put(whole, found[name][layer], layer, place)
-        return {name: {layer: put(name, layer, whole) for layer, whole in own.items()} for name, own in fields.items()}, None
+        return {
+            name: {layer: put(name, layer, whole) for layer, whole in own.items()}
+            for name, own in fields.items()
+        }, None
 
     fields = lax.scan(add_fields, start, tiles.places)[0] if any(start.values()) else start
-    at_place = lambda place: measure(see(place), {name: windows(whole, tiles, place) for name, whole in fields.items()})
+    at_place = lambda place: measure(
+        see(place), {name: windows(whole, tiles, place) for name, whole in fields.items()}
+    )
     return fields, *add_up(at_place, tiles)
 
 
@@ -150,11 +192,15 @@ def _measured(name: str, term: Term, view: View, fields: Fields) -> Any:
     try:
         return term.measure(view._replace(**own), fields)
     except KeyError as error:
-        raise ConfigError(f"the term {name} looks for {error}, which is not among its layers: {', '.join(term.layers)}") from error
+        raise ConfigError(
+            f"the term {name} looks for {error}, which is not among its layers: "
+            f"{', '.join(term.layers)}"
+        ) from error
 
 
 def check_scales(loss: Loss, targets: Targets) -> None:
-    """Makes sure that terms which leave their scale to `Term.scale` are at some distance from a black image.
+    """Makes sure that terms which leave their scale to `Term.scale` are at some distance from a
+    black image.
 
     Raises:
         ConfigError: One is not, so that nothing can be said of how much it should count.
@@ -165,18 +211,25 @@ def check_scales(loss: Loss, targets: Targets) -> None:
         for part, value in target.scale.items():
             if not float(value) < 1 / (10 * TINY):
                 raise ConfigError(
-                    f"the term {name} finds a black image at no distance from what is wanted ({part}), so its scale cannot be told; "
+                    f"the term {name} finds a black image at no distance from what is wanted "
+                    f"({part}), so its scale cannot be told; "
                     "give its class a method scale(nothing, wanted, shapes)"
                 )
 
 
 def add_up(measure: Any, tiles: Tiles) -> Any:
     """The sum of `measure(place)` over all tiles."""
-    start = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(measure, tiles.places[0]))
-    return lax.scan(lambda sums, place: (jax.tree.map(jnp.add, sums, measure(place)), None), start, tiles.places)[0]
+    start = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(measure, tiles.places[0])
+    )
+    return lax.scan(
+        lambda sums, place: (jax.tree.map(jnp.add, sums, measure(place)), None), start, tiles.places
+    )[0]
 
 
-def tiles_of(params: Params, shape: Sequence[int], loss: Loss, config: TransferConfig) -> Tiles | None:
+def tiles_of(
+    params: Params, shape: Sequence[int], loss: Loss, config: TransferConfig
+) -> Tiles | None:
     """The tiles in which an image is evaluated, or None where it is evaluated whole."""
     if not config.tile or not loss.layers:
         return None
@@ -197,11 +250,15 @@ def check_targets(shapes: Mapping[str, tuple[int, ...]], loss: Loss, targets: Ta
         ConfigError: They are not.
     """
     if set(loss) != set(targets):
-        raise ConfigError(f"the loss has the terms {', '.join(loss)}, the targets {', '.join(targets)}; make the targets of this loss")
+        raise ConfigError(
+            f"the loss has the terms {', '.join(loss)}, the targets {', '.join(targets)}; "
+            "make the targets of this loss"
+        )
     for name in loss:
         for layer, field in targets[name].fields.items():
             if field.shape[:2] != shapes[layer][:2]:
                 raise ConfigError(
-                    f"the image's features at {layer} have shape {shapes[layer]}, the {loss[name].source} image's {field.shape}; "
+                    f"the image's features at {layer} have shape {shapes[layer]}, "
+                    f"the {loss[name].source} image's {field.shape}; "
                     "both images must have the same height and width"
                 )

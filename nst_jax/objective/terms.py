@@ -1,4 +1,5 @@
-"""What a loss is made of: terms. Each measures something that adds up over positions, and compares it.
+"""What a loss is made of: terms. Each measures something that adds up over positions, and compares
+it.
 
     loss = content() + 20 * style() + 0.1 * MyTerm(layers=("conv3_1",))
 
@@ -32,15 +33,20 @@ Kind = TypeVar("Kind", bound=type)
 Value = TypeVar("Value")
 
 TINY = 1e-30
-"""What a distance counts at least for where it is divided by: a layer that nothing reaches has nothing to keep."""
+"""What a distance counts at least for where it is divided by: a layer that nothing reaches has
+nothing to keep."""
 
 
 def static(default: Value) -> Value:
-    """A field of a term that decides the program, such as its layers; it is compared by value, and no lane varies it."""
-    return dataclasses.field(default=default, metadata={"static": True})  # type: ignore[return-value], as `dataclasses.field` is typed
+    """A field of a term that decides the program, such as its layers; it is compared by value, and
+    no lane varies it."""
+    # As `dataclasses.field` is typed.
+    return dataclasses.field(default=default, metadata={"static": True})  # type: ignore[return-value]
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
+@dataclass_transform(
+    frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,)
+)
 def term(cls: Kind) -> Kind:
     """Makes a class of `Term` a frozen dataclass that JAX knows as a pytree.
 
@@ -53,18 +59,31 @@ def term(cls: Kind) -> Kind:
         ...     def distance(self, found, wanted):
         ...         return {"image": jnp.sum(jnp.square(found["image"] - wanted["image"]))}
     """
-    inherited = {field.name: field for base in cls.__bases__ if dataclasses.is_dataclass(base) for field in dataclasses.fields(base)}
+    inherited = {
+        field.name: field
+        for base in cls.__bases__
+        if dataclasses.is_dataclass(base)
+        for field in dataclasses.fields(base)
+    }
     annotations = dict(inspect.get_annotations(cls))
-    for name, value in list(vars(cls).items()):  # a field's new default needs neither its type nor that it is static said again
+    # a field's new default needs neither its type nor that it is static said again
+    for name, value in list(vars(cls).items()):
         if name in inherited or isinstance(value, dataclasses.Field):
             annotations.setdefault(name, Any)
-            if name in inherited and inherited[name].metadata.get("static") and not isinstance(value, dataclasses.Field):
+            if (
+                name in inherited
+                and inherited[name].metadata.get("static")
+                and not isinstance(value, dataclasses.Field)
+            ):
                 setattr(cls, name, static(value))
     cls.__annotations__ = annotations
     made = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
     fields = dataclasses.fields(made)
     is_static = {field.name: bool(field.metadata.get("static")) for field in fields}
-    names = [name for name in is_static if not is_static[name]], [name for name in is_static if is_static[name]]
+    names = (
+        [name for name in is_static if not is_static[name]],
+        [name for name in is_static if is_static[name]],
+    )
     return jax.tree_util.register_dataclass(made, *names)
 
 
@@ -76,7 +95,8 @@ class Term:
     prepared by `aim`, once, and is what is wanted. `distance` compares the two, part by part; each
     part is multiplied by its `scale`, which is found once too, its weight, and the term's `weight`.
 
-    Numbers that lanes may vary are single ones: an array in a field that is not static means one a lane.
+    Numbers that lanes may vary are single ones: an array in a field that is not static means one a
+    lane.
 
     Args:
         weight: What the term counts.
@@ -85,9 +105,9 @@ class Term:
         source: The image that it aims at, `"content"` or `"style"`.
 
     Attributes:
-        reach: Pixels that `measure` reads beyond a position's own where what it makes of them is not
-            linear, such as differences between neighbours. What a layer sees of the image counts
-            without it.
+        reach: Pixels that `measure` reads beyond a position's own where what it makes of them is
+            not linear, such as differences between neighbours. What a layer sees of the image
+            counts without it.
     """
 
     reach: ClassVar[int] = 0
@@ -108,7 +128,8 @@ class Term:
         return {}
 
     def measure(self, view: View, fields: Fields) -> Any:
-        """What is found in a view: arrays that add up over tiles, so sums over positions weighed by their shares."""
+        """What is found in a view: arrays that add up over tiles, so sums over positions weighed by
+        their shares."""
         raise NotImplementedError(f"{type(self).__name__} lacks the method measure(view, fields)")
 
     def aim(self, measured: Any) -> Any:
@@ -120,15 +141,20 @@ class Term:
         raise NotImplementedError(f"{type(self).__name__} lacks the method distance(found, wanted)")
 
     def scale(self, nothing: Any, wanted: Any, shapes: Mapping[str, tuple[int, ...]]) -> Parts:
-        """What each part is multiplied by. By default a black image is at distance 1, so that weights serve any size and network.
+        """What each part is multiplied by. By default a black image is at distance 1, so that
+        weights serve any size and network.
 
         Args:
             nothing: The measure of an image that excites no filter.
             wanted: From `aim`.
-            shapes: Of the generated image's layers, (height, width, channels), the pixels' among them.
+            shapes: Of the generated image's layers, (height, width, channels), the pixels' among
+                them.
         """
         del shapes
-        return {part: 1 / jnp.maximum(value, TINY) for part, value in self.distance(nothing, wanted).items()}
+        return {
+            part: 1 / jnp.maximum(value, TINY)
+            for part, value in self.distance(nothing, wanted).items()
+        }
 
     __array_ufunc__ = None  # so that an array leaves its product with a term to the term
 
@@ -145,7 +171,8 @@ class Term:
         return Loss({self.default_name(): self}) + other
 
     def __radd__(self, other: Any) -> "Loss":
-        return Loss({}) + self if isinstance(other, int) and other == 0 else NotImplemented  # where `sum` begins
+        # where `sum` begins
+        return Loss({}) + self if isinstance(other, int) and other == 0 else NotImplemented
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -156,7 +183,8 @@ class Loss(Mapping[str, Term]):
         terms: By the names that histories, records and reports give them.
 
     Example:
-        >>> loss = Loss({"shapes": content(), "coarse": 5 * style(layers=("conv4_1",)), "fine": style(layers=("conv1_1",))})
+        >>> coarse, fine = 5 * style(layers=("conv4_1",)), style(layers=("conv1_1",))
+        >>> loss = Loss({"shapes": content(), "coarse": coarse, "fine": fine})
     """
 
     def __init__(self, terms: Mapping[str, Term]) -> None:
@@ -169,16 +197,31 @@ class Loss(Mapping[str, Term]):
             ConfigError: It is not so.
         """
         if not self:
-            raise ConfigError("the loss has no terms; give a sum of some, such as nst.content() + 20 * nst.style()")
+            raise ConfigError(
+                "the loss has no terms; give a sum of some, such as nst.content() + 20 * "
+                "nst.style()"
+            )
         for name, part in self.items():
             if not isinstance(part, Term) or jax.tree_util.all_leaves([part]):
-                raise ConfigError(f"the term {name} is {part!r}, no term; make a class of nst.Term, with the decorator @nst.term")
+                raise ConfigError(
+                    f"the term {name} is {part!r}, no term; make a class of nst.Term, "
+                    "with the decorator @nst.term"
+                )
             if isinstance(part.layers, str):
-                raise ConfigError(f"layers of the term {name} is the text {part.layers!r}; give a tuple of names, such as ({part.layers!r},)")
+                raise ConfigError(
+                    f"layers of the term {name} is the text {part.layers!r}; give a tuple "
+                    f"of names, such as ({part.layers!r},)"
+                )
             if not part.layers:
-                raise ConfigError(f"the term {name} has no layers; name those that it sees, such as layers=('conv3_1',)")
+                raise ConfigError(
+                    f"the term {name} has no layers; name those that it sees, such as "
+                    "layers=('conv3_1',)"
+                )
             if part.source not in get_args(Source):
-                raise ConfigError(f"the term {name} aims at {part.source!r}; its source must be one of {', '.join(get_args(Source))}")
+                raise ConfigError(
+                    f"the term {name} aims at {part.source!r}; its source must be one of "
+                    f"{', '.join(get_args(Source))}"
+                )
 
     def __getitem__(self, name: str) -> Term:
         return self._terms[name]
@@ -196,7 +239,10 @@ class Loss(Mapping[str, Term]):
         more = {other.default_name(): other} if isinstance(other, Term) else other
         for name in more:
             if name in self:
-                raise ConfigError(f"the loss has two terms called {name}; name them yourself: Loss({{'first': …, 'second': …}})")
+                raise ConfigError(
+                    f"the loss has two terms called {name}; name them yourself: "
+                    "Loss({'first': …, 'second': …})"
+                )
         return Loss({**self, **more})
 
     __array_ufunc__ = None
@@ -232,7 +278,8 @@ class Loss(Mapping[str, Term]):
 
 
 def distinct_losses(losses: Sequence[Loss], source: Source) -> tuple[list[Loss], np.ndarray]:
-    """Those that differ in more than weights where they aim at that image, and which of those each one is like.
+    """Those that differ in more than weights where they aim at that image, and which of those each
+    one is like.
 
     Args:
         losses: With the same terms and static fields.
@@ -241,7 +288,12 @@ def distinct_losses(losses: Sequence[Loss], source: Source) -> tuple[list[Loss],
     found: dict[tuple[float, ...], int] = {}
     first, places = [], []
     for loss in losses:
-        bare = Loss({name: dataclasses.replace(term, weight=0.0, part_weights=None) for name, term in loss.of(source).items()})
+        bare = Loss(
+            {
+                name: dataclasses.replace(term, weight=0.0, part_weights=None)
+                for name, term in loss.of(source).items()
+            }
+        )
         key = tuple(float(number) for number in jax.tree.leaves(bare))
         if key not in found:
             found[key] = len(first)
@@ -262,6 +314,11 @@ def weighted_sum(loss: Loss, parts: Mapping[str, Parts]) -> Array:
         if weights is None:
             weights = dict.fromkeys(parts[name], 1 / max(len(parts[name]), 1))
         elif set(weights) != set(parts[name]):
-            raise ConfigError(f"the term {name} weighs {', '.join(weights)}, but its parts are {', '.join(parts[name])}; name exactly those")
-        total = total + own.weight * sum(weights[part] * value for part, value in parts[name].items())
+            raise ConfigError(
+                f"the term {name} weighs {', '.join(weights)}, but its parts are "
+                f"{', '.join(parts[name])}; name exactly those"
+            )
+        total = total + own.weight * sum(
+            weights[part] * value for part, value in parts[name].items()
+        )
     return jnp.asarray(total)

@@ -1,8 +1,10 @@
 """An image in tiles: what each of them sees, and which positions are its own.
 
-Every feature position belongs to one tile. A tile's patch carries a halo that holds all that its positions see. Patches have one shape, so that
-one program serves all: the outermost end where the image does, and zero padding belongs. They begin on multiples of 64 pixels, so that four by
-four positions of any layer, which Winograd's algorithm computes and rounds together, are the same four by four in every patch.
+Every feature position belongs to one tile. A tile's patch carries a halo that holds all that its
+positions see. Patches have one shape, so that one program serves all: the outermost end where the
+image does, and zero padding belongs. They begin on multiples of 64 pixels, so that four by four
+positions of any layer, which Winograd's algorithm computes and rounds together, are the same four
+by four in every patch.
 """
 
 from collections.abc import Sequence
@@ -30,9 +32,11 @@ def stride(layer: str) -> int:
 
 
 def _cut(length: int, tile: int, halo: int) -> tuple[np.ndarray, int]:
-    """Cuts one side of an image: for each tile where it begins, where it ends, and where its patch begins, (tiles, 3); the length of a patch.
+    """Cuts one side of an image: for each tile where it begins, where it ends, and where its patch
+    begins, (tiles, 3); the length of a patch.
 
-    All patches begin on multiples of `TILE_ALIGNMENT`, which is why a patch at the image's end is as long as the image modulo that.
+    All patches begin on multiples of `TILE_ALIGNMENT`, which is why a patch at the image's end is
+    as long as the image modulo that.
     """
     least = tile + 2 * halo
     patch = least + (length - least) % TILE_ALIGNMENT
@@ -45,7 +49,8 @@ def _cut(length: int, tile: int, halo: int) -> tuple[np.ndarray, int]:
 
 
 def _corner(place: Array, num_axes: int = 3, stride: int = 1) -> tuple[Array, ...]:
-    """Where a tile's patch begins, in a layer of that stride; along the channels and what axes follow too."""
+    """Where a tile's patch begins, in a layer of that stride; along the channels and what axes
+    follow too."""
     return (*(place[:, 2] // stride), *[jnp.zeros((), place.dtype)] * (num_axes - 2))
 
 
@@ -60,7 +65,14 @@ class Tiles:
         reach: Pixels that are read beyond what the layers' positions see.
     """
 
-    def __init__(self, shape: Sequence[int], tile: int, network: Params, layers: Sequence[str], reach: int = 0) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        tile: int,
+        network: Params,
+        layers: Sequence[str],
+        reach: int = 0,
+    ) -> None:
         convolutions = network_layers(layers)
         deepest_stride = max(stride(layer) for layer in layers)
         view = (vgg.field_of_view(network, convolutions) if convolutions else 0) + reach
@@ -68,12 +80,14 @@ class Tiles:
         self.shape = shape
         (rows, height), (columns, width) = _cut(shape[0], tile, halo), _cut(shape[1], tile, halo)
         self._patch_shape = height, width
-        # (tiles, 2, 3): along rows and along columns, the pixels where each tile begins, where it ends, and where its patch begins.
+        # (tiles, 2, 3): along rows and along columns, the pixels where each tile begins, where it
+        # ends, and where its patch begins.
         self.places = jnp.asarray([[row, column] for row in rows for column in columns], jnp.int32)
 
     @property
     def is_one(self) -> bool:
-        """Whether there is but one, whose patch is the image: evaluating it in tiles would only evaluate it twice."""
+        """Whether there is but one, whose patch is the image: evaluating it in tiles would only
+        evaluate it twice."""
         return len(self.places) == 1
 
     def patch(self, image: Array, place: Array) -> Array:
@@ -88,7 +102,9 @@ class Tiles:
         """Which positions of the tile's patch are its own, (height, width, 1)."""
 
         def own(axis: int) -> Array:
-            positions = place[axis, 2] + stride(layer) * jnp.arange(self._patch_shape[axis] // stride(layer))
+            positions = place[axis, 2] + stride(layer) * jnp.arange(
+                self._patch_shape[axis] // stride(layer)
+            )
             return (positions >= place[axis, 0]) & (positions < place[axis, 1])
 
         return (own(0)[:, None] & own(1)[None, :])[..., None]
@@ -96,7 +112,9 @@ class Tiles:
     def window(self, whole: Array, layer: str, place: Array) -> Array:
         """Of the whole image's activations, those of the tile's patch."""
         sides = (length // stride(layer) for length in self._patch_shape)
-        return lax.dynamic_slice(whole, _corner(place, whole.ndim, stride(layer)), (*sides, *whole.shape[2:]))
+        return lax.dynamic_slice(
+            whole, _corner(place, whole.ndim, stride(layer)), (*sides, *whole.shape[2:])
+        )
 
     def put(self, whole: Array, activations: Array, layer: str, place: Array) -> Array:
         """The whole image's activations with the tile's own, found in its patch, in their place."""

@@ -19,12 +19,14 @@ from nst_jax.objective.tiles import IMAGE, Tiles, network_layers, stride
 
 
 class View(NamedTuple):
-    """An image, or a tile's patch of one, as terms see it. Everything is by layer; the pixels are the layer `"image"`.
+    """An image, or a tile's patch of one, as terms see it. Everything is by layer; the pixels are
+    the layer `"image"`.
 
     Args:
         features: Activations, (height, width, channels).
-        shares: What each position stands for, (height, width, 1), or a scalar where all stand for the same. They sum to 1 over the
-            image, so that Σ shares · features is a mean over its positions.
+        shares: What each position stands for, (height, width, 1), or a scalar where all stand for
+            the same. They sum to 1 over the image, so that Σ shares · features is a mean over its
+            positions.
         own: Which positions are the tile's, (height, width, 1), or True where all are.
         start: The row and column of the first position within the layer, (2,).
         shape: Height and width of the whole layer.
@@ -39,7 +41,9 @@ class View(NamedTuple):
     precision: Precision
 
 
-def layers_shapes(params: Params, image_shape: Sequence[int], layers: Sequence[str]) -> dict[str, tuple[int, ...]]:
+def layers_shapes(
+    params: Params, image_shape: Sequence[int], layers: Sequence[str]
+) -> dict[str, tuple[int, ...]]:
     """The shape of each layer of an image's view.
 
     Raises:
@@ -54,7 +58,10 @@ def view_whole(params: Params, image: Array, layers: Sequence[str], config: Tran
     found = _features(params, image, layers, config)
     return View(
         features=found,
-        shares={layer: _share(activations.shape, activations.dtype) for layer, activations in found.items()},
+        shares={
+            layer: _share(activations.shape, activations.dtype)
+            for layer, activations in found.items()
+        },
         own=dict.fromkeys(found, True),
         start={layer: np.zeros(2, np.int32) for layer in found},
         shape={layer: activations.shape[:2] for layer, activations in found.items()},
@@ -62,14 +69,26 @@ def view_whole(params: Params, image: Array, layers: Sequence[str], config: Tran
     )
 
 
-def view_tile(params: Params, patch: Array, place: Array, tiles: Tiles, layers: Sequence[str], config: TransferConfig) -> View:
+def view_tile(
+    params: Params,
+    patch: Array,
+    place: Array,
+    tiles: Tiles,
+    layers: Sequence[str],
+    config: TransferConfig,
+) -> View:
     """A view of one tile, from the pixels of its patch."""
     found = _features(params, patch, layers, config)
     own = {layer: tiles.mask(layer, place) for layer in found}
-    shapes = {layer: (tiles.shape[0] // stride(layer), tiles.shape[1] // stride(layer)) for layer in found}
+    shapes = {
+        layer: (tiles.shape[0] // stride(layer), tiles.shape[1] // stride(layer)) for layer in found
+    }
     return View(
         features=found,
-        shares={layer: own[layer] * _share(shapes[layer], activations.dtype) for layer, activations in found.items()},
+        shares={
+            layer: own[layer] * _share(shapes[layer], activations.dtype)
+            for layer, activations in found.items()
+        },
         own=own,
         start={layer: place[:, 2] // stride(layer) for layer in found},
         shape=shapes,
@@ -78,7 +97,8 @@ def view_tile(params: Params, patch: Array, place: Array, tiles: Tiles, layers: 
 
 
 def _share(shape: Sequence[int], kind: Any) -> Any:
-    """What each position of a layer stands for, in at least the precision that means are taken in."""
+    """What each position of a layer stands for, in at least the precision that means are taken
+    in."""
     return np.asarray(1 / (shape[0] * shape[1]), accumulation_type(kind))
 
 
@@ -87,7 +107,9 @@ def nothing_seen(view: View) -> View:
     return view._replace(features=jax.tree.map(jnp.zeros_like, view.features))
 
 
-def _features(params: Params, image: Array, layers: Sequence[str], config: TransferConfig) -> dict[str, Array]:
+def _features(
+    params: Params, image: Array, layers: Sequence[str], config: TransferConfig
+) -> dict[str, Array]:
     found = features(params, image, network_layers(layers), config.pooling, config.precision)
     return {layer: image if layer == IMAGE else found[layer] for layer in layers}
 

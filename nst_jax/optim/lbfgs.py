@@ -1,12 +1,14 @@
 """L-BFGS with one evaluation a step and no step that loses ground.
 
-An ordinary line search evaluates an unknown number of times within a step. Under `vmap` every lane then waits for the slowest, and pays for all
-branches. Here a step *is* an evaluation: the parameters that the caller evaluates are a trial, and the point to fall back on is part of the
-state. A trial that raises the loss, or is not finite, is answered by a shorter step from the last good point.
+An ordinary line search evaluates an unknown number of times within a step. Under `vmap` every lane
+then waits for the slowest, and pays for all branches. Here a step *is* an evaluation: the
+parameters that the caller evaluates are a trial, and the point to fall back on is part of the
+state. A trial that raises the loss, or is not finite, is answered by a shorter step from the last
+good point.
 
 References:
-    Nocedal and Wright, "Numerical Optimization" (2nd edition, 2006), algorithm 7.4 (two-loop recursion), equation 7.20 (initial scaling) and
-    section 3.5 (interpolation).
+    Nocedal and Wright, "Numerical Optimization" (2nd edition, 2006), algorithm 7.4 (two-loop
+    recursion), equation 7.20 (initial scaling) and section 3.5 (interpolation).
 """
 
 import functools
@@ -22,18 +24,21 @@ from jax.scipy.linalg import solve_triangular
 from nst_jax.dtypes import accumulation_type
 
 _CURVATURE_MARGIN = 1e-6
-# H starts from a multiple of the identity, sᵀy / yᵀy in the textbook: the inverse curvature along the stiffest of directions. Twice that lowers
-# the loss of style transfer faster, by 0.5 to 4.5 % after 200 evaluations (128 pixels, content and three noise starts); four times is worse.
+# H starts from a multiple of the identity, sᵀy / yᵀy in the textbook: the inverse curvature along
+# the stiffest of directions. Twice that lowers the loss of style transfer faster, by 0.5 to 4.5 %
+# after 200 evaluations (128 pixels, content and three noise starts); four times is worse.
 _INITIAL_SCALE = 2.0
 _SHORTEST, _LONGEST = 0.1, 0.5
 
 
 class Preconditioner(NamedTuple):
-    """A linear, symmetric, positive definite map P of the parameters, near a multiple of the inverse Hessian, which may learn from the pairs.
+    """A linear, symmetric, positive definite map P of the parameters, near a multiple of the
+    inverse Hessian, which may learn from the pairs.
 
     Args:
         init: Makes the state from the parameters.
-        update: Makes the next state from a state and a pair that L-BFGS stores: the step, and the difference of the gradients.
+        update: Makes the next state from a state and a pair that L-BFGS stores: the step, and the
+            difference of the gradients.
         apply: P v of a v that is shaped like the parameters, given the state.
         squared_norm: vᵀP v of the same, which may cost less than P v does.
     """
@@ -64,7 +69,8 @@ class LBFGSState(NamedTuple):
         num_pairs: Pairs stored so far, counting those since overwritten.
         steps: The last differences of parameters, each leaf's as a row, (memory, size).
         gradient_steps: The differences of gradients that belong to them, likewise.
-        products: sᵢᵀyⱼ of every step i with every difference j that is no older, (memory, memory); the diagonal is 0 where there is no pair.
+        products: sᵢᵀyⱼ of every step i with every difference j that is no older, (memory, memory);
+            the diagonal is 0 where there is no pair.
         preconditioner: The state of the preconditioner.
     """
 
@@ -85,15 +91,18 @@ def safeguarded_lbfgs(
 ) -> optax.GradientTransformationExtraArgs:
     """L-BFGS whose every update costs one evaluation, made by the caller.
 
-    `update(gradient, state, params, value=loss)` takes the loss and the gradient at `params`, and returns what to add to `params` for the next
-    trial. With x the last accepted point, d the direction −H g and t the step size:
+    `update(gradient, state, params, value=loss)` takes the loss and the gradient at `params`, and
+    returns what to add to `params` for the next trial. With x the last accepted point, d the
+    direction −H g and t the step size:
 
-    * the trial's loss and the length of its gradient are finite, the loss at most that at x: x moves there; the pair s = Δx, y = Δg is stored
-      if sᵀy > 10⁻⁶ ‖s‖ ‖y‖, d is made anew, with H that of the stored pairs from (2 sᵀy / yᵀP y) P, and t = 1;
-    * otherwise x stays, and t shrinks to the minimum of the parabola through the values and the slope, kept within a tenth and a half of t
-      (a tenth where the trial was not finite).
+    * the trial's loss and the length of its gradient are finite, the loss at most that at x: x
+      moves there; the pair s = Δx, y = Δg is stored if sᵀy > 10⁻⁶ ‖s‖ ‖y‖, d is made anew, with H
+      that of the stored pairs from (2 sᵀy / yᵀP y) P, and t = 1;
+    * otherwise x stays, and t shrinks to the minimum of the parabola through the values and the
+      slope, kept within a tenth and a half of t (a tenth where the trial was not finite).
 
-    The first trial is a step of length `first_step · √n` along −g, whatever the loss is multiplied by.
+    The first trial is a step of length `first_step · √n` along −g, whatever the loss is multiplied
+    by.
 
     Args:
         memory: Pairs (s, y) to keep; each takes two copies of the parameters.
@@ -101,19 +110,23 @@ def safeguarded_lbfgs(
         preconditioner: P; the identity if left out.
 
     Returns:
-        A transformation with optax's interface, for any pytree of floating-point parameters of one type. Its state holds the best parameters,
-        in float32 where they have fewer bits.
+        A transformation with optax's interface, for any pytree of floating-point parameters of one
+        type. Its state holds the best parameters, in float32 where they have fewer bits.
     """
 
     def init(params: Any) -> LBFGSState:
         params = _widened(params)
         kind = jnp.result_type(*jax.tree.leaves(params))
         zero = jnp.zeros((), kind)
-        # As rows: reshaped in every step, arrays with an image's axes are copied by XLA's CPU compiler, all pairs of them.
-        pairs = lambda: jax.tree.map(lambda leaf: jnp.zeros((memory, leaf.size), leaf.dtype), params)
+        # As rows: reshaped in every step, arrays with an image's axes are copied by XLA's CPU
+        # compiler, all pairs of them.
+        pairs = lambda: jax.tree.map(
+            lambda leaf: jnp.zeros((memory, leaf.size), leaf.dtype), params
+        )
         return LBFGSState(
             value=zero + jnp.inf,
-            params=jax.tree.map(jnp.array, params),  # a copy, so that whoever holds the parameters too can donate both
+            # a copy, so that whoever holds the parameters too can donate both
+            params=jax.tree.map(jnp.array, params),
             gradient=jax.tree.map(jnp.zeros_like, params),
             direction=jax.tree.map(jnp.zeros_like, params),
             step_size=zero,
@@ -124,7 +137,9 @@ def safeguarded_lbfgs(
             preconditioner=preconditioner.init(params),
         )
 
-    def update(updates: Any, state: LBFGSState, params: Any = None, *, value: Array, **extra_args: Any) -> tuple[Any, LBFGSState]:
+    def update(
+        updates: Any, state: LBFGSState, params: Any = None, *, value: Array, **extra_args: Any
+    ) -> tuple[Any, LBFGSState]:
         del extra_args
         gradient, trial = _widened(updates), _widened(params)
         value = jnp.asarray(value, state.value.dtype)
@@ -134,7 +149,10 @@ def safeguarded_lbfgs(
         accepted = finite & (value <= state.value)
         first = accepted & jnp.isinf(state.value)
 
-        step, gradient_step = (jax.tree.map(jnp.subtract, *trees) for trees in ((trial, state.params), (gradient, state.gradient)))
+        step, gradient_step = (
+            jax.tree.map(jnp.subtract, *trees)
+            for trees in ((trial, state.params), (gradient, state.gradient))
+        )
         state = _store_pair(state, step, gradient_step, accepted & ~first, preconditioner)
         shorter = _shorten(state, value, finite)
         state = state._replace(
@@ -142,8 +160,11 @@ def safeguarded_lbfgs(
             params=_choose(accepted, trial, state.params),
             gradient=_choose(accepted, gradient, state.gradient),
         )
-        descent = jax.tree.map(jnp.negative, _inverse_hessian_product(state, state.gradient, preconditioner))
-        # Rounding can turn an approximation built of positive pairs uphill; steepest descent never is.
+        descent = jax.tree.map(
+            jnp.negative, _inverse_hessian_product(state, state.gradient, preconditioner)
+        )
+        # Rounding can turn an approximation built of positive pairs uphill; steepest descent never
+        # is.
         rises = gradient_length > 0
         longest = first_step * sum(leaf.size for leaf in jax.tree.leaves(trial)) ** 0.5
         factor = jnp.where(rises, longest / jnp.where(rises, gradient_length, 1), 0)
@@ -156,7 +177,8 @@ def safeguarded_lbfgs(
         move = lambda good, direction, trial: good + state.step_size * direction - trial
         return jax.tree.map(move, state.params, state.direction, trial), state
 
-    return optax.GradientTransformationExtraArgs(init, update)  # type: ignore[arg-type], for optax cannot say that `value` is needed
+    # optax's types cannot say that `value` is needed.
+    return optax.GradientTransformationExtraArgs(init, update)  # type: ignore[arg-type]
 
 
 def _widened(tree: Any) -> Any:
@@ -164,7 +186,9 @@ def _widened(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.astype(accumulation_type(leaf.dtype)), tree)
 
 
-def _store_pair(state: LBFGSState, step: Any, gradient_step: Any, wanted: Array, preconditioner: Preconditioner) -> LBFGSState:
+def _store_pair(
+    state: LBFGSState, step: Any, gradient_step: Any, wanted: Array, preconditioner: Preconditioner
+) -> LBFGSState:
     curvature = _vdot(step, gradient_step)
     wanted &= curvature > _CURVATURE_MARGIN * _length(step) * _length(gradient_step)
     slot = state.num_pairs % len(state.products)
@@ -199,35 +223,51 @@ def _shorten(state: LBFGSState, value: Array, finite: Array) -> Array:
 def _inverse_hessian_product(state: LBFGSState, vector: Any, preconditioner: Preconditioner) -> Any:
     """H v; with no pair stored, P v.
 
-    The two-loop recursion is the solution of two triangular systems in the products sᵢᵀyⱼ. Solved as such, it reads the pairs as often as the
-    loops do, but in few large operations, and writes nothing of a pair's size in between.
+    The two-loop recursion is the solution of two triangular systems in the products sᵢᵀyⱼ. Solved
+    as such, it reads the pairs as often as the loops do, but in few large operations, and writes
+    nothing of a pair's size in between.
     """
     memory = len(state.products)
     oldest_first = (state.num_pairs + jnp.arange(memory, dtype=jnp.int32)) % memory
     age = jnp.argsort(oldest_first)
     products = jnp.triu(state.products[oldest_first][:, oldest_first])
     curvatures = jnp.diag(products)
-    triangle = products + jnp.diag(jnp.where(curvatures > 0, 0.0, 1.0))  # a slot that was never filled holds zeros alone
+    # a slot that was never filled holds zeros alone
+    triangle = products + jnp.diag(jnp.where(curvatures > 0, 0.0, 1.0))
 
     first = solve_triangular(triangle, _dots(state.steps, vector)[oldest_first])
     vector = jax.tree.map(jnp.subtract, vector, _combine(first[age], state.gradient_steps, vector))
-    newest = jax.tree.map(lambda rows, leaf: rows[oldest_first[-1]].reshape(leaf.shape), state.gradient_steps, vector)
+    newest = jax.tree.map(
+        lambda rows, leaf: rows[oldest_first[-1]].reshape(leaf.shape), state.gradient_steps, vector
+    )
     curvature = preconditioner.squared_norm(state.preconditioner, newest)
     scale = _INITIAL_SCALE * curvatures[-1] / jnp.where(curvature > 0, curvature, 1)
     factor = jnp.where(curvature > 0, scale, 1)
-    vector = jax.tree.map(lambda leaf: leaf * factor, preconditioner.apply(state.preconditioner, vector))
-    second = solve_triangular(triangle, curvatures * first - _dots(state.gradient_steps, vector)[oldest_first], trans=1)
+    vector = jax.tree.map(
+        lambda leaf: leaf * factor, preconditioner.apply(state.preconditioner, vector)
+    )
+    second = solve_triangular(
+        triangle, curvatures * first - _dots(state.gradient_steps, vector)[oldest_first], trans=1
+    )
     return jax.tree.map(jnp.add, vector, _combine(second[age], state.steps, vector))
 
 
 def _dots(rows: Any, vector: Any) -> Array:
     """The product of each pair's tree with one."""
-    return _sum(jax.tree.map(lambda rows, leaf: jnp.matmul(rows, leaf.ravel(), precision="highest"), rows, vector))
+    return _sum(
+        jax.tree.map(
+            lambda rows, leaf: jnp.matmul(rows, leaf.ravel(), precision="highest"), rows, vector
+        )
+    )
 
 
 def _combine(factors: Array, rows: Any, like: Any) -> Any:
     """The sum of all pairs' trees, each times its factor, shaped as another tree is."""
-    return jax.tree.map(lambda rows, leaf: jnp.matmul(factors, rows, precision="highest").reshape(leaf.shape), rows, like)
+    return jax.tree.map(
+        lambda rows, leaf: jnp.matmul(factors, rows, precision="highest").reshape(leaf.shape),
+        rows,
+        like,
+    )
 
 
 def _vdot(first: Any, second: Any) -> Array:
@@ -245,6 +285,10 @@ def _choose(condition: Array, first: Any, second: Any) -> Any:
 
 def _length(tree: Any) -> Array:
     """Euclidean length, safe from overflow and underflow of the squares."""
-    largest = functools.reduce(jnp.maximum, [jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(tree)])
+    largest = functools.reduce(
+        jnp.maximum, [jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(tree)]
+    )
     scaled = jax.tree.map(lambda leaf: leaf / jnp.where(largest > 0, largest, 1), tree)
-    return largest * jnp.sqrt(_sum(jax.tree.map(lambda leaf: jnp.sum(jnp.square(leaf.ravel())), scaled)))
+    return largest * jnp.sqrt(
+        _sum(jax.tree.map(lambda leaf: jnp.sum(jnp.square(leaf.ravel())), scaled))
+    )

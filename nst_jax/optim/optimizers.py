@@ -14,23 +14,31 @@ from nst_jax.optim.preconditioner import curvature_preconditioner
 
 
 def make_optimizer(config: TransferConfig) -> optax.GradientTransformationExtraArgs:
-    """The optimiser that `config` names, as an optax transformation that takes `value`, the loss at the parameters.
+    """The optimiser that `config` names, as an optax transformation that takes `value`, the loss at
+    the parameters.
 
-    Every image that it asks to evaluate lies in [0, 1], so that the loss seen is that of a picture that can be written.
+    Every image that it asks to evaluate lies in [0, 1], so that the loss seen is that of a picture
+    that can be written.
     """
     if config.optimizer == "lbfgs":
-        return within_bounds(safeguarded_lbfgs(config.memory, preconditioner=curvature_preconditioner()))
-    learning_rate = optax.exponential_decay(config.learning_rate, transition_steps=100, decay_rate=config.decay)
+        return within_bounds(
+            safeguarded_lbfgs(config.memory, preconditioner=curvature_preconditioner())
+        )
+    learning_rate = optax.exponential_decay(
+        config.learning_rate, transition_steps=100, decay_rate=config.decay
+    )
     method = optax.sgd(learning_rate) if config.optimizer == "sgd" else optax.adam(learning_rate)
     return _projected(method)
 
 
-@functools.lru_cache(maxsize=32)  # the same object for the same one, so that what was compiled for it serves again
+# the same object for the same one, so that what was compiled for it serves again
+@functools.lru_cache(maxsize=32)
 def keep_in_range(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
     """An optimiser of one's own, each of whose moves is cut off at 0 and 1.
 
     Args:
-        optimizer: Any of optax's that needs no line search; it may take `value`, the loss at the parameters.
+        optimizer: Any of optax's that needs no line search; it may take `value`, the loss at the
+            parameters.
 
     Raises:
         ConfigError: It asks for more than a loss and its gradient.
@@ -39,13 +47,18 @@ def keep_in_range(optimizer: optax.GradientTransformation) -> optax.GradientTran
         >>> optimizer = keep_in_range(optax.adamw(0.02))
     """
     kept = _projected(optimizer)
-    image, value = jax.ShapeDtypeStruct((16, 16, 3), jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
+    image = jax.ShapeDtypeStruct((16, 16, 3), jnp.float32)
+    value = jax.ShapeDtypeStruct((), jnp.float32)
     try:
-        jax.eval_shape(lambda image, value: kept.update(image, kept.init(image), image, value=value), image, value)
+        jax.eval_shape(
+            lambda image, value: kept.update(image, kept.init(image), image, value=value),
+            image,
+            value,
+        )
     except TypeError as error:
         raise ConfigError(
-            f"the optimizer cannot be used ({error}); give one that needs a loss and its gradient alone, no line search, "
-            "such as optax.adamw(0.02)"
+            f"the optimizer cannot be used ({error}); give one that needs a loss and its gradient "
+            "alone, no line search, such as optax.adamw(0.02)"
         ) from error
     return kept
 

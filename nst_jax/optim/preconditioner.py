@@ -1,18 +1,23 @@
-"""A first guess of the loss's curvature that learns while the descent goes on: how much it bends at each frequency of a colour, and where.
+"""A first guess of the loss's curvature that learns while the descent goes on: how much it bends at
+each frequency of a colour, and where.
 
-Along coarse patterns the loss of style transfer bends less than along fine ones, along grey ones otherwise than along coloured ones, and in
-flat parts of the picture otherwise than in busy ones; by how much depends on the pictures. The pairs (s, y) of L-BFGS tell: where a step moved
-much and the gradient changed little, it bends little.
+Along coarse patterns the loss of style transfer bends less than along fine ones, along grey ones
+otherwise than along coloured ones, and in flat parts of the picture otherwise than in busy ones; by
+how much depends on the pictures. The pairs (s, y) of L-BFGS tell: where a step moved much and the
+gradient changed little, it bends little.
 
-On two pairs of pictures at 192 pixels (VGG-16, scaling `mean`, from the content), the loss that L-BFGS with a fixed f^−½ for P reached in 200
-evaluations was reached in 156 and 159. With frequencies alone, about 190; with a memory for the estimate of 0.9, or 20 bands, or places of 8
-pixels, a little later. That was with every pair learned from: with one of four after the first sixteen, which is what is done, the losses after
-100, 200 and 300 evaluations on three pairs of pictures were within 0.2 % of those. With the colours' sum in place of all three, they were 2 %
+On two pairs of pictures at 192 pixels (VGG-16, scaling `mean`, from the content), the loss that
+L-BFGS with a fixed f^−½ for P reached in 200 evaluations was reached in 156 and 159. With
+frequencies alone, about 190; with a memory for the estimate of 0.9, or 20 bands, or places of 8
+pixels, a little later. That was with every pair learned from: with one of four after the first
+sixteen, which is what is done, the losses after 100, 200 and 300 evaluations on three pairs of
+pictures were within 0.2 % of those. With the colours' sum in place of all three, they were 2 %
 higher after 100 on one pair.
 
-All that was with the same gains for all colours. With gains for each opponent colour, what those had reached after 100 evaluations was reached
-after 91 to 95, and what they had reached after 250 after 221 to 288, 243 in the mean (three pairs of pictures, two descents of each). Gains for
-red, green and blue did no better than the same for all on one pair of two.
+All that was with the same gains for all colours. With gains for each opponent colour, what those
+had reached after 100 evaluations was reached after 91 to 95, and what they had reached after 250
+after 221 to 288, 243 in the mean (three pairs of pictures, two descents of each). Gains for red,
+green and blue did no better than the same for all on one pair of two.
 """
 
 from collections.abc import Sequence
@@ -26,12 +31,14 @@ from jaxtyping import Float
 
 from nst_jax.optim.lbfgs import Preconditioner
 
-# Grey, red against green, and red and green against blue, as orthogonal columns, and their squared lengths.
+# Grey, red against green, and red and green against blue, as orthogonal columns, and their squared
+# lengths.
 _OPPONENT_COLOURS = np.array([[1, 1, 1], [1, -1, 1], [1, 0, -2]], np.float32)
 _SQUARED_LENGTHS = np.array([3, 2, 6], np.float32)
-_NUM_BANDS, _CELL = 12, 4  # bands of frequencies, evenly spaced on a logarithmic scale; pixels of a place's side
-# Pairs to learn from all, and one of how many then, for learning takes about as long as all else that is done here; lanes of `vmap` do it
-# always, and keep it when they should.
+# bands of frequencies, evenly spaced on a logarithmic scale; pixels of a place's side
+_NUM_BANDS, _CELL = 12, 4
+# Pairs to learn from all, and one of how many then, for learning takes about as long as all else
+# that is done here; lanes of `vmap` do it always, and keep it when they should.
 _FIRST, _EVERY = 16, 4
 _MEMORY = 0.96  # of what was known before a pair; the curvature changes while the picture does
 _PRIOR = 1e-3  # of a pair: what the guess before the first one counts for
@@ -39,7 +46,8 @@ _LEAST_SHARE = 0.05  # of the mean, in places that hardly moved
 
 
 class CurvatureEstimate(NamedTuple):
-    """Where the energy of the steps and that of the gradients' changes went, each as shares of a pair's, summed over pairs.
+    """Where the energy of the steps and that of the gradients' changes went, each as shares of a
+    pair's, summed over pairs.
 
     Args:
         step_bands: Σ |s|² by band of frequencies and opponent colour, (bands, 3).
@@ -57,11 +65,13 @@ class CurvatureEstimate(NamedTuple):
 
 
 def curvature_preconditioner() -> Preconditioner:
-    """P = D^½ F⁻¹ diag(b) F D^½ for an image (height, width, 3), with F the Fourier transform of its opponent colours along both sides.
+    """P = D^½ F⁻¹ diag(b) F D^½ for an image (height, width, 3), with F the Fourier transform of
+    its opponent colours along both sides.
 
-    The gain b of a band of frequencies of a colour, and the gain D of a place, is √(Σ |s|² / Σ |y|²) there: the inverse of the mean curvature
-    that the pairs saw, but for a factor that L-BFGS finds for itself. Before the first pair, D is 1 and b is f^−½, the mean counting as the
-    lowest frequency.
+    The gain b of a band of frequencies of a colour, and the gain D of a place, is √(Σ |s|² / Σ
+    |y|²) there: the inverse of the mean curvature that the pairs saw, but for a factor that L-BFGS
+    finds for itself. Before the first pair, D is 1 and b is f^−½, the mean counting as the lowest
+    frequency.
     """
     return Preconditioner(_init, _update, _apply, _squared_norm)
 
@@ -69,12 +79,16 @@ def curvature_preconditioner() -> Preconditioner:
 def _init(image: Array) -> CurvatureEstimate:
     bands = jnp.zeros((_NUM_BANDS, 3), image.dtype)
     cells = jnp.zeros((-(-image.shape[0] // _CELL), -(-image.shape[1] // _CELL)), image.dtype)
-    return CurvatureEstimate(bands, jnp.array(bands), cells, jnp.array(cells), jnp.zeros((), jnp.int32))
+    return CurvatureEstimate(
+        bands, jnp.array(bands), cells, jnp.array(cells), jnp.zeros((), jnp.int32)
+    )
 
 
 def _update(estimate: CurvatureEstimate, step: Array, gradient_step: Array) -> CurvatureEstimate:
     def learn() -> CurvatureEstimate:
-        (step_bands, step_cells), (gradient_bands, gradient_cells) = map(_shares, (step, gradient_step))
+        (step_bands, step_cells), (gradient_bands, gradient_cells) = map(
+            _shares, (step, gradient_step)
+        )
         return CurvatureEstimate(
             step_bands=_MEMORY * estimate.step_bands + step_bands,
             gradient_bands=_MEMORY * estimate.gradient_bands + gradient_bands,
@@ -88,39 +102,55 @@ def _update(estimate: CurvatureEstimate, step: Array, gradient_step: Array) -> C
     return learned._replace(num_pairs=estimate.num_pairs + 1)
 
 
-def _apply(estimate: CurvatureEstimate, image: Float[Array, "height width 3"]) -> Float[Array, "height width 3"]:
+def _apply(
+    estimate: CurvatureEstimate, image: Float[Array, "height width 3"]
+) -> Float[Array, "height width 3"]:
     gains, places = _gains(estimate, image.shape)
     mixed = _mix(_fourier(places * image), _OPPONENT_COLOURS)
     spectrum = (gains / _along_colours(_SQUARED_LENGTHS, gains)).astype(mixed.dtype) * mixed
     return places * _inverse_fourier(_mix(spectrum, _OPPONENT_COLOURS.T), image.shape[1])
 
 
-def _squared_norm(estimate: CurvatureEstimate, image: Float[Array, "height width 3"]) -> Float[Array, ""]:
+def _squared_norm(
+    estimate: CurvatureEstimate, image: Float[Array, "height width 3"]
+) -> Float[Array, ""]:
     # Parseval's theorem spares the way back.
     gains, places = _gains(estimate, image.shape)
     return jnp.sum(gains * _energies(places * image))
 
 
-def _gains(estimate: CurvatureEstimate, shape: Sequence[int]) -> tuple[Float[Array, "height half_width 3"], Float[Array, "height width 1"]]:
+def _gains(
+    estimate: CurvatureEstimate, shape: Sequence[int]
+) -> tuple[Float[Array, "height half_width 3"], Float[Array, "height width 1"]]:
     """b of each coefficient of `_fourier`, and D^½."""
     height, width = shape[:2]
-    # To the loss that L-BFGS reaches from the content with the identity for P in 200 evaluations (192 pixels, VGG-16), f^−½ takes about 165.
+    # To the loss that L-BFGS reaches from the content with the identity for P in 200 evaluations
+    # (192 pixels, VGG-16), f^−½ takes about 165.
     kind = estimate.step_bands.dtype
     centres = _band_centres(height, width)[:, None]
-    step_prior, gradient_prior = (jnp.asarray(_PRIOR / 3 * prior / prior.sum(), kind) for prior in (centres**power for power in (-0.5, 0.5)))
-    bands = 0.5 * jnp.log((estimate.step_bands + step_prior) / (estimate.gradient_bands + gradient_prior))
+    step_prior, gradient_prior = (
+        jnp.asarray(_PRIOR / 3 * prior / prior.sum(), kind)
+        for prior in (centres**power for power in (-0.5, 0.5))
+    )
+    bands = 0.5 * jnp.log(
+        (estimate.step_bands + step_prior) / (estimate.gradient_bands + gradient_prior)
+    )
     lower, share = _places_among_bands(height, width)
     share = share[..., None].astype(kind)
     gains = jnp.exp((1 - share) * bands[lower] + share * bands[lower + 1])
     step_cells, gradient_cells = (
-        cells + _LEAST_SHARE * jnp.mean(cells) + _PRIOR / cells.size for cells in (estimate.step_cells, estimate.gradient_cells)
+        cells + _LEAST_SHARE * jnp.mean(cells) + _PRIOR / cells.size
+        for cells in (estimate.step_cells, estimate.gradient_cells)
     )
     # The fourth root: half of the square root on either side, so that P is symmetric.
-    return gains, jax.image.resize((step_cells / gradient_cells) ** 0.25, (height, width), "linear")[..., None]
+    return gains, jax.image.resize(
+        (step_cells / gradient_cells) ** 0.25, (height, width), "linear"
+    )[..., None]
 
 
 def _shares(image: Array) -> tuple[Array, Array]:
-    """How the energy of an image is spread over bands of frequencies of the opponent colours, and over places; each sums to 1."""
+    """How the energy of an image is spread over bands of frequencies of the opponent colours, and
+    over places; each sums to 1."""
     height, width = image.shape[:2]
     largest = jnp.max(jnp.abs(image))
     image = image / jnp.where(largest > 0, largest, 1)  # squares neither overflow nor vanish
@@ -136,7 +166,8 @@ def _shares(image: Array) -> tuple[Array, Array]:
 
 
 def _energies(image: Float[Array, "height width 3"]) -> Float[Array, "height half_width 3"]:
-    """Each colour's and frequency's part of Σ |image|²; that of two opposite frequencies, alike in a real image, where `_fourier` has one."""
+    """Each colour's and frequency's part of Σ |image|²; that of two opposite frequencies, alike in
+    a real image, where `_fourier` has one."""
     height, width = image.shape[:2]
     opposites = np.full(width // 2 + 1, 2.0, np.float32)
     opposites[0] = 1
@@ -157,21 +188,28 @@ def _band_centres(height: int, width: int) -> np.ndarray:
 
 
 def _places_among_bands(height: int, width: int) -> tuple[Array, Array]:
-    """For each coefficient of `_fourier`, the band whose centre is below its frequency, and how far it is on the way to the next.
+    """For each coefficient of `_fourier`, the band whose centre is below its frequency, and how far
+    it is on the way to the next.
 
     The mean counts as the lowest frequency.
     """
-    # Computed by the program each time: as constants they took the compiler 0.8 GB at 4096 × 3072 pixels.
+    # Computed by the program each time: as constants they took the compiler 0.8 GB at 4096 × 3072
+    # pixels.
     lowest = _lowest(height, width)
     sides = np.fft.fftfreq(height), np.fft.rfftfreq(width)
-    rows, columns = (jnp.asarray(np.square(frequencies / lowest), jnp.float32) for frequencies in sides)
+    rows, columns = (
+        jnp.asarray(np.square(frequencies / lowest), jnp.float32) for frequencies in sides
+    )
     bands_per_octave = (_NUM_BANDS - 1) / np.log2(0.5**0.5 / lowest)
-    places = float(bands_per_octave / 2) * jnp.log2(jnp.maximum(rows[:, None] + columns[None, :], 1))
+    places = float(bands_per_octave / 2) * jnp.log2(
+        jnp.maximum(rows[:, None] + columns[None, :], 1)
+    )
     lower = jnp.minimum(places.astype(jnp.int32), _NUM_BANDS - 2)
     return lower, jnp.minimum(places - lower.astype(places.dtype), 1)
 
 
-# One axis at a time, which XLA's CPU compiler can also do for an image whose rows several devices share.
+# One axis at a time, which XLA's CPU compiler can also do for an image whose rows several devices
+# share.
 def _fourier(image: Array) -> Array:
     return jnp.fft.fft(jnp.fft.rfft(image, axis=1), axis=0)
 
@@ -181,11 +219,16 @@ def _inverse_fourier(spectrum: Array, width: int) -> Array:
 
 
 def _mix(spectrum: Array, colours: np.ndarray) -> Array:
-    """The colours of each coefficient times a matrix; not as a product of matrices, which is slow for so small ones.
+    """The colours of each coefficient times a matrix; not as a product of matrices, which is slow
+    for so small ones.
 
-    Of the spectrum, not of the image, whose pixels the compiler would round otherwise in lanes than in single runs.
+    Of the spectrum, not of the image, whose pixels the compiler would round otherwise in lanes than
+    in single runs.
     """
-    first, second, third = (spectrum[..., place, None] * _along_colours(row, spectrum) for place, row in enumerate(colours))
+    first, second, third = (
+        spectrum[..., place, None] * _along_colours(row, spectrum)
+        for place, row in enumerate(colours)
+    )
     return first + second + third
 
 

@@ -1,4 +1,5 @@
-"""A study's page: one HTML file that holds all it shows but the full-size images, which it links."""
+"""A study's page: one HTML file that holds all it shows but the full-size images, which it
+links."""
 
 import base64
 import html
@@ -49,7 +50,9 @@ def make_page(
         "css": (_DATA / "report.css").read_text(encoding="utf-8"),
         "js": (_DATA / "report.js").read_text(encoding="utf-8"),
         # No text in the data can end the script element that holds it.
-        "data": json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
+        "data": json.dumps(
+            data, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        ).replace("<", "\\u003c"),
     }
     template = (_DATA / "report.html").read_text(encoding="utf-8")
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
@@ -57,7 +60,17 @@ def make_page(
 
 def _lane(folder: Path, lane: Mapping[str, Any]) -> dict[str, Any]:
     """What the page shows of a lane."""
-    shown = ("name", "coordinates", "status", "reason", "best_loss", "best_step", "num_steps", "seconds", "lpips")
+    shown = (
+        "name",
+        "coordinates",
+        "status",
+        "reason",
+        "best_loss",
+        "best_step",
+        "num_steps",
+        "seconds",
+        "lpips",
+    )
     return {
         **{name: lane[name] for name in shown},
         "settings": lane["lane"],
@@ -73,11 +86,19 @@ def _image(folder: Path, file: str) -> dict[str, Any] | None:
         return None
     image = read_image(path)
     thumbnail = base64.b64encode(make_thumbnail(image, _THUMBNAIL)).decode()
-    return {"url": quote(file), "width": image.shape[1], "height": image.shape[0], "thumbnail": f"data:image/webp;base64,{thumbnail}"}
+    return {
+        "url": quote(file),
+        "width": image.shape[1],
+        "height": image.shape[0],
+        "thumbnail": f"data:image/webp;base64,{thumbnail}",
+    }
 
 
 def _curve(losses: Sequence[float | None]) -> list[list[Any]]:
     """At most 100 steps, from 1, with their losses to four digits."""
     num_points = min(len(losses), _MOST_POINTS)
     indices = [index * (len(losses) - 1) // max(num_points - 1, 1) for index in range(num_points)]
-    return [[index + 1 for index in indices], [None if losses[index] is None else float(f"{losses[index]:.4g}") for index in indices]]
+    return [
+        [index + 1 for index in indices],
+        [None if losses[index] is None else float(f"{losses[index]:.4g}") for index in indices],
+    ]

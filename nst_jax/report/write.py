@@ -1,4 +1,5 @@
-"""The report of a parameter study: a table, a contact sheet, the loss curves and a page, made of the study's files alone."""
+"""The report of a parameter study: a table, a contact sheet, the loss curves and a page, made of
+the study's files alone."""
 
 import csv
 import itertools
@@ -18,7 +19,8 @@ _MOST_COLUMNS = 10
 
 
 def write_report(folder: Path) -> None:
-    """Writes `lanes.csv`, `contact_sheet.png`, `losses.png` and `index.html` into a study's folder, each whole or not at all.
+    """Writes `lanes.csv`, `contact_sheet.png`, `losses.png` and `index.html` into a study's folder,
+    each whole or not at all.
 
     Args:
         folder: Holds `study.json`, `lanes/*.json`, and the images that they name.
@@ -28,7 +30,9 @@ def write_report(folder: Path) -> None:
         ImageError: An image of the study cannot be read, or one of the report not be written.
     """
     study = _read_json(folder / "study.json")
-    lanes = [_read_json(folder / "lanes" / f"{name}.json") | {"name": name} for name in study["lanes"]]
+    lanes = [
+        _read_json(folder / "lanes" / f"{name}.json") | {"name": name} for name in study["lanes"]
+    ]
     grid = lay_out(study["axes"], study["zipped"])
     _write_table(folder / "lanes.csv", lanes)
     _write_contact_sheet(folder, study["title"], lanes, grid)
@@ -46,11 +50,12 @@ def _read_json(path: Path) -> dict[str, Any]:
 def lay_out(axes: Mapping[str, Sequence[str]], zipped: bool) -> dict[str, Any]:
     """How the lanes lie on the sheet and the page.
 
-    The last axis runs along the columns, the product of the others along the rows. Lanes that are no grid, or one row too long to see,
-    lie near a square, in order, each with a caption.
+    The last axis runs along the columns, the product of the others along the rows. Lanes that are
+    no grid, or one row too long to see, lie near a square, in order, each with a caption.
 
     Returns:
-        `rows` of numbers of lanes, and either `row_labels` and `column_labels`, or `captions` nested as the rows are.
+        `rows` of numbers of lanes, and either `row_labels` and `column_labels`, or `captions`
+        nested as the rows are.
     """
     named = [[f"{name} = {label}" for label in labels] for name, labels in axes.items()]
     if (zipped and named) or (len(named) == 1 and len(named[0]) > _MOST_COLUMNS):
@@ -72,18 +77,36 @@ def _batched(items: Sequence[Any], length: int) -> list[Sequence[Any]]:
 
 
 def _write_table(path: Path, lanes: Sequence[dict[str, Any]]) -> None:
-    """One row a lane; of the terms of the loss, the values at the lane's best step. Nothing that another run of the same would not repeat."""
+    """One row a lane; of the terms of the loss, the values at the lane's best step. Nothing that
+    another run of the same would not repeat."""
     terms = dict.fromkeys(name for lane in lanes for name in lane["history"]["terms"])
     rows, columns = [], {("head",): {}, **{(name, ""): {} for name in terms}, ("tail",): {}}
     for lane in lanes:
-        own = {"loss_name" if name == "loss" else name: value for name, value in lane["lane"].items()}
-        settings = {name: " ".join(value) if isinstance(value, list) else value for name, value in own.items()}
+        own = {
+            "loss_name" if name == "loss" else name: value for name, value in lane["lane"].items()
+        }
+        settings = {
+            name: " ".join(value) if isinstance(value, list) else value
+            for name, value in own.items()
+        }
         history, best = lane["history"], lane["best_step"] - 1
         parts: dict[tuple[str, ...], dict[str, Any]] = {
-            ("head",): {"lane": lane["name"], "status": lane["status"], "reason": lane["reason"], **settings}
-            | {"steps": lane["num_steps"], "best_step": lane["best_step"], "loss": lane["best_loss"]},
+            ("head",): {
+                "lane": lane["name"],
+                "status": lane["status"],
+                "reason": lane["reason"],
+                **settings,
+            }
+            | {
+                "steps": lane["num_steps"],
+                "best_step": lane["best_step"],
+                "loss": lane["best_loss"],
+            },
             **{
-                (name, ""): {_column(name, part, settings): _at(values, best) for part, values in parts_of.items()}
+                (name, ""): {
+                    _column(name, part, settings): _at(values, best)
+                    for part, values in parts_of.items()
+                }
                 for name, parts_of in history["terms"].items()
             },
             ("tail",): {"lpips": lane["lpips"]},
@@ -102,7 +125,9 @@ _OTHERS = ("lane", "status", "reason", "steps", "best_step", "loss", "lpips")
 
 def _column(term: str, part: str, settings: Collection[str]) -> str:
     """A part of a term as the table calls it, whose other columns have names already."""
-    return term if part == "all" and term not in settings and term not in _OTHERS else f"{term}_{part}"
+    return (
+        term if part == "all" and term not in settings and term not in _OTHERS else f"{term}_{part}"
+    )
 
 
 def _at(values: Sequence[float | None], index: int) -> float | None:
@@ -110,7 +135,9 @@ def _at(values: Sequence[float | None], index: int) -> float | None:
     return values[index] if index >= 0 else None
 
 
-def _write_contact_sheet(folder: Path, title: str, lanes: Sequence[dict[str, Any]], grid: dict[str, Any]) -> None:
+def _write_contact_sheet(
+    folder: Path, title: str, lanes: Sequence[dict[str, Any]], grid: dict[str, Any]
+) -> None:
     num_rows, num_columns = len(grid["rows"]), max(len(row) for row in grid["rows"])
     sheet = make_labelled_sheet(
         ((_read_result(folder, lanes[index]) for index in row) for row in grid["rows"]),
@@ -125,7 +152,9 @@ def _write_contact_sheet(folder: Path, title: str, lanes: Sequence[dict[str, Any
 
 def _read_result(folder: Path, lane: Mapping[str, Any]) -> PixelArray | None:
     """A lane's image; None for one that failed, whose last good image would look like a result."""
-    return None if lane["status"] == "failed" else read_image(folder / "lanes" / f"{lane['name']}.png")
+    return (
+        None if lane["status"] == "failed" else read_image(folder / "lanes" / f"{lane['name']}.png")
+    )
 
 
 def _write_loss_plot(path: Path, study: dict[str, Any], lanes: Sequence[dict[str, Any]]) -> None:
@@ -142,6 +171,11 @@ def _write_loss_plot(path: Path, study: dict[str, Any], lanes: Sequence[dict[str
 
 
 def _size_changes(lanes: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
-    """The steps, from 2, that begin a larger size, with its longest side in pixels: there all curves jump. As the longest lane has them."""
+    """The steps, from 2, that begin a larger size, with its longest side in pixels: there all
+    curves jump. As the longest lane has them."""
     sizes = max((lane["history"].get("size", []) for lane in lanes), key=len, default=[])
-    return [(step, size) for step, (before, size) in enumerate(itertools.pairwise(sizes), start=2) if size != before]
+    return [
+        (step, size)
+        for step, (before, size) in enumerate(itertools.pairwise(sizes), start=2)
+        if size != before
+    ]

@@ -52,7 +52,8 @@ class StudyResult(NamedTuple):
         num_steps: Evaluations made.
         losses: The loss at each evaluation, (lanes, steps); NaN beyond a lane's own end.
         terms: The unweighted terms likewise; NaN at layers that a lane does not have.
-        sizes: Longest side of the image at each evaluation in pixels, likewise; 0 beyond a lane's own end.
+        sizes: Longest side of the image at each evaluation in pixels, likewise; 0 beyond a lane's
+            own end.
         converged: Whether the tolerance ended the lane.
         failure: What stopped being finite and when, or an empty text.
         seconds: As in `FinishedLane`.
@@ -71,14 +72,21 @@ class StudyResult(NamedTuple):
     seconds: np.ndarray
 
     def to_dataframe(self) -> Any:
-        """One row a lane: its settings, the steps that it made, its loss, its terms at the best step (NaN if it has none), and its seconds.
+        """One row a lane: its settings, the steps that it made, its loss, its terms at the best
+        step (NaN if it has none), and its seconds.
 
         Raises:
             ModuleNotFoundError: pandas is not installed.
         """
         import pandas
 
-        settings = [{"loss_name" if name == "loss" else name: value for name, value in lane.settings().items()} for lane in self.lanes]
+        settings = [
+            {
+                "loss_name" if name == "loss" else name: value
+                for name, value in lane.settings().items()
+            }
+            for lane in self.lanes
+        ]
         table = pandas.DataFrame(settings)
         table["steps"] = self.num_steps
         for name in ("loss", "best_step", "converged", "failure", "seconds"):
@@ -97,7 +105,8 @@ def _column(term: str, part: str, taken: Collection[str]) -> str:
 
 
 def collect(settings: Sequence[Lane], lanes: Sequence[FinishedLane]) -> StudyResult:
-    """The lanes' results as arrays, padded with NaN to the longest; both arguments in the order of the grid."""
+    """The lanes' results as arrays, padded with NaN to the longest; both arguments in the order of
+    the grid."""
     longest = max(lane.result.losses.size for lane in lanes)
 
     def rows(pick: Callable[[TransferResult], Any]) -> np.ndarray:
@@ -110,7 +119,10 @@ def collect(settings: Sequence[Lane], lanes: Sequence[FinishedLane]) -> StudyRes
 
     def parts(term: str) -> dict[str, np.ndarray]:
         names = dict.fromkeys(name for lane in lanes for name in lane.result.terms.get(term, {}))
-        return {name: rows(lambda result, name=name: result.terms.get(term, {}).get(name)) for name in names}
+        return {
+            name: rows(lambda result, name=name: result.terms.get(term, {}).get(name))
+            for name in names
+        }
 
     results = [lane.result for lane in lanes]
     return StudyResult(
@@ -120,7 +132,10 @@ def collect(settings: Sequence[Lane], lanes: Sequence[FinishedLane]) -> StudyRes
         best_step=np.asarray([result.best_step for result in results]),
         num_steps=np.asarray([result.num_steps for result in results]),
         losses=rows(lambda result: result.losses),
-        terms={term: parts(term) for term in dict.fromkeys(name for lane in lanes for name in lane.result.terms)},
+        terms={
+            term: parts(term)
+            for term in dict.fromkeys(name for lane in lanes for name in lane.result.terms)
+        },
         sizes=np.nan_to_num(rows(lambda result: result.sizes)).astype(int),
         converged=np.asarray([result.converged for result in results]),
         failure=np.asarray([result.failure for result in results]),

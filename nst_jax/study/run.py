@@ -1,7 +1,8 @@
 """Studies: many runs, compiled once, over all devices of this process.
 
-Axes that change numbers alone (weights, seeds, images) become lanes of one compiled program. Axes of other settings
-split the lanes into groups, each compiled once; on accelerators once more before, for a single lane, to learn how many fit the memory.
+Axes that change numbers alone (weights, seeds, images) become lanes of one compiled program. Axes
+of other settings split the lanes into groups, each compiled once; on accelerators once more before,
+for a single lane, to learn how many fit the memory.
 """
 
 import dataclasses
@@ -41,7 +42,8 @@ Images = Mapping[str, Any]
 
 
 Saved = Callable[[Sequence[int], int], Arrays | None]
-"""Maps the lanes of a batch, as places in the grid, and how many it runs as with padding, to a snapshot of it, or None."""
+"""Maps the lanes of a batch, as places in the grid, and how many it runs as with padding, to a
+snapshot of it, or None."""
 
 
 def run_study(
@@ -64,20 +66,24 @@ def run_study(
         params: The network's parameters, from `load_params`.
         content: Content image, sRGB in [0, 1], or several of one size by name.
         style: Style image, or several of any sizes by name.
-        axes: What varies, by name, for instance `{"style_weight": [5, 20, 80], "seed": [0, 1]}`; see `make_grid`.
+        axes: What varies, by name, for instance `{"style_weight": [5, 20, 80], "seed": [0, 1]}`;
+            see `make_grid`.
         config: What all runs have in common; `TransferConfig()` if left out.
         weights: Likewise, plain numbers; `LossWeights()` if left out.
-        loss: What all runs have in common where it is not the default loss; an axis `loss` takes several by name.
+        loss: What all runs have in common where it is not the default loss; an axis `loss` takes
+            several by name.
         optimizer: As in `stylize`.
         zipped: Take the axes in step instead of every value with every other.
-        lanes_at_once: Lanes of one chunk; by default what the memory holds, or on a CPU, where lanes run one after another, one a device.
+        lanes_at_once: Lanes of one chunk; by default what the memory holds, or on a CPU, where
+            lanes run one after another, one a device.
         callback: Called with the `Progress` of the lanes that run.
 
     Returns:
         The lanes in the order of the grid, the last axis varying fastest.
 
     Raises:
-        ConfigError: An image, a setting or an axis is not what it should be, or not even one lane fits the memory.
+        ConfigError: An image, a setting or an axis is not what it should be, or not even one lane
+            fits the memory.
     """
     contents = dict(content) if isinstance(content, Mapping) else {"content": content}
     styles = dict(style) if isinstance(style, Mapping) else {"style": style}
@@ -87,16 +93,28 @@ def run_study(
     config, kept = chosen_optimizer(optimizer, config or TransferConfig())
     if loss is not None:
         if "loss" in axes or weights is not None:
-            raise ConfigError("a loss is given beside weights or an axis loss; leave one of the two out")
+            raise ConfigError(
+                "a loss is given beside weights or an axis loss; leave one of the two out"
+            )
         axes = {**axes, "loss": {"loss": loss}}
     for name in NAMED_OPTIMIZERS_OWN if kept else ():
         if name in axes:
-            raise ConfigError(f"axis {name} varies the optimisers that go by a name, but one is given; leave one of the two out")
+            raise ConfigError(
+                f"axis {name} varies the optimisers that go by a name, but one is given; "
+                "leave one of the two out"
+            )
     grid = make_grid(axes, list(contents), list(styles), config, weights or LossWeights(), zipped)
     check_study(params, contents, styles, grid, lanes_at_once)
     found = []
     for event in run_lanes(
-        params, contents, styles, grid, range(len(grid.lanes)), lanes_at_once, optimizer=kept, seconds=2.0 if callback else 10.0
+        params,
+        contents,
+        styles,
+        grid,
+        range(len(grid.lanes)),
+        lanes_at_once,
+        optimizer=kept,
+        seconds=2.0 if callback else 10.0,
     ):
         if isinstance(event, FinishedLane):
             found.append(event)
@@ -116,7 +134,8 @@ def run_lanes(
     optimizer: Optimizer | None = None,
     seconds: float = 2.0,
 ) -> Iterator[RunningLanes | FinishedLane]:
-    """Runs the wanted lanes of a grid, which `check_study` found right: yields where they stand, and each when it has ended.
+    """Runs the wanted lanes of a grid, which `check_study` found right: yields where they stand,
+    and each when it has ended.
 
     Args:
         params: As in `run_study`, and so for all arguments that are not named here.
@@ -137,13 +156,29 @@ def run_lanes(
     groups: dict[Any, list[int]] = {}
     for index in wanted:
         lane = grid.lanes[index]
-        groups.setdefault((_program_of(lane), jax.tree.structure(loss_of(lane, grid))), []).append(index)
+        groups.setdefault((_program_of(lane), jax.tree.structure(loss_of(lane, grid))), []).append(
+            index
+        )
     for (program, _), indices in groups.items():
-        yield from _run_group(params, contents, styles, grid, program, indices, lanes_at_once, saved, optimizer, seconds)
+        yield from _run_group(
+            params,
+            contents,
+            styles,
+            grid,
+            program,
+            indices,
+            lanes_at_once,
+            saved,
+            optimizer,
+            seconds,
+        )
 
 
-def check_study(params: Params, contents: Images, styles: Images, grid: Grid, lanes_at_once: int | None = None) -> None:
-    """Finds what is wrong with any group before the first one runs; the arguments are those of `run_lanes`.
+def check_study(
+    params: Params, contents: Images, styles: Images, grid: Grid, lanes_at_once: int | None = None
+) -> None:
+    """Finds what is wrong with any group before the first one runs; the arguments are those of
+    `run_lanes`.
 
     Raises:
         ConfigError: As in `run_study`, but for the memory.
@@ -155,7 +190,9 @@ def check_study(params: Params, contents: Images, styles: Images, grid: Grid, la
             check_image(f"{kind} {name}", image)
     shapes = {name: np.shape(image)[:2] for name, image in contents.items()}
     if len(set(shapes.values())) > 1:
-        sizes = ", ".join(f"{name} is {height} × {width}" for name, (height, width) in shapes.items())
+        sizes = ", ".join(
+            f"{name} is {height} × {width}" for name, (height, width) in shapes.items()
+        )
         raise ConfigError(f"the content images of a study must have one size, but {sizes}")
     losses = {}
     for lane in grid.lanes:
@@ -171,7 +208,11 @@ def check_study(params: Params, contents: Images, styles: Images, grid: Grid, la
 def _program_of(lane: Lane) -> TransferConfig:
     """What a lane runs with beside its images and numbers; lanes that share it are a group."""
     # Noise goes through sizes of its own.
-    return lane.config if lane.config.init == "noise" else dataclasses.replace(lane.config, init="content")
+    return (
+        lane.config
+        if lane.config.init == "noise"
+        else dataclasses.replace(lane.config, init="content")
+    )
 
 
 def _run_group(
@@ -188,26 +229,48 @@ def _run_group(
 ) -> Iterator[RunningLanes | FinishedLane]:
     # Only the images that the group has.
     contents, styles = (
-        {name: images[name] for name in dict.fromkeys(getattr(grid.lanes[index], kind) for index in indices)}
+        {
+            name: images[name]
+            for name in dict.fromkeys(getattr(grid.lanes[index], kind) for index in indices)
+        }
         for kind, images in (("content", contents), ("style", styles))
     )
     devices = jax.local_devices()[: len(indices)]
     largest_style = max(styles.values(), key=lambda image: image.size)
-    # In tiles the result is the same, with fewer pairs it would depend on what else the machine does.
+    # In tiles the result is the same, with fewer pairs it would depend on what else the machine
+    # does.
     losses = [loss_of(grid.lanes[index], grid) for index in indices]
     of_content, of_style = distinct_losses(losses, "content"), distinct_losses(losses, "style")
     first = next(iter(contents.values()))
-    config, memory = fitting_config(params, first, largest_style, losses[0], config, fewer_pairs=False, optimizer=optimizer)
+    config, memory = fitting_config(
+        params, first, largest_style, losses[0], config, fewer_pairs=False, optimizer=optimizer
+    )
     if memory:
         _LOG.info(memory)
     own = of_content[0], of_style[0]
-    pyramid = Pyramid(params, list(contents.values()), list(styles.values()), config, *own, Placement(tuple(devices)), optimizer)
+    pyramid = Pyramid(
+        params,
+        list(contents.values()),
+        list(styles.values()),
+        config,
+        *own,
+        Placement(tuple(devices)),
+        optimizer,
+    )
 
-    def target_of(images: Images, kind: str, distinct: tuple[Sequence[Loss], np.ndarray], filled: list[int]) -> np.ndarray:
+    def target_of(
+        images: Images, kind: str, distinct: tuple[Sequence[Loss], np.ndarray], filled: list[int]
+    ) -> np.ndarray:
         """Which of the targets of these images the lanes have."""
         own, place_of = distinct[0], dict(zip(indices, distinct[1], strict=True))
         names = list(images)
-        return np.asarray([names.index(getattr(grid.lanes[index], kind)) * len(own) + place_of[index] for index in filled], np.int32)
+        return np.asarray(
+            [
+                names.index(getattr(grid.lanes[index], kind)) * len(own) + place_of[index]
+                for index in filled
+            ],
+            np.int32,
+        )
 
     def lanes_of(chunk: list[int], size: int) -> Lanes:
         """The lanes of a chunk, filled up with lanes that do not run."""
@@ -216,7 +279,10 @@ def _run_group(
         return Lanes(
             content=target_of(contents, "content", of_content, filled),
             style=target_of(styles, "style", of_style, filled),
-            loss=jax.tree.map(lambda *leaves: np.asarray(leaves, np.float32), *(loss_of(lane, grid) for lane in settings)),
+            loss=jax.tree.map(
+                lambda *leaves: np.asarray(leaves, np.float32),
+                *(loss_of(lane, grid) for lane in settings),
+            ),
             images=jnp.stack(
                 [
                     initial_image(
@@ -236,31 +302,45 @@ def _run_group(
         size = lanes_per_device * len(devices)
         return pyramid.compile(lanes_of(indices[:size], size))
 
-    # In turn, more lanes at once are no faster, need more memory for their states, and are written later.
-    wanted = -(-len(indices) // len(devices)) if lanes_at_once is None else -(-min(lanes_at_once, len(indices)) // len(devices))
+    # In turn, more lanes at once are no faster, need more memory for their states, and are written
+    # later.
+    wanted = (
+        -(-len(indices) // len(devices))
+        if lanes_at_once is None
+        else -(-min(lanes_at_once, len(indices)) // len(devices))
+    )
     per_device = 1 if lanes_at_once is None else wanted
     free = free_bytes(devices[0])
     shared, own = compile_for(per_device)
     fitting = per_device if free is None else lanes_that_fit(free, shared, own // per_device)
     if free is not None and not fitting:
-        raise ConfigError(f"one lane needs {(shared + own) / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free; take smaller images")
+        raise ConfigError(
+            f"one lane needs {(shared + own) / 1e9:.1f} GB, of which {free / 1e9:.1f} GB "
+            "are free; take smaller images"
+        )
     if fitting < per_device or (lanes_at_once is None and not lanes_run_in_turn()):
         num_chunks = -(-wanted // fitting)
-        measured, per_device = per_device, -(-wanted // num_chunks)  # chunks of like size: what the last lacks would cost as much
+        # chunks of like size: what the last lacks would cost as much
+        measured, per_device = per_device, -(-wanted // num_chunks)
         if per_device != measured:
             shared, own = compile_for(per_device)
     size = per_device * len(devices)
     _LOG.info(
-        f"{len(indices)} lanes, {size} at once on {len(devices)} {devices[0].platform} device{'s' * (len(devices) > 1)}, "
+        f"{len(indices)} lanes, {size} at once "
+        f"on {len(devices)} {devices[0].platform} device{'s' * (len(devices) > 1)}, "
         f"{(shared + own) / 1e9:.2f} GB on each"
     )
     for start in range(0, len(indices), size):
         chunk = indices[start : start + size]
         started = time.perf_counter()
         without_padding = partial(_first_lanes, len(chunk))
-        keeps_detail = [grid.lanes[index].config.init != "noise" for index in chunk] + [False] * (size - len(chunk))
+        keeps_detail = [grid.lanes[index].config.init != "noise" for index in chunk] + [False] * (
+            size - len(chunk)
+        )
         reached = None
-        for reached in pyramid.descend(lanes_of(chunk, size), keeps_detail, start=saved(chunk, size), seconds=seconds):
+        for reached in pyramid.descend(
+            lanes_of(chunk, size), keeps_detail, start=saved(chunk, size), seconds=seconds
+        ):
             yield RunningLanes(chunk, size, reached.picking(without_padding))
         assert reached is not None  # there is always a piece
         result = reached.result()
@@ -270,7 +350,11 @@ def _run_group(
             steps = int(result.num_steps[place])
             lane: TransferResult = jax.tree.map(lambda leaf, place=place: leaf[place], result)
             histories = {"losses": lane.losses, "terms": lane.terms, "sizes": lane.sizes}
-            yield FinishedLane(index, lane._replace(**jax.tree.map(lambda rows, steps=steps: rows[:steps], histories)), seconds)
+            yield FinishedLane(
+                index,
+                lane._replace(**jax.tree.map(lambda rows, steps=steps: rows[:steps], histories)),
+                seconds,
+            )
 
 
 def _first_lanes(num_lanes: int, batch: Any) -> Any:

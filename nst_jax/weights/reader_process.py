@@ -39,7 +39,9 @@ def main(name: str, path: str, folder: str, most_bytes: str) -> None:
     try:
         file = readers.read_format(name, Path(path))
         if sum(array.nbytes for array in file.tensors.values()) > _LARGEST_SUM:
-            raise readers.WeightsError(f"{path}: holds more than the convolutions of a VGG; give a file with those alone")
+            raise readers.WeightsError(
+                f"{path}: holds more than the convolutions of a VGG; give a file with those alone"
+            )
         for index, array in enumerate(file.tensors.values()):
             np.save(Path(folder, f"{index}.npy"), array, allow_pickle=False)
         answer = {"names": list(file.tensors), "metadata": dict(file.metadata)}
@@ -47,7 +49,12 @@ def main(name: str, path: str, folder: str, most_bytes: str) -> None:
         memory = f"{path}: damaged {name} file (it asks for too much memory); fetch it again"
         answer = {"error": str(error) or memory}
     except OSError as error:
-        answer = {"error": f"{folder}: cannot be written ({error.strerror or error}); make room for temporary files"}
+        answer = {
+            "error": (
+                f"{folder}: cannot be written ({error.strerror or error}); make room for "
+                "temporary files"
+            )
+        }
     print(json.dumps(answer))
 
 

@@ -20,7 +20,8 @@ from nst_jax.weights.readers import read_weights_file
 
 
 def store() -> Path:
-    """The folder that is this user's own: the one that `NST_JAX_WEIGHTS` names, or in their cache."""
+    """The folder that is this user's own: the one that `NST_JAX_WEIGHTS` names, or in their
+    cache."""
     return Path(os.environ.get("NST_JAX_WEIGHTS") or pooch.os_cache("nst_jax"))
 
 
@@ -51,8 +52,15 @@ def find_converted(name: str) -> Path | None:
     return next((path for path in places if path.is_file()), None)
 
 
-def convert_file(source_file: Path, output: Path, *, licence: str = "that of the source", source: str | None = None) -> str:
-    """Converts a weights file of any known format, with the preprocessing folded in, and writes it as safetensors.
+def convert_file(
+    source_file: Path,
+    output: Path,
+    *,
+    licence: str = "that of the source",
+    source: str | None = None,
+) -> str:
+    """Converts a weights file of any known format, with the preprocessing folded in, and writes it
+    as safetensors.
 
     Args:
         source_file: The file to convert.
@@ -68,9 +76,18 @@ def convert_file(source_file: Path, output: Path, *, licence: str = "that of the
     """
     file = read_weights_file(source_file)
     network, params = convert(file, str(source_file))
-    remarks = {"network": network, "source": source or source_file.name, "sha256": hash_of(source_file), "licence": licence}
+    remarks = {
+        "network": network,
+        "source": source or source_file.name,
+        "sha256": hash_of(source_file),
+        "licence": licence,
+    }
     # A file converted before goes on saying where it came from.
-    write_params(output, params, **(remarks | dict(file.metadata) if file.metadata.get("format") == "nst_jax" else remarks))
+    write_params(
+        output,
+        params,
+        **(remarks | dict(file.metadata) if file.metadata.get("format") == "nst_jax" else remarks),
+    )
     return network
 
 
@@ -86,13 +103,18 @@ def write_params(output: Path, params: Mapping[str, Any], **metadata: str) -> No
         raise WeightsError(f"{output}: is a folder; give the name of a file in it")
     try:
         with whole_file(output) as partial:
-            partial.write_bytes(_in_order(save(flatten(params), metadata={**metadata, "format": "nst_jax"})))
+            partial.write_bytes(
+                _in_order(save(flatten(params), metadata={**metadata, "format": "nst_jax"}))
+            )
     except OSError as error:
-        raise WeightsError(f"{output}: cannot be written ({error.strerror or error}); choose another output") from error
+        raise WeightsError(
+            f"{output}: cannot be written ({error.strerror or error}); choose another output"
+        ) from error
 
 
 def _in_order(data: bytes) -> bytes:
-    """The same safetensors file with its remarks sorted, so that all conversions of a file have one hash."""
+    """The same safetensors file with its remarks sorted, so that all conversions of a file have one
+    hash."""
     begin = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:begin])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

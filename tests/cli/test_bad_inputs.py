@@ -1,4 +1,5 @@
-"""More than two hundred wrong inputs, each of which the command must answer with one line, status 2, and nothing left behind."""
+"""More than two hundred wrong inputs, each of which the command must answer with one line, status
+2, and nothing left behind."""
 
 import io
 import itertools
@@ -17,8 +18,24 @@ from tests.files.test_images import bomb
 from tests.reference import torchvision_names
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
-ROLES = {"content": ["{}", "good.png"], "style": ["good.png", "{}"], "start": ["good.png", "good.png", "--initial", "{}"]}
-STYLIZE = ["stylize", "--network", "vgg16", "--output", "out.png", "--size", "32", "--num-steps", "1", "--style-layers", "conv1_1"]
+ROLES = {
+    "content": ["{}", "good.png"],
+    "style": ["good.png", "{}"],
+    "start": ["good.png", "good.png", "--initial", "{}"],
+}
+STYLIZE = [
+    "stylize",
+    "--network",
+    "vgg16",
+    "--output",
+    "out.png",
+    "--size",
+    "32",
+    "--num-steps",
+    "1",
+    "--style-layers",
+    "conv1_1",
+]
 
 
 def encoded(image, name):
@@ -33,18 +50,23 @@ def bad_images():
     for name in FORMATS:
         data = encoded(good, name)
         yield f"cut_early.{name}", data[: len(data) // 10]
-        if name not in ("GIF", "BMP"):  # whose decoders fill up with what is missing, or say it elsewhere
+        # whose decoders fill up with what is missing, or say it elsewhere
+        if name not in ("GIF", "BMP"):
             yield f"cut_late.{name}", data[: len(data) // 2]
         yield f"head_lost.{name}", data[6:]
         yield f"one_pixel.{name}", encoded(good.resize((1, 1)), name)
         yield f"line.{name}", encoded(good.resize((1, 300)), name)
-        yield f"strip.{name}", encoded(good.resize((1600, 16)), name)  # 100:1, which no size of 32 can keep
+        # 100:1, which no size of 32 can keep
+        yield f"strip.{name}", encoded(good.resize((1600, 16)), name)
     yield "empty.png", b""
     yield "text.png", b"no picture"
     yield "page.png", b"<html><body>Not found</body></html>"
     yield "bomb.png", bomb()
     yield "zeros.png", bytes(5000)
-    yield "postscript.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\nshowpage\n"
+    yield (
+        "postscript.png",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\nshowpage\n",
+    )
     yield "negative.tif", encoded(Image.fromarray(np.full((32, 32), -1, np.float32)), "TIFF")
     yield "deep.tif", encoded(Image.fromarray(np.full((32, 32), 70000, np.int32)), "TIFF")
     yield "nan.tif", encoded(Image.fromarray(np.full((32, 32), np.nan, np.float32)), "TIFF")
@@ -54,7 +76,10 @@ def bad_images():
 def bad_weights():
     rng = np.random.default_rng(0)
     first = dict(itertools.islice(nst.NETWORKS["vgg16"].items(), 3))
-    layers = {layer: (rng.standard_normal(shape, np.float32), np.zeros(shape[-1], np.float32)) for layer, shape in first.items()}
+    layers = {
+        layer: (rng.standard_normal(shape, np.float32), np.zeros(shape[-1], np.float32))
+        for layer, shape in first.items()
+    }
     named = torchvision_names(layers)
     changed = {
         "missing": {key: value for key, value in named.items() if "features.0." not in key},
@@ -72,7 +97,10 @@ def bad_weights():
         yield f"head.{name}", data[:4]
     yield "outside.h5", _outside()
     yield "huge.safetensors", (2**40).to_bytes(8, "little") + b"{" + bytes(100)
-    yield "huge_tensor.safetensors", _safetensors({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}})
+    yield (
+        "huge_tensor.safetensors",
+        _safetensors({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}),
+    )
     yield "header_no_json.safetensors", (20).to_bytes(8, "little") + b"{" + b"x" * 40
     yield "swelling.npz", _swelling()
 
@@ -85,7 +113,10 @@ def _in_all_formats(tensors):
     yield "npz", stream.getvalue()
     yield "ckpt", pickle.dumps(tensors, 4)
     if all(np.issubdtype(value.dtype, np.number) for value in tensors.values()):
-        yield "safetensors", save({key: np.ascontiguousarray(value) for key, value in tensors.items()})
+        yield (
+            "safetensors",
+            save({key: np.ascontiguousarray(value) for key, value in tensors.items()}),
+        )
         stream = io.BytesIO()
         with h5py.File(stream, "w") as file:
             for key, value in tensors.items():
@@ -97,7 +128,12 @@ def _outside():
     """Weights whose numbers are in another file."""
     stream = io.BytesIO()
     with h5py.File(stream, "w") as file:
-        file.create_dataset("block1_conv1/kernel", (3, 3, 3, 64), "f4", external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)])
+        file.create_dataset(
+            "block1_conv1/kernel",
+            (3, 3, 3, 64),
+            "f4",
+            external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)],
+        )
         file["link"] = h5py.ExternalLink("/etc/passwd", "/")
     return stream.getvalue()
 
@@ -112,8 +148,13 @@ def _swelling():
     import zipfile
 
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w", force_zip64=True) as member:
-        np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": (2**30,)})
+    with (
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("a.npy", "w", force_zip64=True) as member,
+    ):
+        np.lib.format.write_array_header_1_0(
+            member, {"descr": "<f4", "fortran_order": False, "shape": (2**30,)}
+        )
         for _ in range(64):
             member.write(bytes(2**22))
     return stream.getvalue()
@@ -227,16 +268,50 @@ BAD_PATHS = [
     ["good.png", "good.png", "--initial", "\x1b]0;a\x07"],
     ["good.png", "good.png", "--output", "boxed.png", "--overwrite"],
     ["good.png", "good.png", "--output", "boxed.png", "--resume"],
-    ["good.png", "good.png", "--initial", "out_at_iteration_2.png", "--save-every", "2", "--overwrite"],
+    [
+        "good.png",
+        "good.png",
+        "--initial",
+        "out_at_iteration_2.png",
+        "--save-every",
+        "2",
+        "--overwrite",
+    ],
     ["good.png", "good.png", "--network", "there.png", "--output", "there.png", "--overwrite"],
     ["pipe.png", "good.png"],
 ]
 
 IN_PLACE = {
-    "convert in place": ["weights", "convert", "swelling.npz", "--output", "swelling.npz", "--overwrite"],
+    "convert in place": [
+        "weights",
+        "convert",
+        "swelling.npz",
+        "--output",
+        "swelling.npz",
+        "--overwrite",
+    ],
     "convert to a long name": ["weights", "convert", "swelling.npz", "--output", "x" * 300],
-    "normalise in place": ["weights", "normalise", "photos", "--network", "vgg16", "--output", "photos/a.png", "--overwrite"],
-    "normalise at no size": ["weights", "normalise", "photos", "--network", "vgg16", "--output", "out.safetensors", "--size", "3"],
+    "normalise in place": [
+        "weights",
+        "normalise",
+        "photos",
+        "--network",
+        "vgg16",
+        "--output",
+        "photos/a.png",
+        "--overwrite",
+    ],
+    "normalise at no size": [
+        "weights",
+        "normalise",
+        "photos",
+        "--network",
+        "vgg16",
+        "--output",
+        "out.safetensors",
+        "--size",
+        "3",
+    ],
     "demo over a result": ["demo", "--output", "there.png"],
     "demo over a sheet": ["demo", "--output", "sheeted.png"],
 }
@@ -245,11 +320,27 @@ BAD_RECORDS = ("deep.json", "no_table.json", "none.json", "folder", "recorded.js
 
 IMAGES, WEIGHTS = dict(bad_images()), dict(bad_weights())
 TABLE = {
-    **{f"{role}: {name}": [*STYLIZE, *(word.format(name) for word in words)] for role, words in ROLES.items() for name in IMAGES},
-    **{f"weights: {name}": [*STYLIZE, "good.png", "good.png", "--network", name] for name in WEIGHTS},
-    **{f"convert: {name}": ["weights", "convert", name, "--output", "out.safetensors"] for name in WEIGHTS},
-    **{f"grid: {name}": ["study", "good.png", "good.png", "--network", "vgg16", "--grid", name] for name in BAD_GRIDS},
-    **{f"setting: {' '.join(words)}": [*STYLIZE, "good.png", "good.png", *words] for words in BAD_SETTINGS},
+    **{
+        f"{role}: {name}": [*STYLIZE, *(word.format(name) for word in words)]
+        for role, words in ROLES.items()
+        for name in IMAGES
+    },
+    **{
+        f"weights: {name}": [*STYLIZE, "good.png", "good.png", "--network", name]
+        for name in WEIGHTS
+    },
+    **{
+        f"convert: {name}": ["weights", "convert", name, "--output", "out.safetensors"]
+        for name in WEIGHTS
+    },
+    **{
+        f"grid: {name}": ["study", "good.png", "good.png", "--network", "vgg16", "--grid", name]
+        for name in BAD_GRIDS
+    },
+    **{
+        f"setting: {' '.join(words)}": [*STYLIZE, "good.png", "good.png", *words]
+        for words in BAD_SETTINGS
+    },
     **{f"path: {number}": [*STYLIZE, *words] for number, words in enumerate(BAD_PATHS)},
     **IN_PLACE,
     **{f"record: {name}": ["rerun", name] for name in (*BAD_RECORDS, *list(IMAGES)[:6])},
@@ -290,6 +381,12 @@ def test_wrong_input_is_one_line_and_status_2_and_leaves_nothing(case, folder, m
     before = {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
     status = cli.main(TABLE[case])
     out, err = capfd.readouterr()
-    lines = [line for line in err.splitlines() if not line.startswith(("network: ", "note: ", "normalising "))]
-    assert status == 2 and out == "" and len(lines) == 1 and lines[0].startswith("nst-jax: error: "), (status, out, err)
+    lines = [
+        line
+        for line in err.splitlines()
+        if not line.startswith(("network: ", "note: ", "normalising "))
+    ]
+    assert (
+        status == 2 and out == "" and len(lines) == 1 and lines[0].startswith("nst-jax: error: ")
+    ), (status, out, err)
     assert {path: path.lstat().st_mtime_ns for path in folder.rglob("*")} == before

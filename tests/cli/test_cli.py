@@ -20,16 +20,44 @@ from tests import reference
 def photos(tmp_path, monkeypatch, rng):
     """A working folder with a photograph and a painting, 40 × 32 and 36 × 36 pixels."""
     monkeypatch.chdir(tmp_path)
-    Image.fromarray(rng.integers(0, 255, (32, 40, 3)).astype(np.uint8)).save("photo.jpg", quality=95)
+    Image.fromarray(rng.integers(0, 255, (32, 40, 3)).astype(np.uint8)).save(
+        "photo.jpg", quality=95
+    )
     Image.fromarray(rng.integers(0, 255, (36, 36, 3)).astype(np.uint8)).save("painting.png")
     return tmp_path
 
 
-QUICK = ["--network", "vgg16", "--size", "32", "--num-steps", "4", "--style-layers", "conv1_1", "conv2_1", "--content-layers", "conv2_2"]
+QUICK = [
+    "--network",
+    "vgg16",
+    "--size",
+    "32",
+    "--num-steps",
+    "4",
+    "--style-layers",
+    "conv1_1",
+    "conv2_1",
+    "--content-layers",
+    "conv2_2",
+]
 
 
 def test_stylize_writes_the_picture_its_settings_and_its_history(photos, capfd):
-    assert cli.main(["stylize", "photo.jpg", "painting.png", *QUICK, "--save-every", "2", "--style-weight", "7"]) == 0
+    assert (
+        cli.main(
+            [
+                "stylize",
+                "photo.jpg",
+                "painting.png",
+                *QUICK,
+                "--save-every",
+                "2",
+                "--style-weight",
+                "7",
+            ]
+        )
+        == 0
+    )
     assert {path.name for path in photos.iterdir()} == {
         "photo.jpg",
         "painting.png",
@@ -42,43 +70,111 @@ def test_stylize_writes_the_picture_its_settings_and_its_history(photos, capfd):
         settings = json.loads(picture.text["nst_jax"])
         assert picture.size == (32, 26)
     record = json.loads((photos / "photo_painting.json").read_text())
-    named = {name: file | {"path": Path(file["path"]).name} for name, file in record["settings"]["inputs"].items()}
+    named = {
+        name: file | {"path": Path(file["path"]).name}
+        for name, file in record["settings"]["inputs"].items()
+    }
     network = record["settings"]["network"]
-    assert record["settings"] | {"inputs": named, "network": network | {"path": Path(network["path"]).name}} == settings
-    assert settings["style_weight"] == 7 and settings["style_layers"] == ["conv1_1", "conv2_1"] and settings["num_steps"] == 4
-    assert settings["network"]["name"] == "vgg16" and len(settings["inputs"]["content"]["sha256"]) == 64
+    assert (
+        record["settings"]
+        | {"inputs": named, "network": network | {"path": Path(network["path"]).name}}
+        == settings
+    )
+    assert (
+        settings["style_weight"] == 7
+        and settings["style_layers"] == ["conv1_1", "conv2_1"]
+        and settings["num_steps"] == 4
+    )
+    assert (
+        settings["network"]["name"] == "vgg16"
+        and len(settings["inputs"]["content"]["sha256"]) == 64
+    )
     history = record["history"]
     assert len(history["loss"]) == len(history["terms"]["style"]["conv2_1"]) == 4
     assert record["best_loss"] == min(history["loss"]) == history["loss"][record["best_step"] - 1]
     style = (history["terms"]["style"]["conv1_1"][0] + history["terms"]["style"]["conv2_1"][0]) / 2
-    np.testing.assert_allclose(history["loss"][0], 7 * style + history["terms"]["content"]["conv2_2"][0], rtol=1e-5)
+    np.testing.assert_allclose(
+        history["loss"][0], 7 * style + history["terms"]["content"]["conv2_2"][0], rtol=1e-5
+    )
     with Image.open("photo_painting_at_iteration_2.png") as picture:
         assert json.loads(picture.text["nst_jax"])["iteration"] == 2
-    np.testing.assert_array_equal(nst.read_image("photo_painting.png"), nst.read_image("photo_painting_at_iteration_4.png"))
+    np.testing.assert_array_equal(
+        nst.read_image("photo_painting.png"), nst.read_image("photo_painting_at_iteration_4.png")
+    )
     out, err = capfd.readouterr()
     assert "wrote photo_painting.png and photo_painting.json" in out
     assert "network: vgg16" in err and "step 4/4  loss" in err
 
 
 def test_the_command_paints_what_the_library_paints(photos):
-    assert cli.main(["stylize", "photo.jpg", "painting.png", *QUICK, "--init", "noise", "--seed", "3", "--output", "out/a.tif"]) == 0
-    config = nst.TransferConfig(num_steps=4, init="noise", style_layers=("conv1_1", "conv2_1"), content_layers=("conv2_2",))
+    assert (
+        cli.main(
+            [
+                "stylize",
+                "photo.jpg",
+                "painting.png",
+                *QUICK,
+                "--init",
+                "noise",
+                "--seed",
+                "3",
+                "--output",
+                "out/a.tif",
+            ]
+        )
+        == 0
+    )
+    config = nst.TransferConfig(
+        num_steps=4, init="noise", style_layers=("conv1_1", "conv2_1"), content_layers=("conv2_2",)
+    )
     images = (nst.read_image(path, size=32) for path in ("photo.jpg", "painting.png"))
-    result = nst.stylize(nst.load_params("vgg16"), *images, config, key=__import__("jax").random.key(3))
+    result = nst.stylize(
+        nst.load_params("vgg16"), *images, config, key=__import__("jax").random.key(3)
+    )
     np.testing.assert_allclose(nst.read_image("out/a.tif"), result.image, atol=0.51 / 255)
 
 
 def test_starting_from_an_image_file(photos):
-    assert cli.main(["stylize", "photo.jpg", "painting.png", *QUICK, "--num-steps", "1", "--initial", "painting.png"]) == 0
+    assert (
+        cli.main(
+            [
+                "stylize",
+                "photo.jpg",
+                "painting.png",
+                *QUICK,
+                "--num-steps",
+                "1",
+                "--initial",
+                "painting.png",
+            ]
+        )
+        == 0
+    )
     expected = nst.read_image("painting.png", shape=(26, 32))
     np.testing.assert_allclose(nst.read_image("photo_painting.png"), expected, atol=0.51 / 255)
 
 
 def test_the_notebook_preset_reads_images_as_the_notebook_does(photos):
-    words = ["stylize", "photo.jpg", "painting.png", "--preset", "notebook", "--network", "vgg16", "--num-steps", "1", "--save-every", "1"]
+    words = [
+        "stylize",
+        "photo.jpg",
+        "painting.png",
+        "--preset",
+        "notebook",
+        "--network",
+        "vgg16",
+        "--num-steps",
+        "1",
+        "--save-every",
+        "1",
+    ]
     assert cli.main(words) == 0
     record = json.loads((photos / "photo_painting.json").read_text())["settings"]
-    assert (record["height"], record["width"]) == (400, 500) and record["squash_style"] and record["resample"] == "nearest"
+    assert (
+        (record["height"], record["width"]) == (400, 500)
+        and record["squash_style"]
+        and record["resample"] == "nearest"
+    )
     assert (photos / "photo_painting_at_iteration_1.png").exists()
     assert cli.main([*words, "--size", "48", "--output", "b.png"]) == 0
     record = json.loads((photos / "b.json").read_text())["settings"]
@@ -86,30 +182,75 @@ def test_the_notebook_preset_reads_images_as_the_notebook_does(photos):
 
 
 def test_pictures_say_of_files_their_names_alone(photos, monkeypatch):
-    """Those of runs, on the way too, of studies with their reports, and of the demo; in every part of the file."""
+    """Those of runs, on the way too, of studies with their reports, and of the demo; in every part
+    of the file."""
     secret = photos / "secret folder"
     (secret / "below").mkdir(parents=True)
     for name in ("photo.jpg", "painting.png"):
         (photos / name).rename(secret / "below" / name)
-    content, style, start = (str(secret / "below" / name) for name in ("photo.jpg", "painting.png", "painting.png"))
+    content, style, start = (
+        str(secret / "below" / name) for name in ("photo.jpg", "painting.png", "painting.png")
+    )
     for ending in (".png", ".tif"):
-        words = ["--initial", start, "--save-every", "2", "--output", str(secret / f"out{ending}"), "--overwrite"]
+        words = [
+            "--initial",
+            start,
+            "--save-every",
+            "2",
+            "--output",
+            str(secret / f"out{ending}"),
+            "--overwrite",
+        ]
         assert cli.main(["stylize", content, style, *QUICK, *words]) == 0
-    study = ["study", content, style, "--network", "vgg16", "--size", "32", "--num-steps", "1", "--content-layers", "conv1_1"]
-    assert cli.main([*study, "--style-layers", "conv1_1", "--seed", "1", "2", "--output-dir", str(secret / "study")]) == 0
+    study = [
+        "study",
+        content,
+        style,
+        "--network",
+        "vgg16",
+        "--size",
+        "32",
+        "--num-steps",
+        "1",
+        "--content-layers",
+        "conv1_1",
+    ]
+    assert (
+        cli.main(
+            [
+                *study,
+                "--style-layers",
+                "conv1_1",
+                "--seed",
+                "1",
+                "2",
+                "--output-dir",
+                str(secret / "study"),
+            ]
+        )
+        == 0
+    )
     monkeypatch.setattr(demo, "SIZE", 48)
     monkeypatch.setattr(demo, "NUM_STEPS", 1)
     assert cli.main(["demo", "--output", str(secret / "demo.png")]) == 0
     inputs = {Path(path) for path in (content, style)}
-    pictures = [path for path in photos.rglob("*") if path.suffix in (".png", ".jpg", ".webp", ".tif") and path not in inputs]
+    pictures = [
+        path
+        for path in photos.rglob("*")
+        if path.suffix in (".png", ".jpg", ".webp", ".tif") and path not in inputs
+    ]
     assert len(pictures) == 2 + 2 + 2 + 4 + 2
     for path in pictures:
         with Image.open(path) as picture:
             texts = [str(value) for value in {**picture.info, **picture.getexif()}.values()]
         for text in texts:
-            assert "secret folder" not in text and "below" not in text and os.sep not in text, (path, text)
+            assert "secret folder" not in text and "below" not in text and os.sep not in text, (
+                path,
+                text,
+            )
         assert b"secret folder" not in path.read_bytes()
-    assert cli.main(["rerun", str(secret / "out.json"), "--output", "again.png"]) == 0  # whose record does say where they are
+    # whose record does say where they are
+    assert cli.main(["rerun", str(secret / "out.json"), "--output", "again.png"]) == 0
 
 
 def test_the_demo_has_its_pictures():
@@ -122,42 +263,103 @@ def test_the_demo_writes_a_picture_and_a_sheet(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(demo, "SIZE", 48)
     monkeypatch.setattr(demo, "NUM_STEPS", 2)
     assert cli.main(["demo"]) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"nst_demo.png", "nst_demo.json", "nst_demo_sheet.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "nst_demo.png",
+        "nst_demo.json",
+        "nst_demo_sheet.png",
+    }
     height, width, _ = nst.read_image("nst_demo_sheet.png").shape
     assert height == 32 and width > 3 * 32
 
 
 BAD = {
-    "missing image": (["none.jpg", "painting.png"], "none.jpg: cannot be read (No such file or directory)"),
+    "missing image": (
+        ["none.jpg", "painting.png"],
+        "none.jpg: cannot be read (No such file or directory)",
+    ),
     "folder": ([".", "painting.png"], ".: cannot be read"),
     "text": (["text.jpg", "painting.png"], "text.jpg: not an image in a known format"),
     "truncated": (["half.jpg", "painting.png"], "half.jpg: cannot be read"),
     "tiny": (["photo.jpg", "tiny.png"], "tiny.png: 3 × 3 pixels is too small"),
     "bomb": (["bomb.png", "painting.png"], "bomb.png: has more than 178,000,000 pixels"),
-    "negative size": (["photo.jpg", "painting.png", "--size", "-5"], "size is -5; it must be at least 16"),
+    "negative size": (
+        ["photo.jpg", "painting.png", "--size", "-5"],
+        "size is -5; it must be at least 16",
+    ),
     "no steps": (["photo.jpg", "painting.png", "--num-steps", "0"], "--num-steps is 0"),
-    "negative weight": (["photo.jpg", "painting.png", "--style-weight", "-1"], "--style-weight is -1.0"),
-    "weight that is no number": (["photo.jpg", "painting.png", "--tv-weight", "nan"], "--tv-weight is nan"),
+    "negative weight": (
+        ["photo.jpg", "painting.png", "--style-weight", "-1"],
+        "--style-weight is -1.0",
+    ),
+    "weight that is no number": (
+        ["photo.jpg", "painting.png", "--tv-weight", "nan"],
+        "--tv-weight is nan",
+    ),
     "huge weight": (
         ["photo.jpg", "painting.png", "--scaling", "notebook", "--tv-weight", "3e38"],
-        "the weighted loss at step 1 is not finite; make the weights, or the learning rate, smaller",
+        (
+            "the weighted loss at step 1 is not finite; make the weights, or the learning "
+            "rate, smaller"
+        ),
     ),
     "seed": (["photo.jpg", "painting.png", "--seed", "-1"], "--seed is -1"),
     "save every": (["photo.jpg", "painting.png", "--save-every", "-1"], "--save-every is -1"),
-    "unknown layer": (["photo.jpg", "painting.png", "--style-layers", "relu1"], "unknown layer 'relu1'"),
-    "layer of the other network": (["photo.jpg", "painting.png", "--content-layers", "conv5_4"], "unknown layer 'conv5_4': vgg16 has"),
-    "missing weights": (["photo.jpg", "painting.png", "--network", "none.h5"], "none.h5: cannot be read"),
-    "damaged weights": (["photo.jpg", "painting.png", "--network", "text.jpg"], "text.jpg: not a weights file of a known format"),
-    "weights with NaN": (["photo.jpg", "painting.png", "--network", "nan.safetensors"], "values that are not finite"),
-    "weights of another network": (["photo.jpg", "painting.png", "--network", "other.npz"], "has 1 convolutions of 3 × 3"),
-    "unknown ending": (["photo.jpg", "painting.png", "--output", "a.gif"], "a.gif: the output's name must end in"),
-    "output is a folder": (["photo.jpg", "painting.png", "--output", "folder.png"], "folder.png: is a folder"),
-    "output below a file": (["photo.jpg", "painting.png", "--output", "text.jpg/a.png"], "cannot be written"),
-    "output onto an input": (["photo.jpg", "painting.png", "--output", "painting.png"], "is the style image, which would be lost"),
-    "giant size": (["photo.jpg", "painting.png", "--size", "2000000"], "more than 178,000,000 pixels; take a smaller size"),
-    "output name too long": (["photo.jpg", "painting.png", "--output", "a" * 300 + ".png"], "cannot be written (File name too long)"),
-    "input name too long": (["a" * 300 + ".jpg", "painting.png", "--output", "a.png"], "cannot be read (File name too long)"),
-    "record is a folder": (["photo.jpg", "painting.png", "--output", "record.png"], "record.json: is a folder"),
+    "unknown layer": (
+        ["photo.jpg", "painting.png", "--style-layers", "relu1"],
+        "unknown layer 'relu1'",
+    ),
+    "layer of the other network": (
+        ["photo.jpg", "painting.png", "--content-layers", "conv5_4"],
+        "unknown layer 'conv5_4': vgg16 has",
+    ),
+    "missing weights": (
+        ["photo.jpg", "painting.png", "--network", "none.h5"],
+        "none.h5: cannot be read",
+    ),
+    "damaged weights": (
+        ["photo.jpg", "painting.png", "--network", "text.jpg"],
+        "text.jpg: not a weights file of a known format",
+    ),
+    "weights with NaN": (
+        ["photo.jpg", "painting.png", "--network", "nan.safetensors"],
+        "values that are not finite",
+    ),
+    "weights of another network": (
+        ["photo.jpg", "painting.png", "--network", "other.npz"],
+        "has 1 convolutions of 3 × 3",
+    ),
+    "unknown ending": (
+        ["photo.jpg", "painting.png", "--output", "a.gif"],
+        "a.gif: the output's name must end in",
+    ),
+    "output is a folder": (
+        ["photo.jpg", "painting.png", "--output", "folder.png"],
+        "folder.png: is a folder",
+    ),
+    "output below a file": (
+        ["photo.jpg", "painting.png", "--output", "text.jpg/a.png"],
+        "cannot be written",
+    ),
+    "output onto an input": (
+        ["photo.jpg", "painting.png", "--output", "painting.png"],
+        "is the style image, which would be lost",
+    ),
+    "giant size": (
+        ["photo.jpg", "painting.png", "--size", "2000000"],
+        "more than 178,000,000 pixels; take a smaller size",
+    ),
+    "output name too long": (
+        ["photo.jpg", "painting.png", "--output", "a" * 300 + ".png"],
+        "cannot be written (File name too long)",
+    ),
+    "input name too long": (
+        ["a" * 300 + ".jpg", "painting.png", "--output", "a.png"],
+        "cannot be read (File name too long)",
+    ),
+    "record is a folder": (
+        ["photo.jpg", "painting.png", "--output", "record.png"],
+        "record.json: is a folder",
+    ),
     "missing start": (["photo.jpg", "painting.png", "--initial", "nose"], "nose: cannot be read"),
 }
 
@@ -177,18 +379,34 @@ def bad_inputs(tmp_path_factory):
     params = reference.random_params("vgg16")
     params["conv3_1"]["bias"][5] = np.nan
     weights.write_params(folder / "nan.safetensors", params, network="vgg16")
-    np.savez(folder / "other.npz", **{"block1_conv1/kernel": np.zeros((3, 3, 3, 8), np.float32), "block1_conv1/bias": np.zeros(8, np.float32)})
+    np.savez(
+        folder / "other.npz",
+        **{
+            "block1_conv1/kernel": np.zeros((3, 3, 3, 8), np.float32),
+            "block1_conv1/bias": np.zeros(8, np.float32),
+        },
+    )
     return folder
 
 
 @pytest.mark.parametrize("case", list(BAD))
-def test_wrong_input_is_one_line_and_status_2_and_leaves_nothing(case, bad_inputs, monkeypatch, capfd):
+def test_wrong_input_is_one_line_and_status_2_and_leaves_nothing(
+    case, bad_inputs, monkeypatch, capfd
+):
     monkeypatch.chdir(bad_inputs)
     before = {path: path.stat().st_mtime_ns for path in bad_inputs.rglob("*")}
     words, message = BAD[case]
-    quick = [word for word in QUICK if word != "--network" and word != "vgg16"] if "--network" in words else QUICK
+    quick = (
+        [word for word in QUICK if word != "--network" and word != "vgg16"]
+        if "--network" in words
+        else QUICK
+    )
     assert cli.main(["stylize", *words[:2], *quick, *words[2:]]) == 2
-    errors = [line for line in capfd.readouterr().err.splitlines() if not line.startswith(("network: ", "step "))]
+    errors = [
+        line
+        for line in capfd.readouterr().err.splitlines()
+        if not line.startswith(("network: ", "step "))
+    ]
     assert len(errors) == 1 and errors[0].startswith("nst-jax: error: ") and message in errors[0]
     assert {path: path.stat().st_mtime_ns for path in bad_inputs.rglob("*")} == before
 
@@ -198,12 +416,16 @@ def test_a_folder_that_cannot_be_written(photos, capfd):
     locked.mkdir(mode=0o500)
     if os.access(locked, os.W_OK):
         pytest.skip("this user may write everywhere")
-    assert cli.main(["stylize", "photo.jpg", "painting.png", *QUICK, "--output", "locked/a.png"]) == 2
+    assert (
+        cli.main(["stylize", "photo.jpg", "painting.png", *QUICK, "--output", "locked/a.png"]) == 2
+    )
     assert "cannot be written" in capfd.readouterr().err
 
 
 def test_weights_convert_list_and_normalise(photos, capfd):
-    weights.write_params(photos / "a.safetensors", reference.random_params("vgg16"), network="vgg16")
+    weights.write_params(
+        photos / "a.safetensors", reference.random_params("vgg16"), network="vgg16"
+    )
     assert cli.main(["weights", "convert", "a.safetensors", "--output", "b.safetensors"]) == 0
     assert "wrote b.safetensors, vgg16" in capfd.readouterr().out
     assert cli.main(["weights", "list"]) == 0
@@ -212,10 +434,31 @@ def test_weights_convert_list_and_normalise(photos, capfd):
     (photos / "pictures").mkdir()
     Image.new("RGB", (32, 32), "teal").save(photos / "pictures" / "a.png")
     (photos / "pictures" / "Thumbs.db").write_text("no picture")
-    assert cli.main(["weights", "normalise", "pictures", "--network", "b.safetensors", "--output", "c.safetensors", "--size", "32"]) == 0
+    assert (
+        cli.main(
+            [
+                "weights",
+                "normalise",
+                "pictures",
+                "--network",
+                "b.safetensors",
+                "--output",
+                "c.safetensors",
+                "--size",
+                "32",
+            ]
+        )
+        == 0
+    )
     notes = capfd.readouterr().err
-    assert "note: normalising on 1 images" in notes and "note: left out pictures/Thumbs.db: not an image" in notes
-    assert weights.load_weights("c.safetensors").normalised and not weights.load_weights("b.safetensors").normalised
+    assert (
+        "note: normalising on 1 images" in notes
+        and "note: left out pictures/Thumbs.db: not an image" in notes
+    )
+    assert (
+        weights.load_weights("c.safetensors").normalised
+        and not weights.load_weights("b.safetensors").normalised
+    )
     assert cli.main(["weights", "fetch", "vgg16"]) == 0
     for words in (
         ["fetch", "none"],
@@ -247,7 +490,11 @@ def test_wrong_words_are_one_line_and_status_2(words, monkeypatch, tmp_path, cap
     monkeypatch.setenv("COLUMNS", "60")
     assert cli.main(words.split()) == 2
     out, err = capfd.readouterr()
-    assert out == "" and err.count("\n") == 1 and err.startswith(f"nst-jax: error: {WRONG_WORDS[words]}")
+    assert (
+        out == ""
+        and err.count("\n") == 1
+        and err.startswith(f"nst-jax: error: {WRONG_WORDS[words]}")
+    )
     assert "; see nst-jax" in err and err.endswith(" --help\n")
 
 
@@ -276,12 +523,17 @@ def test_a_file_whose_name_begins_with_a_dash_is_told_how_it_is_given(words, pho
     name = DASHED[words]
     assert cli.main(words.split()) == 2
     err = capfd.readouterr().err
-    assert f"; if {name} is a file, give it as ./{name}; see nst-jax" in err and err.count("\n") == 1
+    assert (
+        f"; if {name} is a file, give it as ./{name}; see nst-jax" in err and err.count("\n") == 1
+    )
     assert cli.main(words.replace(f" {name}", f" ./{name}").split()) == 2
     assert "; see nst-jax" not in capfd.readouterr().err  # but of the images, which are not there
 
 
-@pytest.mark.parametrize("words", ["stylize a.jpg b.jpg --sizes 3", "stylize a.jpg b.jpg --style-weight", "study a b -x -0.5"])
+@pytest.mark.parametrize(
+    "words",
+    ["stylize a.jpg b.jpg --sizes 3", "stylize a.jpg b.jpg --style-weight", "study a b -x -0.5"],
+)
 def test_a_wrong_option_is_not_taken_for_a_file(words, photos, capfd):
     assert cli.main(words.split()) == 2
     assert "give it as" not in capfd.readouterr().err
@@ -289,17 +541,28 @@ def test_a_wrong_option_is_not_taken_for_a_file(words, photos, capfd):
 
 STYLIZE = "stylize photo.jpg painting.png --no-compilation-cache"
 NOT_THERE = [(platform, STYLIZE) for platform in ("cuda", "cudaa", "rocm", "CPU", "cpu,none", ",")]
-NOT_THERE += [("cuda", "study photo.jpg painting.png --network vgg16 --no-compilation-cache"), ("cuda", "demo")]
+NOT_THERE += [
+    ("cuda", "study photo.jpg painting.png --network vgg16 --no-compilation-cache"),
+    ("cuda", "demo"),
+]
 
 
 @pytest.mark.parametrize(("platform", "words"), NOT_THERE)
 def test_a_platform_that_is_not_there_is_one_line_and_status_2(platform, words, photos):
     environment = os.environ | {"JAX_PLATFORMS": platform}
-    ended = subprocess.run([sys.executable, "-m", "nst_jax", *words.split()], env=environment, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-m", "nst_jax", *words.split()],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if ended.returncode == 0:
         pytest.skip("it is there")
     (line,) = (line for line in ended.stderr.splitlines() if not line.startswith("network: "))
-    assert ended.returncode == 2 and line.startswith(f"nst-jax: error: JAX_PLATFORMS is '{platform}', and JAX finds no such device")
+    assert ended.returncode == 2 and line.startswith(
+        f"nst-jax: error: JAX_PLATFORMS is '{platform}', and JAX finds no such device"
+    )
     assert "unset it" in line and ".[cuda]" in line and line.count("JAX_PLATFORMS") == 1
     assert {path.name for path in photos.iterdir()} == {"photo.jpg", "painting.png"}
 
@@ -314,7 +577,17 @@ def test_other_errors_are_not_hidden(kind, photos, monkeypatch):
         cli.main(["stylize", "photo.jpg", "painting.png"])
 
 
-@pytest.mark.parametrize("words", [[], ["stylize"], ["demo"], ["weights"], ["weights", "convert"], ["stylize", "--preset", "notebook"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["stylize"],
+        ["demo"],
+        ["weights"],
+        ["weights", "convert"],
+        ["stylize", "--preset", "notebook"],
+    ],
+)
 def test_help_fits_80_columns(words, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as ended:
@@ -331,8 +604,18 @@ def test_the_defaults_of_a_preset_are_in_its_help(monkeypatch, capsys):
 
 
 def test_the_module_runs_as_a_program(tmp_path):
-    ended = subprocess.run([sys.executable, "-m", "nst_jax", "stylize", "a", "b"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert ended.returncode == 2 and ended.stderr.startswith("nst-jax: error: a: cannot be read") and len(ended.stderr.splitlines()) == 1
+    ended = subprocess.run(
+        [sys.executable, "-m", "nst_jax", "stylize", "a", "b"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (
+        ended.returncode == 2
+        and ended.stderr.startswith("nst-jax: error: a: cannot be read")
+        and len(ended.stderr.splitlines()) == 1
+    )
 
 
 def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(monkeypatch, capsys):

@@ -11,7 +11,9 @@ GB = 10**9
 
 @pytest.fixture
 def pair(rng):
-    return rng.random((512, 400, 3)).astype(np.float32), rng.random((256, 256, 3)).astype(np.float32)
+    return rng.random((512, 400, 3)).astype(np.float32), rng.random((256, 256, 3)).astype(
+        np.float32
+    )
 
 
 @pytest.fixture
@@ -22,7 +24,10 @@ def free(monkeypatch):
 def test_with_plenty_of_memory_nothing_changes(vgg16_params, pair, free):
     for amount in (1000 * GB, None):
         free(amount)
-        assert fit.fitting_config(vgg16_params, *pair, LOSS, nst.TransferConfig()) == (nst.TransferConfig(), "")
+        assert fit.fitting_config(vgg16_params, *pair, LOSS, nst.TransferConfig()) == (
+            nst.TransferConfig(),
+            "",
+        )
 
 
 def test_a_run_that_fits_whole_is_left_whole_and_says_what_it_needs(vgg16_params, pair, free):
@@ -41,8 +46,11 @@ def test_a_run_that_does_not_fit_is_cut_into_tiles(vgg16_params, pair, free):
 
 
 @pytest.mark.parametrize(("content_size", "style_size"), [(96, 2048), (400, 1024)])
-def test_a_style_image_too_large_for_the_memory_takes_tiles_not_pairs(vgg16_params, pair, free, content_size, style_size):
-    content, style = pair[0][:content_size, :content_size], np.zeros((style_size, style_size, 3), np.float32)
+def test_a_style_image_too_large_for_the_memory_takes_tiles_not_pairs(
+    vgg16_params, pair, free, content_size, style_size
+):
+    content = pair[0][:content_size, :content_size]
+    style = np.zeros((style_size, style_size, 3), np.float32)
     free(GB)
     config, line = fit.fitting_config(vgg16_params, content, style, LOSS, nst.TransferConfig())
     assert config.tile and config.memory == nst.TransferConfig().memory, line
@@ -50,13 +58,19 @@ def test_a_style_image_too_large_for_the_memory_takes_tiles_not_pairs(vgg16_para
 
 def test_a_run_that_cannot_fit_names_a_size_that_can(vgg16_params, pair, free):
     free(10_000_000)
-    with pytest.raises(nst.ConfigError, match=r"this needs \d\.\d GB, of which 0\.0 GB are free; take a size of \d+ or less"):
+    with pytest.raises(
+        nst.ConfigError,
+        match=r"this needs \d\.\d GB, of which 0\.0 GB are free; take a size of \d+ or less",
+    ):
         fit.fitting_config(vgg16_params, *pair, LOSS, nst.TransferConfig())
 
 
 def test_the_estimate_is_what_the_program_takes(vgg16_params, pair):
     """It grows by two images a pair of L-BFGS."""
-    few, many = (fit._bytes_needed(vgg16_params, *pair, LOSS, nst.TransferConfig(memory=memory))[1] for memory in (5, 25))
+    few, many = (
+        fit._bytes_needed(vgg16_params, *pair, LOSS, nst.TransferConfig(memory=memory))[1]
+        for memory in (5, 25)
+    )
     assert abs((many - few) / (fit._OVERHEAD * 20 * 24 * 512 * 400) - 1) < 0.1
     tiled = fit._bytes_needed(vgg16_params, *pair, LOSS, nst.TransferConfig(memory=5, tile=64))[1]
     assert tiled < few

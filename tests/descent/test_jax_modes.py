@@ -16,10 +16,13 @@ WEIGHTS = nst.LossWeights(total_variation=0.1)
 
 @pytest.fixture(scope="module")
 def doubles():
-    """The loss of a small image, in 64 bits, in which differences of quotients are exact enough to tell right from wrong."""
+    """The loss of a small image, in 64 bits, in which differences of quotients are exact enough to
+    tell right from wrong."""
     with jax.enable_x64(True):
         rng = np.random.default_rng(3)
-        params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), reference.random_params("vgg16"))
+        params = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf, jnp.float64), reference.random_params("vgg16")
+        )
         content, style, image = (jnp.asarray(rng.random((10, 12, 3))) for _ in range(3))
         targets = nst.make_targets(params, content, style, CONFIG)
 
@@ -31,7 +34,9 @@ def doubles():
 
 def quotient(function, point, direction, step=1e-6):
     """The central difference of a function of a tree along a direction."""
-    at = lambda length: function(jax.tree.map(lambda leaf, way: leaf + length * way, point, direction))
+    at = lambda length: function(
+        jax.tree.map(lambda leaf, way: leaf + length * way, point, direction)
+    )
     return jax.tree.map(lambda up, down: (up - down) / (2 * step), at(step), at(-step))
 
 
@@ -42,7 +47,9 @@ def test_forward_mode_is_the_derivative(doubles):
         np.testing.assert_allclose(jax.jvp(loss, (image,), (direction,))[1], expected, rtol=1e-6)
         np.testing.assert_allclose(jax.linearize(loss, image)[1](direction), expected, rtol=1e-6)
         gram = lambda image: nst.gram_matrix(image)
-        np.testing.assert_allclose(jax.jvp(gram, (image,), (direction,))[1], quotient(gram, image, direction), rtol=1e-6)
+        np.testing.assert_allclose(
+            jax.jvp(gram, (image,), (direction,))[1], quotient(gram, image, direction), rtol=1e-6
+        )
 
 
 def test_products_with_the_hessian_agree_however_they_are_made(doubles):
@@ -51,7 +58,9 @@ def test_products_with_the_hessian_agree_however_they_are_made(doubles):
         expected = quotient(jax.grad(loss), image, direction)
         tolerance = 1e-5 * np.abs(expected).max()
         forward_over_reverse = jax.jvp(jax.grad(loss), (image,), (direction,))[1]
-        reverse_over_reverse = jax.grad(lambda image: jnp.vdot(jax.grad(loss)(image), direction))(image)
+        reverse_over_reverse = jax.grad(lambda image: jnp.vdot(jax.grad(loss)(image), direction))(
+            image
+        )
         np.testing.assert_allclose(forward_over_reverse, expected, atol=tolerance)
         np.testing.assert_allclose(reverse_over_reverse, expected, atol=tolerance)
 
@@ -63,11 +72,16 @@ def test_the_gradient_in_the_parameters_is_right_for_kernels_too(doubles):
         rng = np.random.default_rng(0)
         gradient = jax.grad(lambda params: loss(image, params))(params)
         for name in used:
-            direction = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)) * jnp.std(leaf), params[name])
-            expected = quotient(lambda own, name=name: loss(image, {**params, name: own}), params[name], direction)
+            direction = jax.tree.map(
+                lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)) * jnp.std(leaf), params[name]
+            )
+            expected = quotient(
+                lambda own, name=name: loss(image, {**params, name: own}), params[name], direction
+            )
             found = sum(jax.tree.leaves(jax.tree.map(jnp.vdot, gradient[name], direction)))
             np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=name)
-        # By the chain rule, the same of kernels that were transformed for Winograd's algorithm, which computes in float32.
+        # By the chain rule, the same of kernels that were transformed for Winograd's algorithm,
+        # which computes in float32.
         prepared = nst.prepare_params(params, ("conv3_1",))
         transformed = jax.grad(lambda params: loss(image, params))(prepared)
         for name in used[2:]:
@@ -85,7 +99,9 @@ def test_a_batch_under_vmap_inside_and_outside_of_a_gradient(doubles):
         alone = np.stack([jax.grad(loss)(image) for image in images])
         tolerance = 1e-12 * np.abs(alone).max()
         np.testing.assert_allclose(jax.vmap(jax.grad(loss))(images), alone, atol=tolerance)
-        np.testing.assert_allclose(jax.grad(lambda images: jax.vmap(loss)(images).sum())(images), alone, atol=tolerance)
+        np.testing.assert_allclose(
+            jax.grad(lambda images: jax.vmap(loss)(images).sum())(images), alone, atol=tolerance
+        )
 
 
 MODES = {
@@ -99,8 +115,12 @@ MODES = {
 RUNS = {
     "lbfgs": nst.TransferConfig(num_steps=5),
     "from noise in tiles": nst.TransferConfig(num_steps=3, init="noise", tile=64),
-    "adam": nst.TransferConfig(num_steps=3, optimizer="adam", decay=0.9, pooling="max", scaling="paper"),
-    "sgd": nst.TransferConfig(num_steps=3, optimizer="sgd", learning_rate=1e-3, precision="bfloat16"),
+    "adam": nst.TransferConfig(
+        num_steps=3, optimizer="adam", decay=0.9, pooling="max", scaling="paper"
+    ),
+    "sgd": nst.TransferConfig(
+        num_steps=3, optimizer="sgd", learning_rate=1e-3, precision="bfloat16"
+    ),
 }
 
 
@@ -143,7 +163,9 @@ def test_studies_run_in_stricter_modes(mode, vgg16_params, pictures):
 @pytest.mark.parametrize("mode", MODES)
 def test_several_sizes_in_stricter_modes(mode, vgg16_params, rng):
     images = rng.random((2, 64, 66, 3)).astype(np.float32)
-    config = nst.TransferConfig(num_steps=10, init="noise", content_layers=("conv1_2",), style_layers=("conv1_1",))
+    config = nst.TransferConfig(
+        num_steps=10, init="noise", content_layers=("conv1_2",), style_layers=("conv1_1",)
+    )
     with MODES[mode]():
         result = nst.stylize(vgg16_params, *images, config)
     assert result.sizes.tolist() == [33] * 2 + [66] * 8 and np.isfinite(result.losses).all()
@@ -152,7 +174,9 @@ def test_several_sizes_in_stricter_modes(mode, vgg16_params, rng):
 def test_nan_checks_let_a_start_at_the_bounds_pass_outside_of_jit():
     optimizer = nst.make_optimizer(nst.TransferConfig(memory=3))
     state = nst.init(jnp.zeros((16, 16, 3)), optimizer)
-    evaluate = jax.value_and_grad(lambda image: (jnp.sum(jnp.square(image - 0.7)), None), has_aux=True)
+    evaluate = jax.value_and_grad(
+        lambda image: (jnp.sum(jnp.square(image - 0.7)), None), has_aux=True
+    )
     with jax.debug_nans(True):
         for _ in range(25):
             state, _ = nst.step(state, evaluate, optimizer)
@@ -163,10 +187,17 @@ def test_nan_checks_let_a_start_at_the_bounds_pass_outside_of_jit():
 def test_states_in_half_precision_descend(optimizer, vgg16_params, rng):
     content, style = (jnp.asarray(rng.random((20, 24, 3)), jnp.bfloat16) for _ in range(2))
     rate = 0.1 if optimizer == "sgd" else 0.02
-    config = nst.TransferConfig(optimizer=optimizer, learning_rate=rate, content_layers=("conv2_2",), style_layers=("conv1_1",))
+    config = nst.TransferConfig(
+        optimizer=optimizer,
+        learning_rate=rate,
+        content_layers=("conv2_2",),
+        style_layers=("conv1_1",),
+    )
     targets = nst.make_targets(vgg16_params, content, style, config)
     method = nst.make_optimizer(config)
-    evaluate = lambda image: nst.loss_and_gradient(vgg16_params, image, targets, nst.LossWeights(), config)
+    evaluate = lambda image: nst.loss_and_gradient(
+        vgg16_params, image, targets, nst.LossWeights(), config
+    )
     move = jax.jit(lambda state: nst.step(state, evaluate, method))
     state, losses = nst.init(content, method), []
     for _ in range(12):
@@ -179,8 +210,14 @@ def test_states_in_half_precision_descend(optimizer, vgg16_params, rng):
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 def test_export_leaves_height_and_width_open(pooling, vgg16_params, rng):
     params = jax.tree.map(jnp.asarray, vgg16_params)
-    height, width = export.symbolic_shape("height, width", constraints=["height >= 4", "width >= 4"])
-    grams = jax.jit(lambda params, image: nst.gram_matrix(nst.features(params, image, ("conv3_1",), pooling)["conv3_1"]))
+    height, width = export.symbolic_shape(
+        "height, width", constraints=["height >= 4", "width >= 4"]
+    )
+    grams = jax.jit(
+        lambda params, image: nst.gram_matrix(
+            nst.features(params, image, ("conv3_1",), pooling)["conv3_1"]
+        )
+    )
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
     exported = export.export(grams)(shapes, jax.ShapeDtypeStruct((height, width, 3), jnp.float32))
     for shape in ((9, 14), (4, 4)):
@@ -188,16 +225,35 @@ def test_export_leaves_height_and_width_open(pooling, vgg16_params, rng):
         np.testing.assert_allclose(exported.call(params, image), grams(params, image), rtol=1e-5)
 
 
-@pytest.mark.parametrize("make", [jax.random.key, jax.random.PRNGKey, lambda seed: np.array([0, seed], np.uint32)])
+@pytest.mark.parametrize(
+    "make", [jax.random.key, jax.random.PRNGKey, lambda seed: np.array([0, seed], np.uint32)]
+)
 def test_keys_of_both_styles_make_the_same_noise(make, vgg16_params, pictures):
-    config = nst.TransferConfig(num_steps=1, init="noise", content_layers=("conv1_1",), style_layers=())
+    config = nst.TransferConfig(
+        num_steps=1, init="noise", content_layers=("conv1_1",), style_layers=()
+    )
     found = nst.stylize(vgg16_params, *pictures, config, key=make(7)).image
-    np.testing.assert_array_equal(found, nst.stylize(vgg16_params, *pictures, config, key=jax.random.key(7)).image)
+    np.testing.assert_array_equal(
+        found, nst.stylize(vgg16_params, *pictures, config, key=jax.random.key(7)).image
+    )
 
 
-@pytest.mark.parametrize("key", [0, 1.5, "seed", np.zeros(3, np.uint32), jax.random.split(jax.random.key(0), 2)], ids=repr)
+@pytest.mark.parametrize(
+    "key",
+    [0, 1.5, "seed", np.zeros(3, np.uint32), jax.random.split(jax.random.key(0), 2)],
+    ids=repr,
+)
 def test_what_is_no_key_is_told_how_to_make_one(key, vgg16_params, pictures):
-    with pytest.raises(nst.ConfigError, match=r"^key is .*; give a random key, such as jax.random.key\(0\)$"):
+    with pytest.raises(
+        nst.ConfigError, match=r"^key is .*; give a random key, such as jax.random.key\(0\)$"
+    ):
         nst.stylize(vgg16_params, *pictures, nst.TransferConfig(init="noise"), key=key)
-    with pytest.raises(nst.ConfigError, match=r"^keys is .*; give one key a lane, such as jax.random.split"):
-        nst.stylize_batch(vgg16_params, *pictures, nst.TransferConfig(init="noise"), keys=jax.random.key(0) if np.ndim(key) else key)
+    with pytest.raises(
+        nst.ConfigError, match=r"^keys is .*; give one key a lane, such as jax.random.split"
+    ):
+        nst.stylize_batch(
+            vgg16_params,
+            *pictures,
+            nst.TransferConfig(init="noise"),
+            keys=jax.random.key(0) if np.ndim(key) else key,
+        )

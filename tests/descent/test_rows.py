@@ -22,17 +22,29 @@ by_rows = NamedSharding(Mesh(np.array(devices), ("rows",)), PartitionSpec("rows"
 evaluate = jax.jit(nst.loss_and_gradient, static_argnums=4)
 
 from nst_jax.network.vgg import _pool  # exchanges a row at most where each device has 33
+
 summed = jax.jit(lambda activations: _pool(2 * activations, "avg").sum(0))
 pooled = summed.lower(jax.device_put(np.ones((132, 64, 8), np.float32), by_rows)).compile()
 assert "all-gather" not in pooled.as_text()
 
-for pooling, shape in (("avg", (128, 97)), ("max", (212, 80))):  # the second's rows do not go round behind the first pooling
-    content, style, start = rng.random((*shape, 3), np.float32), rng.random((64, 70, 3), np.float32), rng.random((*shape, 3), np.float32)
-    for scaling in ("relative", "notebook"):  # numbers that are multiplied with, wherever the rows are
-        config, weights = nst.TransferConfig(pooling=pooling, scaling=scaling), nst.LossWeights(total_variation=0.1)
+# the second's rows do not go round behind the first pooling
+for pooling, shape in (("avg", (128, 97)), ("max", (212, 80))):
+    content, style, start = (
+        rng.random((*shape, 3), np.float32),
+        rng.random((64, 70, 3), np.float32),
+        rng.random((*shape, 3), np.float32),
+    )
+    # numbers that are multiplied with, wherever the rows are
+    for scaling in ("relative", "notebook"):
+        config, weights = (
+            nst.TransferConfig(pooling=pooling, scaling=scaling),
+            nst.LossWeights(total_variation=0.1),
+        )
         targets = nst.make_targets(params, content, style, config)
         (loss, _), gradient = evaluate(params, start, targets, weights, config)
-        (shared_loss, _), shared_gradient = evaluate(params, jax.device_put(start, by_rows), targets, weights, config)
+        (shared_loss, _), shared_gradient = evaluate(
+            params, jax.device_put(start, by_rows), targets, weights, config
+        )
         np.testing.assert_allclose(shared_loss, loss, rtol=1e-5)
         assert np.abs(shared_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max()
 
@@ -42,7 +54,8 @@ for optimizer in ("lbfgs", "adam"):
     config = nst.TransferConfig(num_steps=20, optimizer=optimizer)
     alone = nst.stylize(params, content, style, config)
     shared = nst.stylize(params, content, style, config, devices=devices)
-    np.testing.assert_allclose(shared.losses[:2], alone.losses[:2], rtol=1e-4)  # a descent amplifies rounding, and alone is Winograd's
+    # a descent amplifies rounding, and alone is Winograd's
+    np.testing.assert_allclose(shared.losses[:2], alone.losses[:2], rtol=1e-4)
     np.testing.assert_allclose(shared.loss, alone.loss, rtol=0.02)
     assert shared.image.shape == alone.image.shape and shared.sizes.tolist() == alone.sizes.tolist()
 
@@ -60,9 +73,13 @@ else:
     raise AssertionError("tiles were taken")
 
 from nst_jax.descent.fit import _bytes_needed  # of each device
+
 config = nst.TransferConfig()
 large = jax.ShapeDtypeStruct((1024, 512, 3), np.float32)
-alone, shared = (_bytes_needed(params, large, large, nst.default_loss(config), config, on)[1] for on in (devices[:1], devices))
+alone, shared = (
+    _bytes_needed(params, large, large, nst.default_loss(config), config, on)[1]
+    for on in (devices[:1], devices)
+)
 assert shared < 0.5 * alone, (shared, alone)
 
 # One that is not the first computes all by itself.
@@ -75,9 +92,17 @@ print("passed")
 
 
 def test_devices_that_share_an_image_by_rows_find_what_one_does():
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_PLATFORMS": "cpu",
+    }
     ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[2], check=False
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        check=False,
     )
     assert ended.stdout == "passed\n", ended.stderr[-3000:]
 
@@ -87,5 +112,8 @@ def test_one_device_shares_with_nobody(vgg16_params):
 
     content, style = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
     config = nst.TransferConfig(num_steps=2)
-    alone, given = (nst.stylize(vgg16_params, content, style, config, devices=devices) for devices in (None, jax.devices()[:1]))
+    alone, given = (
+        nst.stylize(vgg16_params, content, style, config, devices=devices)
+        for devices in (None, jax.devices()[:1])
+    )
     np.testing.assert_array_equal(alone.image, given.image)

@@ -20,16 +20,34 @@ SHALLOW = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
 @pytest.fixture
 def images(rng):
     ramp = np.linspace(0, 1, 40)[:, None, None] * np.ones((40, 32, 3))
-    return (0.5 * ramp + 0.5 * rng.random((40, 32, 3))).astype(np.float32), rng.random((24, 36, 3)).astype(np.float32)
+    return (0.5 * ramp + 0.5 * rng.random((40, 32, 3))).astype(np.float32), rng.random(
+        (24, 36, 3)
+    ).astype(np.float32)
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "sgd"])
-def test_every_optimizer_lowers_the_loss_and_returns_the_best_image(optimizer, vgg16_params, images):
-    config = nst.TransferConfig(optimizer=optimizer, num_steps=30, learning_rate={"sgd": 0.05}.get(optimizer, 0.02), **SHALLOW)
+def test_every_optimizer_lowers_the_loss_and_returns_the_best_image(
+    optimizer, vgg16_params, images
+):
+    config = nst.TransferConfig(
+        optimizer=optimizer,
+        num_steps=30,
+        learning_rate={"sgd": 0.05}.get(optimizer, 0.02),
+        **SHALLOW,
+    )
     result = nst.stylize(vgg16_params, *images, config)
     assert result.losses.shape == (30,) and result.num_steps == 30
-    assert result.loss == result.losses.min() == result.losses[result.best_step - 1] < 0.8 * result.losses[0]
-    assert result.image.shape == images[0].shape and result.image.min() >= 0 and result.image.max() <= 1
+    assert (
+        result.loss
+        == result.losses.min()
+        == result.losses[result.best_step - 1]
+        < 0.8 * result.losses[0]
+    )
+    assert (
+        result.image.shape == images[0].shape
+        and result.image.min() >= 0
+        and result.image.max() <= 1
+    )
     targets = nst.make_targets(vgg16_params, *images, config)
     loss, _ = nst.total_loss(vgg16_params, result.image, targets, nst.LossWeights(), config)
     np.testing.assert_allclose(loss, result.loss, rtol=1e-5)
@@ -39,12 +57,16 @@ def test_a_batch_equals_its_single_runs_and_traces_the_loss_once(vgg16_params, i
     config = nst.TransferConfig(num_steps=20, init="noise", memory=7)
     style_weights, seeds = np.repeat([2.0, 20.0, 50.0, 200.0], 2), np.tile([0, 1], 4)
     keys = jax.vmap(jax.random.key)(seeds)
-    batch = nst.stylize_batch(vgg16_params, *images, config, nst.LossWeights(style=style_weights), keys=keys)
+    batch = nst.stylize_batch(
+        vgg16_params, *images, config, nst.LossWeights(style=style_weights), keys=keys
+    )
     assert len(traces) == 1
     assert batch.image.shape == (8, *images[0].shape) and batch.losses.shape == (8, 20)
     assert batch.terms["style"]["conv1_1"].shape == (8, 20)
     for lane, (weight, seed) in enumerate(zip(style_weights, seeds, strict=True)):
-        single = nst.stylize(vgg16_params, *images, config, nst.LossWeights(style=weight), key=jax.random.key(seed))
+        single = nst.stylize(
+            vgg16_params, *images, config, nst.LossWeights(style=weight), key=jax.random.key(seed)
+        )
         np.testing.assert_allclose(batch.loss[lane], single.loss, rtol=LANE_LOSS_TOLERANCE)
         np.testing.assert_allclose(batch.losses[lane, 0], single.losses[0], rtol=1e-5)
         np.testing.assert_allclose(batch.image[lane], single.image, atol=LANE_PIXEL_TOLERANCE)
@@ -62,7 +84,11 @@ def test_weights_seed_number_of_steps_and_pieces_retrace_nothing(vgg16_params, i
             key=jax.random.key(seed),
             callback=lambda progress: None,
         )
-    nst.stylize(vgg16_params, *images, nst.TransferConfig(num_steps=3, init="style", tolerance=0.1, **config))
+    nst.stylize(
+        vgg16_params,
+        *images,
+        nst.TransferConfig(num_steps=3, init="style", tolerance=0.1, **config),
+    )
     assert len(traces) == 1
 
 
@@ -71,7 +97,10 @@ def test_a_step_is_one_evaluation_of_the_network_also_under_vmap(vgg16_params, i
     targets = nst.make_targets(vgg16_params, *images, config)
     optimizer = nst.make_optimizer(config)
 
-    evaluate = jax.value_and_grad(lambda image: nst.total_loss(vgg16_params, image, targets, nst.LossWeights(), config), has_aux=True)
+    evaluate = jax.value_and_grad(
+        lambda image: nst.total_loss(vgg16_params, image, targets, nst.LossWeights(), config),
+        has_aux=True,
+    )
 
     def advance(state):
         return nst.step(state, evaluate, optimizer)
@@ -124,33 +153,52 @@ def test_where_the_descent_starts(vgg16_params, images):
         config = nst.TransferConfig(num_steps=1, init=init, **SHALLOW)
         first[init] = np.asarray(nst.stylize(vgg16_params, content, style, config).image)
     np.testing.assert_array_equal(first["content"], content)
-    assert first["style"].shape == content.shape and abs(first["style"].mean() - style.mean()) < 0.02
-    np.testing.assert_array_equal(first["noise"], jax.random.uniform(jax.random.key(0), content.shape))
+    assert (
+        first["style"].shape == content.shape and abs(first["style"].mean() - style.mean()) < 0.02
+    )
+    np.testing.assert_array_equal(
+        first["noise"], jax.random.uniform(jax.random.key(0), content.shape)
+    )
     config = nst.TransferConfig(num_steps=1, **SHALLOW)
-    np.testing.assert_array_equal(nst.stylize(vgg16_params, content, style, config, initial=content[::-1]).image, content[::-1])
+    np.testing.assert_array_equal(
+        nst.stylize(vgg16_params, content, style, config, initial=content[::-1]).image,
+        content[::-1],
+    )
 
 
 @pytest.mark.parametrize("weight", [0.0, 1e-3, 1.0, 1e3, 1e6])
 @pytest.mark.parametrize("init", ["content", "noise"])
 def test_no_style_weight_breaks_the_descent(weight, init, vgg16_params, images):
-    result = nst.stylize(vgg16_params, *images, nst.TransferConfig(num_steps=40, init=init, **SHALLOW), nst.LossWeights(style=weight))
+    result = nst.stylize(
+        vgg16_params,
+        *images,
+        nst.TransferConfig(num_steps=40, init=init, **SHALLOW),
+        nst.LossWeights(style=weight),
+    )
     assert np.isfinite(result.losses).all() and np.isfinite(result.image).all()
     assert result.loss == result.losses.min()
 
 
 def test_a_loss_that_is_never_finite_leaves_the_starting_image(vgg16_params, images):
     result = nst.stylize(
-        vgg16_params, *images, nst.TransferConfig(num_steps=3, scaling="notebook", **SHALLOW), nst.LossWeights(total_variation=3e38)
+        vgg16_params,
+        *images,
+        nst.TransferConfig(num_steps=3, scaling="notebook", **SHALLOW),
+        nst.LossWeights(total_variation=3e38),
     )
     assert np.isinf(result.loss) and result.best_step == 0
     np.testing.assert_array_equal(result.image, images[0])
 
 
 def test_the_notebook_preset_takes_the_notebooks_first_twenty_steps(rng):
-    """Written again the way the notebook works: BGR pixels in 0–255 less the mean, sums over positions, plain gradient descent."""
+    """Written again the way the notebook works: BGR pixels in 0–255 less the mean, sums over
+    positions, plain gradient descent."""
     layers = reference.random_layers("vgg19", gain=0.9)
     mean = np.array([103.939, 116.779, 123.68])  # blue, green, red
-    raw = {"mean": mean, **{name: {"kernel": kernel, "bias": bias} for name, (kernel, bias) in layers.items()}}
+    raw = {
+        "mean": mean,
+        **{name: {"kernel": kernel, "bias": bias} for name, (kernel, bias) in layers.items()},
+    }
     content, style = (np.round(255 * rng.random((32, 48, 3))) for _ in range(2))
 
     def loss_and_gradient(image):
@@ -174,14 +222,22 @@ def test_the_notebook_preset_takes_the_notebooks_first_twenty_steps(rng):
         return loss + 1e-6 * roughness, gradient + 1e-6 * slope
 
     kernel = layers["conv1_1"][0][:, :, ::-1] * 255
-    params = {"mean": (mean[::-1] / 255).astype(np.float32), **{name: dict(raw[name]) for name in layers}}
+    params = {
+        "mean": (mean[::-1] / 255).astype(np.float32),
+        **{name: dict(raw[name]) for name in layers},
+    }
     params["conv1_1"]["kernel"] = np.ascontiguousarray(kernel, np.float32)
     preset = nst.PRESETS["notebook"]
-    config, weights = preset.config, nst.LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight)
-    targets = nst.make_targets(params, *((image / 255).astype(np.float32) for image in (content, style)), config)
+    config = preset.config
+    weights = nst.LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight)
+    targets = nst.make_targets(
+        params, *((image / 255).astype(np.float32) for image in (content, style)), config
+    )
     optimizer = nst.make_optimizer(config)
     objective = lambda image: nst.total_loss(params, image, targets, weights, config)
-    advance = jax.jit(lambda state: nst.step(state, jax.value_and_grad(objective, has_aux=True), optimizer))
+    advance = jax.jit(
+        lambda state: nst.step(state, jax.value_and_grad(objective, has_aux=True), optimizer)
+    )
     state, theirs = nst.init(jnp.asarray(content / 255, jnp.float32), optimizer), content.copy()
     first_gradient = jax.jit(jax.grad(lambda image: objective(image)[0]))(state.image)
     for index in range(20):
@@ -194,14 +250,18 @@ def test_the_notebook_preset_takes_the_notebooks_first_twenty_steps(rng):
         theirs = np.clip(theirs - 100 * 0.96 ** (index / 100) * gradient, 0, 255)
         moved = np.abs(theirs - content).max()
         assert moved > 0
-        assert np.abs(255 * np.asarray(state.image, float) - theirs).max() <= 1e-4 * max(moved, 255.0), index
+        assert np.abs(255 * np.asarray(state.image, float) - theirs).max() <= 1e-4 * max(
+            moved, 255.0
+        ), index
 
 
 def test_any_of_optaxs_optimizers_takes_a_step(vgg16_params, images):
     config = nst.TransferConfig(**SHALLOW)
     targets = nst.make_targets(vgg16_params, *images, config)
     optimizer = optax.with_extra_args_support(optax.rmsprop(0.01))
-    objective = lambda image: nst.total_loss(vgg16_params, image, targets, nst.LossWeights(), config)
+    objective = lambda image: nst.total_loss(
+        vgg16_params, image, targets, nst.LossWeights(), config
+    )
     evaluate = jax.value_and_grad(objective, has_aux=True)
     state, info = nst.step(nst.init(jnp.asarray(images[0]), optimizer), evaluate, optimizer)
     assert state.step == 1 and state.best_loss == info.loss
@@ -213,7 +273,10 @@ def test_any_of_optaxs_optimizers_takes_a_step(vgg16_params, images):
     [
         (dict(content=np.zeros((32, 32), np.float32)), r"content image has shape \(32, 32\)"),
         (dict(style=np.full((32, 32, 3), 200.0, np.float32)), "divide pixels of 0 to 255 by 255"),
-        (dict(content=np.full((32, 32, 3), np.nan, np.float32)), "content image holds values that are not finite"),
+        (
+            dict(content=np.full((32, 32, 3), np.nan, np.float32)),
+            "content image holds values that are not finite",
+        ),
         (dict(style=np.zeros((32, 32, 3), np.uint8)), "style image is of uint8; convert it"),
         (dict(initial=np.zeros((32, 33, 3), np.float32)), "initial image has shape"),
         (dict(weights=nst.LossWeights(style=-1.0)), "weights.style is .*at least 0"),
@@ -221,22 +284,34 @@ def test_any_of_optaxs_optimizers_takes_a_step(vgg16_params, images):
     ],
 )
 def test_wrong_arguments_are_named(change, message, vgg16_params):
-    arguments = dict(content=np.zeros((32, 32, 3), np.float32), style=np.zeros((32, 32, 3), np.float32)) | change
+    arguments = (
+        dict(content=np.zeros((32, 32, 3), np.float32), style=np.zeros((32, 32, 3), np.float32))
+        | change
+    )
     with pytest.raises(nst.ConfigError, match=message):
         nst.stylize(vgg16_params, arguments.pop("content"), arguments.pop("style"), **arguments)
 
 
 def test_lanes_may_be_lists(vgg16_params, images):
     config = nst.TransferConfig(num_steps=2, **SHALLOW)
-    weights = nst.LossWeights(style=[5.0, 80.0], style_layers={"conv1_1": 1.0, "conv2_1": [0.0, 2.0]})
+    weights = nst.LossWeights(
+        style=[5.0, 80.0], style_layers={"conv1_1": 1.0, "conv2_1": [0.0, 2.0]}
+    )
     assert nst.stylize_batch(vgg16_params, *images, config, weights).losses.shape == (2, 2)
 
 
 def test_lanes_must_agree(vgg16_params, images):
     with pytest.raises(nst.ConfigError, match="give one key a lane"):
         nst.stylize_batch(vgg16_params, *images, keys=jax.random.key(0))
-    with pytest.raises(nst.ConfigError, match=r"numbers of lanes differ: keys has 3, weights.style has 2"):
-        nst.stylize_batch(vgg16_params, *images, weights=nst.LossWeights(style=np.ones(2)), keys=jax.vmap(jax.random.key)(np.arange(3)))
+    with pytest.raises(
+        nst.ConfigError, match=r"numbers of lanes differ: keys has 3, weights.style has 2"
+    ):
+        nst.stylize_batch(
+            vgg16_params,
+            *images,
+            weights=nst.LossWeights(style=np.ones(2)),
+            keys=jax.vmap(jax.random.key)(np.arange(3)),
+        )
 
 
 @pytest.mark.parametrize("tile", [0, 64])
@@ -244,19 +319,26 @@ def test_half_the_bits_end_at_the_same_loss(vgg16_params, images, tile):
     content = np.tile(images[0], (5, 6, 1))[:190, :180]
     config = nst.TransferConfig(num_steps=40, tile=tile)
     wanted = nst.stylize(vgg16_params, content, images[1], config)
-    found = nst.stylize(vgg16_params, content, images[1], dataclasses.replace(config, precision="bfloat16"))
+    found = nst.stylize(
+        vgg16_params, content, images[1], dataclasses.replace(config, precision="bfloat16")
+    )
     assert np.isfinite(found.losses).all() and not found.failure and found.image.dtype == np.float32
     assert abs(found.loss / wanted.loss - 1) < 0.02
-    assert abs(found.losses[0] / wanted.losses[0] - 1) < 0.02 and found.losses[0] != wanted.losses[0]
+    assert (
+        abs(found.losses[0] / wanted.losses[0] - 1) < 0.02 and found.losses[0] != wanted.losses[0]
+    )
 
 
 def test_gram_matrices_of_half_the_bits_add_up_in_float32(vgg16_params, rng):
-    activations = nst.features(vgg16_params, rng.random((64, 64, 3), np.float32), ("conv1_1",), precision="bfloat16")["conv1_1"]
+    activations = nst.features(
+        vgg16_params, rng.random((64, 64, 3), np.float32), ("conv1_1",), precision="bfloat16"
+    )["conv1_1"]
     assert activations.dtype == jnp.bfloat16
     positions = np.asarray(activations, np.float64).reshape(-1, 64)
     gram = nst.gram_matrix(activations)
     assert gram.dtype == np.float32
-    np.testing.assert_allclose(gram, positions.T @ positions / len(positions), rtol=1e-5)  # bfloat16 has three digits
+    # bfloat16 has three digits
+    np.testing.assert_allclose(gram, positions.T @ positions / len(positions), rtol=1e-5)
 
 
 def test_an_image_in_float64_may_be_out_of_range_by_its_rounding(rng):
@@ -297,4 +379,6 @@ def test_a_second_ctrl_c_is_raised(vgg16_params, images, interrupts):
         signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        nst.stylize(vgg16_params, *images, nst.TransferConfig(num_steps=5, **SHALLOW), callback=press)
+        nst.stylize(
+            vgg16_params, *images, nst.TransferConfig(num_steps=5, **SHALLOW), callback=press
+        )

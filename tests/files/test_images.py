@@ -38,7 +38,8 @@ def test_an_image_is_read_as_it_is(tmp_path, ramp):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_marks_are_applied(orientation, tmp_path, ramp):
-    undo = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]  # Pillow's transpositions
+    # Pillow's transpositions
+    undo = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]
     stored = Image.fromarray(ramp) if undo is None else Image.fromarray(ramp).transpose(undo)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -53,13 +54,17 @@ def test_transparency_is_laid_over_white_and_said(tmp_path, ramp):
     with pytest.warns(UserWarning, match="transparent parts were laid over white"):
         image = nst.read_image(saved(tmp_path / "a.png", Image.fromarray(layer)))
     np.testing.assert_array_equal(image[:, :20], 1)
-    np.testing.assert_allclose(image[:, 20:30], (ramp[:, 20:30] * (128 / 255) + 255 * (127 / 255)) / 255, atol=1 / 255)
+    np.testing.assert_allclose(
+        image[:, 20:30], (ramp[:, 20:30] * (128 / 255) + 255 * (127 / 255)) / 255, atol=1 / 255
+    )
     np.testing.assert_array_equal(image[:, 30:], ramp[:, 30:].astype(np.float32) / 255)
 
 
 def test_an_opaque_alpha_channel_is_no_news(tmp_path, ramp, recwarn):
     layer = np.dstack([ramp, np.full(ramp.shape[:2], 255, np.uint8)])
-    np.testing.assert_allclose(nst.read_image(saved(tmp_path / "a.png", Image.fromarray(layer))), ramp / 255.0, atol=1e-6)
+    np.testing.assert_allclose(
+        nst.read_image(saved(tmp_path / "a.png", Image.fromarray(layer))), ramp / 255.0, atol=1e-6
+    )
     assert not recwarn.list
 
 
@@ -68,7 +73,9 @@ def test_greyscale_palette_and_cmyk(tmp_path, ramp):
     np.testing.assert_allclose(grey, np.repeat(ramp[..., :1], 3, -1) / 255.0, atol=1e-6)
     flat = (ramp // 64) * 64
     palette = Image.fromarray(flat).quantize(64, dither=Image.Dither.NONE)
-    np.testing.assert_allclose(nst.read_image(saved(tmp_path / "p.png", palette)), flat / 255.0, atol=0.02)
+    np.testing.assert_allclose(
+        nst.read_image(saved(tmp_path / "p.png", palette)), flat / 255.0, atol=0.02
+    )
     cmyk = saved(tmp_path / "c.tif", Image.fromarray(ramp).convert("CMYK"))
     np.testing.assert_allclose(nst.read_image(cmyk), ramp / 255.0, atol=0.01)
 
@@ -89,7 +96,9 @@ def test_sixteen_bit_colour(tmp_path, ramp):
 
 def test_a_float_image_with_a_hole_is_refused(tmp_path):
     values = np.full((24, 24), 0.5, np.float32)
-    np.testing.assert_allclose(nst.read_image(saved(tmp_path / "a.tif", Image.fromarray(values))), 0.5, atol=0.005)
+    np.testing.assert_allclose(
+        nst.read_image(saved(tmp_path / "a.tif", Image.fromarray(values))), 0.5, atol=0.005
+    )
     values[3, 3] = np.nan
     with pytest.raises(nst.ImageError, match="values that are not finite"):
         nst.read_image(saved(tmp_path / "b.tif", Image.fromarray(values)))
@@ -123,11 +132,13 @@ def test_postscript_runs_nothing(tmp_path, monkeypatch):
 
 
 def test_an_embedded_profile_is_converted_to_srgb(tmp_path, ramp):
-    """Against a profile whose red and blue are exchanged: built by swapping the colorants of sRGB's."""
+    """Against a profile whose red and blue are exchanged: built by swapping the colorants of
+    sRGB's."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     at = {tag: profile.index(tag) for tag in (b"rXYZ", b"bXYZ")}
     red, blue = (profile[at[tag] + 4 : at[tag] + 12] for tag in (b"rXYZ", b"bXYZ"))
-    profile[at[b"rXYZ"] + 4 : at[b"rXYZ"] + 12], profile[at[b"bXYZ"] + 4 : at[b"bXYZ"] + 12] = blue, red
+    profile[at[b"rXYZ"] + 4 : at[b"rXYZ"] + 12] = blue
+    profile[at[b"bXYZ"] + 4 : at[b"bXYZ"] + 12] = red
     path = saved(tmp_path / "a.png", Image.fromarray(ramp), icc_profile=bytes(profile))
     np.testing.assert_allclose(nst.read_image(path), ramp[..., ::-1] / 255.0, atol=0.02)
 
@@ -148,12 +159,15 @@ def test_sizes(tmp_path, ramp):
     fine = np.zeros((200, 200, 3), np.uint8)
     fine[::2] = 255
     smooth = nst.read_image(saved(tmp_path / "b.png", Image.fromarray(fine)), size=50)
-    np.testing.assert_allclose(smooth[5:-5], 0.5, atol=0.05)  # a filter that drops rows would leave black or white
+    # a filter that drops rows would leave black or white
+    np.testing.assert_allclose(smooth[5:-5], 0.5, atol=0.05)
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"])
 def test_written_images_read_back(ending, tmp_path):
-    smooth = np.stack(np.broadcast_arrays(*np.meshgrid(np.linspace(0, 1, 40), np.linspace(0, 1, 32)), 0.5), -1)
+    smooth = np.stack(
+        np.broadcast_arrays(*np.meshgrid(np.linspace(0, 1, 40), np.linspace(0, 1, 32)), 0.5), -1
+    )
     path = tmp_path / "deep" / f"a{ending}"
     nst.write_image(path, smooth)
     tolerance = 0.5 / 255 + 1e-6 if ending in (".png", ".tif", ".tiff") else 0.06
@@ -171,13 +185,17 @@ def bomb():
     data = io.BytesIO()
     Image.new("L", (16, 16)).save(data, "PNG")
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
-    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    chunk = (
+        struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    )
     return data.getvalue()[:8] + chunk + data.getvalue()[33:]
 
 
 def noisy(format_name):
     data = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)).save(data, format_name)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)).save(
+        data, format_name
+    )
     return data.getvalue()
 
 
@@ -208,7 +226,9 @@ def test_too_small_too_thin_and_missing(tmp_path, ramp):
         nst.read_image(saved(tmp_path / "b.png", Image.new("RGB", (400, 30))), size=64)
     with pytest.raises(nst.ImageError, match="size is -3; it must be at least 16"):
         nst.read_image(tmp_path / "a.png", size=-3)
-    with pytest.raises(nst.ImageError, match=r"none.png: cannot be read \(No such file or directory\)"):
+    with pytest.raises(
+        nst.ImageError, match=r"none.png: cannot be read \(No such file or directory\)"
+    ):
         nst.read_image(tmp_path / "none.png")
 
 
@@ -243,11 +263,15 @@ def encoded(image, format_name, **options):
 
 
 def pictures(ramp):
-    """A file of each format, of each that can have them with several frames, and such as ask Pillow's own bound; all of 960 pixels."""
+    """A file of each format, of each that can have them with several frames, and such as ask
+    Pillow's own bound; all of 960 pixels."""
     image, other = Image.fromarray(ramp), Image.fromarray(ramp[::-1].copy())
     frames = {"save_all": True, "append_images": [other]}
     yield from ((name, encoded(image, name)) for name in FORMATS)
-    yield from ((f"{name}, frames", encoded(image, name, **frames)) for name in ("PNG", "WEBP", "TIFF", "GIF", "MPO"))
+    yield from (
+        (f"{name}, frames", encoded(image, name, **frames))
+        for name in ("PNG", "WEBP", "TIFF", "GIF", "MPO")
+    )
     yield "GIF, disposal", encoded(image, "GIF", disposal=2, **frames)
     yield "GIF, transparent", encoded(image, "GIF", disposal=3, transparency=0, **frames)
     small = bytearray(encoded(image, "GIF"))
@@ -309,11 +333,15 @@ def test_threads_read_within_their_own_bounds_and_touch_nothing_shared(tmp_path,
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", PICTURES)
-@pytest.mark.parametrize("outcome", ["read", "too many pixels", "too small", "truncated", "header only"])
+@pytest.mark.parametrize(
+    "outcome", ["read", "too many pixels", "too small", "truncated", "header only"]
+)
 def test_no_file_stays_open(name, outcome, tmp_path, ramp):
     path = tmp_path / "a"
     data = dict(pictures(ramp[:8] if outcome == "too small" else ramp))[name]
-    path.write_bytes(data[: {"truncated": len(data) * 2 // 3, "header only": 30}.get(outcome, len(data))])
+    path.write_bytes(
+        data[: {"truncated": len(data) * 2 // 3, "header only": 30}.get(outcome, len(data))]
+    )
     gc.disable()  # which would close what has been forgotten
     error = None
     with warnings.catch_warnings(record=True) as warned:
@@ -336,8 +364,14 @@ def noted(ramp):
     transparent.putalpha(alpha)
     dark = Image.fromarray(np.full((24, 40), 4095, np.uint16))
     yield "transparent parts were laid over white", encoded(transparent, "PNG")
-    yield "of its several frames, the first was taken", encoded(image, "GIF", save_all=True, append_images=[alpha])
-    yield "its colour profile does not fit the image", encoded(image, "PNG", icc_profile=b"no profile")
+    yield (
+        "of its several frames, the first was taken",
+        encoded(image, "GIF", save_all=True, append_images=[alpha]),
+    )
+    yield (
+        "its colour profile does not fit the image",
+        encoded(image, "PNG", icc_profile=b"no profile"),
+    )
     yield "its brightest value is 4095 of 65535", encoded(dark, "PNG")
 
 
@@ -362,12 +396,16 @@ def png(pixels, *chunks):
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
     header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
     parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    made = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts)
+    made = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(made)
 
 
 def test_what_pillow_warns_of_is_itself_where_warnings_are_errors(tmp_path, ramp):
-    (tmp_path / "a").write_bytes(png(ramp.astype(np.uint16) * 257, (b"acTL", bytes(8))))  # an animation of no frames
+    # an animation of no frames
+    (tmp_path / "a").write_bytes(png(ramp.astype(np.uint16) * 257, (b"acTL", bytes(8))))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(UserWarning, match="Invalid APNG"):
@@ -387,7 +425,9 @@ def grey_profile(gamma):
         data += bytes(-len(data) % 4)
         table += name + struct.pack(">II", offset + len(body), len(data))
         body += data
-    header = struct.pack(">I4xI4s4s4s12x4s", offset + len(body), 0x02100000, b"mntr", b"GRAY", b"XYZ ", b"acsp")
+    header = struct.pack(
+        ">I4xI4s4s4s12x4s", offset + len(body), 0x02100000, b"mntr", b"GRAY", b"XYZ ", b"acsp"
+    )
     white = struct.pack(">III", 0xF6D6, 0x10000, 0xD32D)
     return (header + bytes(28) + white).ljust(128, b"\0") + table + body
 
@@ -404,14 +444,23 @@ def test_sixteen_bits_are_treated_as_eight_are(kind, extra, tmp_path, ramp, recw
     options |= {"transparency": chosen} if is_transparent and "alpha" not in kind else {}
     pixels = ramp if kind == "colour PNG" else ramp[..., :1]
     if "alpha" in kind:
-        pixels = np.dstack([pixels, np.where(ramp[..., 1:2] > 100, 30, 255) if is_transparent else np.full_like(pixels, 255)]).astype(np.uint8)
+        pixels = np.dstack(
+            [
+                pixels,
+                np.where(ramp[..., 1:2] > 100, 30, 255)
+                if is_transparent
+                else np.full_like(pixels, 255),
+            ]
+        ).astype(np.uint8)
     image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
     (tmp_path / "8").write_bytes(encoded(image, kind.split()[-1], **options))
     deep = pixels.astype(np.uint16) * 257
     if kind == "grey TIFF":
         (tmp_path / "16").write_bytes(encoded(Image.fromarray(deep.squeeze(-1)), "TIFF", **options))
     else:
-        chunks = [(b"iCCP", b"g\0\0" + zlib.compress(options["icc_profile"]))] if has_profile else []
+        chunks = (
+            [(b"iCCP", b"g\0\0" + zlib.compress(options["icc_profile"]))] if has_profile else []
+        )
         if "transparency" in options:
             chunks.append((b"tRNS", (np.atleast_1d(chosen) * 257).astype(">u2").tobytes()))
         (tmp_path / "16").write_bytes(png(deep, *chunks))
@@ -423,28 +472,40 @@ def test_sixteen_bits_are_treated_as_eight_are(kind, extra, tmp_path, ramp, recw
     assert any("transparent parts" in note for note in notes) == is_transparent
     if has_profile and kind != "colour PNG":  # which a grey profile does not fit
         assert not any("does not fit" in note for note in notes)
-        assert plain[12, 20, 0] > ramp[12, 20, 0] / 255 + 0.1 or is_transparent  # linear light, which is brighter than it looks
+        # linear light, which is brighter than it looks
+        assert plain[12, 20, 0] > ramp[12, 20, 0] / 255 + 0.1 or is_transparent
 
 
 @pytest.mark.parametrize("bits", [8, 9, 10, 12, 13])
-@pytest.mark.parametrize("kind", ["grey PNG", "grey TIFF", "grey and alpha PNG", "colour PNG", "float TIFF"])
+@pytest.mark.parametrize(
+    "kind", ["grey PNG", "grey TIFF", "grey and alpha PNG", "colour PNG", "float TIFF"]
+)
 def test_fewer_bits_than_the_file_has_draw_a_note(bits, kind, tmp_path, rng, recwarn):
     values = rng.integers(0, 2**bits, (24, 40, {"gr": 1, "co": 3, "fl": 1}[kind[:2]]), np.uint16)
     values[3, 5] = 2**bits - 1
     if kind == "float TIFF" and bits == 8:
         pytest.skip("numbers with a point up to 255 are of 8 bits")
     if kind.endswith("TIFF"):
-        image = Image.fromarray(values[..., 0].astype(np.float32) if kind == "float TIFF" else values[..., 0])
+        image = Image.fromarray(
+            values[..., 0].astype(np.float32) if kind == "float TIFF" else values[..., 0]
+        )
         (tmp_path / "a").write_bytes(encoded(image, "TIFF"))
     else:
-        (tmp_path / "a").write_bytes(png(np.dstack([values, np.full((24, 40), 65535)]) if "alpha" in kind else values))
+        (tmp_path / "a").write_bytes(
+            png(np.dstack([values, np.full((24, 40), 65535)]) if "alpha" in kind else values)
+        )
     found = nst.read_image(tmp_path / "a")
-    if kind in ("colour PNG", "grey and alpha PNG") and bits == 8:  # all that is left of it is black
+    # all that is left of it is black
+    if kind in ("colour PNG", "grey and alpha PNG") and bits == 8:
         assert not recwarn.list and not found.any()
         return
     (note,) = (str(warning.message) for warning in recwarn.list)
-    assert f"{2**bits - 1} of 65535, so it is dark" in note and "scale its values up to 65535 first" in note
-    np.testing.assert_allclose(found[..., 0], values[..., 0] / 65535, atol=1.01 / 255)  # nothing was guessed
+    assert (
+        f"{2**bits - 1} of 65535, so it is dark" in note
+        and "scale its values up to 65535 first" in note
+    )
+    # nothing was guessed
+    np.testing.assert_allclose(found[..., 0], values[..., 0] / 65535, atol=1.01 / 255)
 
 
 @pytest.mark.parametrize("most", [0, 8192, 20000, 65535])
@@ -456,7 +517,8 @@ def test_an_ordinary_dark_image_draws_no_note(most, channels, tmp_path, recwarn)
         pixels[..., -1] = 65535
     (tmp_path / "a.png").write_bytes(png(pixels))
     nst.read_image(tmp_path / "a.png")
-    Image.fromarray(np.full((24, 40, 3), most // 2**13, np.uint8)).save(tmp_path / "b.png")  # of 8 bits
+    # of 8 bits
+    Image.fromarray(np.full((24, 40, 3), most // 2**13, np.uint8)).save(tmp_path / "b.png")
     nst.read_image(tmp_path / "b.png")
     assert not recwarn.list
 
@@ -497,7 +559,9 @@ TAKERS = {
     "make_sheet": lambda image, folder: nst.make_sheet([image]),
     "make_sheet, the second": lambda image, folder: nst.make_sheet([GOOD, image]),
     "make_labelled_sheet": lambda image, folder: nst.make_labelled_sheet([[image]]),
-    "make_labelled_sheet, the second, resized": lambda image, folder: nst.make_labelled_sheet([[GOOD, image]], cell=32),
+    "make_labelled_sheet, the second, resized": lambda image, folder: nst.make_labelled_sheet(
+        [[GOOD, image]], cell=32
+    ),
     "make_thumbnail": lambda image, folder: make_thumbnail(image, 32),
     "lpips_distance, first": lambda image, folder: lpips_distance(image, GOOD),
     "lpips_distance, second": lambda image, folder: lpips_distance(GOOD, image),

@@ -19,7 +19,18 @@ from nst_jax.jobs.job import Job
 from nst_jax.jobs.presets import PRESETS
 from nst_jax.jobs.stylize_job import run_job
 
-QUICK = ["--network", "vgg16", "--size", "48", "--num-steps", "2", "--style-layers", "conv1_1", "--content-layers", "conv1_1"]
+QUICK = [
+    "--network",
+    "vgg16",
+    "--size",
+    "48",
+    "--num-steps",
+    "2",
+    "--style-layers",
+    "conv1_1",
+    "--content-layers",
+    "conv1_1",
+]
 STYLIZE = ["stylize", "photo.jpg", "painting.png", *QUICK]
 
 
@@ -72,7 +83,9 @@ with only_one(pathlib.Path({str(path)!r}), "busy"):
     print("held", flush=True)
     time.sleep(100)
 """
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout.readline() == "held\n"
         with pytest.raises(nst.ConfigError, match="busy"), only_one(path, "busy"):
             pass
@@ -108,15 +121,43 @@ BUSY = {
     "stylize": (
         ".photo_painting.lock",
         STYLIZE,
-        "photo_painting.png: another run is writing it; wait until that has ended, or choose another --output",
+        (
+            "photo_painting.png: another run is writing it; wait until that has ended, or "
+            "choose another --output"
+        ),
     ),
-    "another format": (".a.lock", [*STYLIZE, "--output", "a.jpg"], "a.jpg: another run is writing it"),  # the record would be the same
-    "in a folder": ("b/.a.lock", [*STYLIZE, "--output", "./b/../b/a.png"], "a.png: another run is writing it"),
-    "rerun": (".again.lock", ["rerun", "record.json", "--output", "again.png"], "again.png: another run is writing it"),
-    "rerun, default name": (".record_rerun.lock", ["rerun", "record.json"], "record_rerun.png: another run is writing it"),
+    # the record would be the same
+    "another format": (
+        ".a.lock",
+        [*STYLIZE, "--output", "a.jpg"],
+        "a.jpg: another run is writing it",
+    ),
+    "in a folder": (
+        "b/.a.lock",
+        [*STYLIZE, "--output", "./b/../b/a.png"],
+        "a.png: another run is writing it",
+    ),
+    "rerun": (
+        ".again.lock",
+        ["rerun", "record.json", "--output", "again.png"],
+        "again.png: another run is writing it",
+    ),
+    "rerun, default name": (
+        ".record_rerun.lock",
+        ["rerun", "record.json"],
+        "record_rerun.png: another run is writing it",
+    ),
     "demo": (".nst_demo.lock", ["demo"], "nst_demo.png: another run is writing it"),
-    "study": ("out/.study.lock", ["study", *STUDY[:1], "painting.png", *STUDY[1:]], "out: another study is being written there; wait until"),
-    "reconstruct": ("out/.study.lock", ["reconstruct", *STUDY], "out: another study is being written there"),
+    "study": (
+        "out/.study.lock",
+        ["study", *STUDY[:1], "painting.png", *STUDY[1:]],
+        "out: another study is being written there; wait until",
+    ),
+    "reconstruct": (
+        "out/.study.lock",
+        ["reconstruct", *STUDY],
+        "out: another study is being written there",
+    ),
 }
 
 
@@ -126,16 +167,30 @@ def test_the_second_run_at_once_is_refused(case, more, photos, capfd):
     path, words, message = BUSY[case]
     if words[0] in ("study", "reconstruct") and more == ["--resume"]:
         pytest.skip("no such option")
-    files = {name: {"path": path, "sha256": ""} for name, path in (("content", "photo.jpg"), ("style", "painting.png"))}
+    files = {
+        name: {"path": path, "sha256": ""}
+        for name, path in (("content", "photo.jpg"), ("style", "painting.png"))
+    }
     settings = {**vars(PRESETS["default"]), **vars(PRESETS["default"].config)}
-    settings = {name: value for name, value in settings.items() if name not in ("config", "network")}
-    settings |= {"inputs": files, "seed": 0, "network": {"path": "none", "name": "vgg16", "sha256": ""}}
+    settings = {
+        name: value for name, value in settings.items() if name not in ("config", "network")
+    }
+    settings |= {
+        "inputs": files,
+        "seed": 0,
+        "network": {"path": "none", "name": "vgg16", "sha256": ""},
+    }
     Path("record.json").write_text(json.dumps({"settings": settings, "output": "record.png"}))
     with only_one(photos / path, "busy"):
         before = {path: path.lstat().st_mtime_ns for path in photos.rglob("*")}
         assert cli.main([*words, *more]) == 2
         out, err = capfd.readouterr()
-        assert err.startswith("nst-jax: error: ") and err.count("\n") == 1 and message in err and not out
+        assert (
+            err.startswith("nst-jax: error: ")
+            and err.count("\n") == 1
+            and message in err
+            and not out
+        )
         assert {path: path.lstat().st_mtime_ns for path in photos.rglob("*")} == before
 
 
@@ -151,7 +206,14 @@ def test_a_run_refuses_others_from_its_start_to_its_end(photos, capfd):
     Path(".a.lock").touch()  # left by a run that was killed
     run_job(Job(Path("photo.jpg"), Path("painting.png"), Path("a.png"), preset), try_another)
     assert tried == [2, 2] and capfd.readouterr().err.count("another run is writing it") == 2
-    names = {"a.png", "a.json", "a_at_iteration_1.png", "a_at_iteration_2.png", "photo.jpg", "painting.png"}
+    names = {
+        "a.png",
+        "a.json",
+        "a_at_iteration_1.png",
+        "a_at_iteration_2.png",
+        "photo.jpg",
+        "painting.png",
+    }
     assert {path.name for path in photos.iterdir()} == names
     assert cli.main([*STYLIZE, "--output", "a.png"]) == 2
     assert "a.png: is there already" in capfd.readouterr().err
@@ -159,10 +221,24 @@ def test_a_run_refuses_others_from_its_start_to_its_end(photos, capfd):
 
 def test_of_two_processes_that_start_at_once_one_result_is_there_and_one_says_so(photos):
     words = [sys.executable, "-m", "nst_jax", *STYLIZE, "--style-weight"]
-    both = [subprocess.Popen([*words, weight], stderr=subprocess.PIPE, text=True) for weight in ("5", "80")]
+    both = [
+        subprocess.Popen([*words, weight], stderr=subprocess.PIPE, text=True)
+        for weight in ("5", "80")
+    ]
     errors = [process.communicate(timeout=300)[1] for process in both]
     assert sorted(process.returncode for process in both) == [0, 2], errors
     good = [process.returncode for process in both].index(0)
-    assert json.loads(Path("photo_painting.json").read_text())["settings"]["style_weight"] == (5, 80)[good]
-    assert len([line for line in errors[1 - good].splitlines() if line.startswith("nst-jax: error")]) == 1
-    assert {path.name for path in photos.iterdir()} == {"photo.jpg", "painting.png", "photo_painting.png", "photo_painting.json"}
+    assert (
+        json.loads(Path("photo_painting.json").read_text())["settings"]["style_weight"]
+        == (5, 80)[good]
+    )
+    assert (
+        len([line for line in errors[1 - good].splitlines() if line.startswith("nst-jax: error")])
+        == 1
+    )
+    assert {path.name for path in photos.iterdir()} == {
+        "photo.jpg",
+        "painting.png",
+        "photo_painting.png",
+        "photo_painting.json",
+    }

@@ -7,15 +7,39 @@ import pytest
 import nst_jax as nst
 
 
-@pytest.mark.parametrize(("words", "given", "kept"), [([], "", "ours"), (["--no-compilation-cache"], "", ""), ([], "theirs", "theirs")])
+@pytest.mark.parametrize(
+    ("words", "given", "kept"),
+    [([], "", "ours"), (["--no-compilation-cache"], "", ""), ([], "theirs", "theirs")],
+)
 def test_programs_are_kept_where_the_user_wants_them(tmp_path, rng, words, given, kept):
     for name in ("a.png", "b.png"):
         nst.write_image(tmp_path / name, rng.random((32, 32, 3)))
-    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment = os.environ | {
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
     environment.pop("JAX_COMPILATION_CACHE_DIR")
     if given:
         environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / given)
-    command = [sys.executable, "-m", "nst_jax", "stylize", "a.png", "b.png", "--size", "32", "--num-steps", "1", "--network", "vgg16", *words]
+    command = [
+        sys.executable,
+        "-m",
+        "nst_jax",
+        "stylize",
+        "a.png",
+        "b.png",
+        "--size",
+        "32",
+        "--num-steps",
+        "1",
+        "--network",
+        "vgg16",
+        *words,
+    ]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     folders = {"ours": tmp_path / "cache" / "nst_jax" / "programs", "theirs": tmp_path / "theirs"}
-    assert {name for name, folder in folders.items() if folder.is_dir() and list(folder.glob("jit__run_piece*"))} == ({kept} if kept else set())
+    assert {
+        name
+        for name, folder in folders.items()
+        if folder.is_dir() and list(folder.glob("jit__run_piece*"))
+    } == ({kept} if kept else set())

@@ -41,7 +41,14 @@ def small_pyramid(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"optimizer": "adam"}, {"optimizer": "sgd", "learning_rate": 1e-3}, {"init": "noise"}, {"tolerance": 0.02}]
+    "settings",
+    [
+        {},
+        {"optimizer": "adam"},
+        {"optimizer": "sgd", "learning_rate": 1e-3},
+        {"init": "noise"},
+        {"tolerance": 0.02},
+    ],
 )
 def test_a_run_goes_on_from_any_snapshot_bit_for_bit(vgg16_params, pair, small_pyramid, settings):
     config = nst.TransferConfig(num_steps=24, **SHALLOW, **settings)
@@ -53,28 +60,54 @@ def test_a_run_goes_on_from_any_snapshot_bit_for_bit(vgg16_params, pair, small_p
 
 
 def test_lanes_go_on_bit_for_bit(vgg16_params, pair, small_pyramid):
-    config, weights = nst.TransferConfig(num_steps=12, **SHALLOW), nst.LossWeights(style=[1.0, 1e30, 100.0])
+    config = nst.TransferConfig(num_steps=12, **SHALLOW)
+    weights = nst.LossWeights(style=[1.0, 1e30, 100.0])
     cut, kept = followed(nst.descend_batch(vgg16_params, *pair, config, weights), 3)
     assert cut.num_steps.max() < 12 and cut.cut_off.tolist() == [True, False, True]
     resumed = finished(nst.descend_batch(vgg16_params, *pair, config, weights, start=kept[-1]))
-    jax.tree.map(np.testing.assert_array_equal, resumed, nst.stylize_batch(vgg16_params, *pair, config, weights))
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        resumed,
+        nst.stylize_batch(vgg16_params, *pair, config, weights),
+    )
     assert resumed.failure[1] and not resumed.failure[0]
 
 
 def test_a_run_that_is_stopped_returns_what_it_has_at_full_size(vgg16_params, pair, small_pyramid):
-    result = next(nst.descend(vgg16_params, *pair, nst.TransferConfig(num_steps=24, **SHALLOW))).result()
+    result = next(
+        nst.descend(vgg16_params, *pair, nst.TransferConfig(num_steps=24, **SHALLOW))
+    ).result()
     # One step where it was stopped, and one at its own size, whose loss is that of the picture.
-    assert result.cut_off and result.num_steps == 2 and result.sizes[1] == max(pair[0].shape) > result.sizes[0]
-    assert result.image.shape == pair[0].shape and result.loss == result.losses[1] and result.best_step == 2
+    assert (
+        result.cut_off
+        and result.num_steps == 2
+        and result.sizes[1] == max(pair[0].shape) > result.sizes[0]
+    )
+    assert (
+        result.image.shape == pair[0].shape
+        and result.loss == result.losses[1]
+        and result.best_step == 2
+    )
 
 
 def test_a_snapshot_of_another_run_is_refused(vgg16_params, pair):
     _, kept = followed(nst.descend(vgg16_params, *pair, nst.TransferConfig(num_steps=1, **SHALLOW)))
-    for config in (nst.TransferConfig(**SHALLOW, memory=7), nst.TransferConfig(**SHALLOW, optimizer="adam"), nst.TransferConfig()):
+    for config in (
+        nst.TransferConfig(**SHALLOW, memory=7),
+        nst.TransferConfig(**SHALLOW, optimizer="adam"),
+        nst.TransferConfig(),
+    ):
         with pytest.raises(nst.ConfigError, match="not of this run"):
             next(nst.descend(vgg16_params, *pair, config, start=kept[0]))
     with pytest.raises(nst.ConfigError, match="not of this run"):
-        next(nst.descend(vgg16_params, *pair, nst.TransferConfig(**SHALLOW), start={**kept[0], "scale": np.array(7)}))
+        next(
+            nst.descend(
+                vgg16_params,
+                *pair,
+                nst.TransferConfig(**SHALLOW),
+                start={**kept[0], "scale": np.array(7)},
+            )
+        )
 
 
 @pytest.mark.parametrize(
@@ -100,7 +133,11 @@ def test_a_snapshot_that_somebody_made_up_is_refused(vgg16_params, pair, name, v
         next(nst.descend(vgg16_params, *pair, config, start={**kept[0], name: value}))
 
 
-ARRAYS = {"scale": np.array(0), "states/image": np.arange(3000, dtype=np.float32), "history/failure": np.array(["", "bad"])}
+ARRAYS = {
+    "scale": np.array(0),
+    "states/image": np.arange(3000, dtype=np.float32),
+    "history/failure": np.array(["", "bad"]),
+}
 
 
 @pytest.fixture
@@ -151,7 +188,10 @@ def test_a_save_that_fails_leaves_the_last(saved, monkeypatch, said):
         saver.save(SimpleNamespace(snapshot=lambda: ARRAYS))
     assert len(said) == 2 and "cannot be written (No space left on device)" in said[0]
     assert saved.read().settings == {"step": 2}
-    assert sorted(path.name for path in saved.path.parent.iterdir()) == ["a.png.checkpoint", "a.png.checkpoint.previous"]
+    assert sorted(path.name for path in saved.path.parent.iterdir()) == [
+        "a.png.checkpoint",
+        "a.png.checkpoint.previous",
+    ]
 
 
 class Runs:
@@ -167,7 +207,9 @@ class Runs:
 def test_nothing_that_a_checkpoint_holds_is_executed(tmp_path, said):
     found, trap = Checkpoint(tmp_path / "a.checkpoint"), tmp_path / "trap"
     with found.path.open("wb") as file:
-        np.savez(file, settings=np.frombuffer(b"{}", np.uint8), scale=np.array([Runs(trap)], object))
+        np.savez(
+            file, settings=np.frombuffer(b"{}", np.uint8), scale=np.array([Runs(trap)], object)
+        )
     said.clear()
     assert found.read() is None and len(said) == 1
     found.path.write_bytes(pickle.dumps(Runs(trap)))
@@ -176,19 +218,32 @@ def test_nothing_that_a_checkpoint_holds_is_executed(tmp_path, said):
 
 def test_an_archive_that_swells_is_refused(tmp_path, said):
     found = Checkpoint(tmp_path / "a.checkpoint")
-    np.savez_compressed(tmp_path / "a.npz", settings=np.frombuffer(b"{}", np.uint8), scale=np.zeros(10**8, np.uint8))
+    np.savez_compressed(
+        tmp_path / "a.npz", settings=np.frombuffer(b"{}", np.uint8), scale=np.zeros(10**8, np.uint8)
+    )
     (tmp_path / "a.npz").replace(found.path)
     said.clear()
     assert found.read() is None and "not as it was written" in said[0]
     with zipfile.ZipFile(found.path, "w") as archive:  # a header that promises more than there is
         header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }"
-        archive.writestr("scale.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+        archive.writestr(
+            "scale.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+        )
     assert found.read() is None and len(said) == 2
 
 
 # The command.
 
-QUICK = ["--network", "vgg16", "--size", "48", "--content-layers", "conv2_1", "--style-layers", "conv1_1"]
+QUICK = [
+    "--network",
+    "vgg16",
+    "--size",
+    "48",
+    "--content-layers",
+    "conv2_1",
+    "--style-layers",
+    "conv1_1",
+]
 
 
 @pytest.fixture
@@ -200,7 +255,18 @@ def photos(tmp_path, monkeypatch, rng):
 
 
 def stylize(*words):
-    return cli.main(["stylize", "photo.jpg", "painting.png", *QUICK, "--no-compilation-cache", "--output", "out.png", *words])
+    return cli.main(
+        [
+            "stylize",
+            "photo.jpg",
+            "painting.png",
+            *QUICK,
+            "--no-compilation-cache",
+            "--output",
+            "out.png",
+            *words,
+        ]
+    )
 
 
 def cut_off(steps, monkeypatch, *words):
@@ -232,7 +298,10 @@ def test_a_command_that_was_cut_off_goes_on(photos, monkeypatch, capfd):
     assert stylize("--num-steps", "20") == 2
     assert "pass --resume to go on with it, or --overwrite to begin anew" in capfd.readouterr().err
     for words, what in (
-        (("--num-steps", "20", "--style-weight", "7"), "--style-weight differs, 20.0 there and 7.0 here"),
+        (
+            ("--num-steps", "20", "--style-weight", "7"),
+            "--style-weight differs, 20.0 there and 7.0 here",
+        ),
         (("--num-steps", "30"), "--num-steps differs"),
     ):
         assert stylize(*words, "--resume") == 2
@@ -241,11 +310,17 @@ def test_a_command_that_was_cut_off_goes_on(photos, monkeypatch, capfd):
     assert stylize("--num-steps", "20", "--resume") == 2
     assert "inputs differs" in capfd.readouterr().err
     (photos / "painting.png").write_bytes(before[photos / "painting.png"])
-    assert {path: path.read_bytes() for path in photos.iterdir()} == before  # all of this changed nothing
+    # all of this changed nothing
+    assert {path: path.read_bytes() for path in photos.iterdir()} == before
     assert stylize("--num-steps", "20", "--resume") == 0
     assert (photos / "out.png").read_bytes() == image
     assert json.loads((photos / "out.json").read_text()) == record
-    assert sorted(path.name for path in photos.iterdir()) == ["out.json", "out.png", "painting.png", "photo.jpg"]
+    assert sorted(path.name for path in photos.iterdir()) == [
+        "out.json",
+        "out.png",
+        "painting.png",
+        "photo.jpg",
+    ]
     capfd.readouterr()
     assert stylize("--num-steps", "20", "--resume") == 0
     assert "is there already, finished, of the same settings" in capfd.readouterr().out
@@ -269,15 +344,32 @@ def test_results_are_not_overwritten_unasked(photos, capfd):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_stops(photos, number):
-    words = [sys.executable, "-m", "nst_jax", "stylize", "photo.jpg", "painting.png", *QUICK, "--output", "out.png", "--num-steps", "100000"]
-    with subprocess.Popen([*words, "--save-every", "5"], stderr=subprocess.PIPE, text=True) as process:
+    words = [
+        sys.executable,
+        "-m",
+        "nst_jax",
+        "stylize",
+        "photo.jpg",
+        "painting.png",
+        *QUICK,
+        "--output",
+        "out.png",
+        "--num-steps",
+        "100000",
+    ]
+    with subprocess.Popen(
+        [*words, "--save-every", "5"], stderr=subprocess.PIPE, text=True
+    ) as process:
         while not (photos / "out_at_iteration_5.png").exists() and process.poll() is None:
             time.sleep(0.05)
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number, errors
     assert "the same command with --resume goes on" in errors.splitlines()[-1]
-    assert Image.open("out.png").size == (48, 48) and not json.loads((photos / "out.json").read_text())["finished"]
+    assert (
+        Image.open("out.png").size == (48, 48)
+        and not json.loads((photos / "out.json").read_text())["finished"]
+    )
     assert Checkpoint(photos / "out.png.checkpoint").read().settings["num_steps"] == 100000
 
 
@@ -291,10 +383,15 @@ with StopSignals() as signals:
     while True:  # as a run that does not look, in calls that do not return
         time.sleep(60)
 """
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
-        assert process.stdout.readline() == "stopping at the end of this step; once more stops at once\n"
+        assert (
+            process.stdout.readline()
+            == "stopping at the end of this step; once more stops at once\n"
+        )
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 128 + signal.SIGTERM
@@ -303,7 +400,9 @@ with StopSignals() as signals:
 def test_a_result_is_made_again_from_its_record(photos, capfd):
     assert stylize("--num-steps", "3", "--style-weight", "7", "--init", "noise", "--seed", "5") == 0
     assert cli.main(["rerun", "out.json"]) == 0
-    assert np.array_equal(np.asarray(Image.open("out.png")), np.asarray(Image.open("out_rerun.png")))
+    assert np.array_equal(
+        np.asarray(Image.open("out.png")), np.asarray(Image.open("out_rerun.png"))
+    )
     assert cli.main(["rerun", "out.json"]) == 2
     assert "out_rerun.png: is there already" in capfd.readouterr().err
     (photos / "painting.png").write_bytes((photos / "photo.jpg").read_bytes())
@@ -318,8 +417,16 @@ def test_a_result_is_made_again_from_its_record(photos, capfd):
         ("style_wieght", 5, "no.json: unknown key 'style_wieght'; did you mean style_weight?"),
         ("size", "48", "no.json: size is '48'; it must be a whole number of pixels"),
         ("num_devices", "1", "no.json: --devices is '1'; it must be a whole number, at least 1"),
-        ("seed", 0.5, "no.json: --seed is 0.5; it must be a whole number, between 0 and 4294967295"),
-        ("style_weight", None, "no.json: --style-weight is None; it must be a finite number, at least 0"),
+        (
+            "seed",
+            0.5,
+            "no.json: --seed is 0.5; it must be a whole number, between 0 and 4294967295",
+        ),
+        (
+            "style_weight",
+            None,
+            "no.json: --style-weight is None; it must be a finite number, at least 0",
+        ),
         ("weights_by_layer", {"conv9_9": 1}, "weighs conv9_9, which is not among the layers"),
         ("resample", [], "no.json: resample is []; it must be one of lanczos, nearest"),
         ("memory", 10**30, "it must be a whole number, between 1 and 1000"),
@@ -327,20 +434,43 @@ def test_a_result_is_made_again_from_its_record(photos, capfd):
         ("inputs", record["settings"]["inputs"] | {"mask": {}}, "no.json: unknown key 'mask'"),
         ("style", "a\0b", "no.json: holds a zero character"),
     ):
-        (photos / "no.json").write_text(json.dumps(record | {"settings": record["settings"] | {key: value}}))
+        (photos / "no.json").write_text(
+            json.dumps(record | {"settings": record["settings"] | {key: value}})
+        )
         assert cli.main(["rerun", "no.json"]) == 2
         assert message in capfd.readouterr().err
 
 
-def test_a_rerun_takes_the_files_that_are_the_same_wherever_it_is_asked_for(photos, monkeypatch, capfd):
+def test_a_rerun_takes_the_files_that_are_the_same_wherever_it_is_asked_for(
+    photos, monkeypatch, capfd
+):
     (photos / "results").mkdir()
-    assert cli.main(["stylize", "photo.jpg", "painting.png", *QUICK, "--num-steps", "2", "--output", "results/out.png"]) == 0
+    assert (
+        cli.main(
+            [
+                "stylize",
+                "photo.jpg",
+                "painting.png",
+                *QUICK,
+                "--num-steps",
+                "2",
+                "--output",
+                "results/out.png",
+            ]
+        )
+        == 0
+    )
     elsewhere = photos / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "photo.jpg").write_bytes((photos / "painting.png").read_bytes())  # another image of that name
+    # another image of that name
+    (elsewhere / "photo.jpg").write_bytes((photos / "painting.png").read_bytes())
     monkeypatch.chdir(elsewhere)
-    assert cli.main(["rerun", "../results/out.json", "--output", "again.png"]) == 0, capfd.readouterr().err
-    assert np.array_equal(np.asarray(Image.open("../results/out.png")), np.asarray(Image.open("again.png")))
+    assert cli.main(["rerun", "../results/out.json", "--output", "again.png"]) == 0, (
+        capfd.readouterr().err
+    )
+    assert np.array_equal(
+        np.asarray(Image.open("../results/out.png")), np.asarray(Image.open("again.png"))
+    )
 
 
 def test_what_a_killed_run_left_half_written_is_removed(photos):
@@ -351,7 +481,18 @@ def test_what_a_killed_run_left_half_written_is_removed(photos):
 
 
 def test_a_run_goes_on_where_nobody_listens(photos):
-    words = [sys.executable, "-m", "nst_jax", "stylize", "photo.jpg", "painting.png", *QUICK, "--num-steps", "2", "--output"]
+    words = [
+        sys.executable,
+        "-m",
+        "nst_jax",
+        "stylize",
+        "photo.jpg",
+        "painting.png",
+        *QUICK,
+        "--num-steps",
+        "2",
+        "--output",
+    ]
     subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *words, "a.png"], check=True, timeout=120)
     with subprocess.Popen([*words, "b.png"], stderr=subprocess.PIPE) as process:
         process.stderr.close()  # as `2>&1 | head -0` does
@@ -376,11 +517,30 @@ def test_a_run_cut_off_between_record_and_image_is_not_finished(photos, monkeypa
     assert stylize("--num-steps", "3", "--resume") == 0
     assert "nothing was saved; the run begins anew" in capfd.readouterr().err
     record = json.loads((photos / "out.json").read_text())
-    assert record["finished"] and json.loads(Image.open("out.png").info["nst_jax"])["num_steps"] == 3
+    assert (
+        record["finished"] and json.loads(Image.open("out.png").info["nst_jax"])["num_steps"] == 3
+    )
 
 
 def test_the_same_seed_ends_alike_in_two_processes(photos):
-    words = [sys.executable, "-m", "nst_jax", "stylize", "photo.jpg", "painting.png", *QUICK, "--num-steps", "6", "--init", "noise"]
+    words = [
+        sys.executable,
+        "-m",
+        "nst_jax",
+        "stylize",
+        "photo.jpg",
+        "painting.png",
+        *QUICK,
+        "--num-steps",
+        "6",
+        "--init",
+        "noise",
+    ]
     for name in ("a.png", "b.png"):
-        subprocess.run([*words, "--output", name, "--no-compilation-cache"], check=True, capture_output=True, timeout=120)
+        subprocess.run(
+            [*words, "--output", name, "--no-compilation-cache"],
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
     assert (photos / "a.png").read_bytes() == (photos / "b.png").read_bytes()

@@ -42,7 +42,10 @@ def test_every_layer_agrees_with_pytorch(network, pooling):
     for layer in reference.LAYERS[network]:
         key = f"{network}/{pooling}/{layer}"
         values = np.asarray(found[layer]).ravel()[GOLDEN[f"{key}/positions"]]
-        assert np.abs(values - GOLDEN[f"{key}/values"]).max() <= FEATURE_TOLERANCE * GOLDEN[f"{key}/max"], layer
+        assert (
+            np.abs(values - GOLDEN[f"{key}/values"]).max()
+            <= FEATURE_TOLERANCE * GOLDEN[f"{key}/max"]
+        ), layer
 
 
 def test_the_gradient_of_the_convolution_is_the_one_that_autodiff_finds(rng):
@@ -51,10 +54,14 @@ def test_the_gradient_of_the_convolution_is_the_one_that_autodiff_finds(rng):
     cotangent = jnp.asarray(rng.normal(size=(9, 7, 4)), jnp.float32)
 
     def plain(image):
-        return jax.lax.conv_general_dilated(image[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))[0]
+        return jax.lax.conv_general_dilated(
+            image[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )[0]
 
     np.testing.assert_allclose(
-        jax.vjp(lambda image: convolve(image, kernel), image)[1](cotangent)[0], jax.vjp(plain, image)[1](cotangent)[0], atol=2e-5
+        jax.vjp(lambda image: convolve(image, kernel), image)[1](cotangent)[0],
+        jax.vjp(plain, image)[1](cotangent)[0],
+        atol=2e-5,
     )
 
 
@@ -69,15 +76,22 @@ def test_winograd_is_the_convolution_and_its_gradient(shape, rng, monkeypatch):
     gradient = reference.convolve(cotangent, kernel[::-1, ::-1].swapaxes(2, 3))
     single = lambda array: jnp.asarray(array, jnp.float32)
     transformed = winograd.transform_kernel(single(kernel))
-    found, pull = jax.jit(lambda image: jax.vjp(lambda image: convolve(image, transformed), image))(single(image))
+    found, pull = jax.jit(lambda image: jax.vjp(lambda image: convolve(image, transformed), image))(
+        single(image)
+    )
     assert np.abs(found - response).max() <= WINOGRAD_TOLERANCE * np.abs(response).max()
-    assert np.abs(pull(single(cotangent))[0] - gradient).max() <= WINOGRAD_TOLERANCE * np.abs(gradient).max()
+    assert (
+        np.abs(pull(single(cotangent))[0] - gradient).max()
+        <= WINOGRAD_TOLERANCE * np.abs(gradient).max()
+    )
 
 
 def test_winograd_on_many_channels_is_as_exact(rng):
     image, kernel = rng.normal(size=(32, 32, 256)).clip(0), rng.normal(size=(3, 3, 256, 128))
     response = reference.convolve(image, kernel)
-    found = convolve(jnp.asarray(image, jnp.float32), winograd.transform_kernel(jnp.asarray(kernel, jnp.float32)))
+    found = convolve(
+        jnp.asarray(image, jnp.float32), winograd.transform_kernel(jnp.asarray(kernel, jnp.float32))
+    )
     assert np.abs(found - response).max() <= WINOGRAD_TOLERANCE * np.abs(response).max()
 
 
@@ -89,7 +103,9 @@ def test_winograd_under_vmap_and_in_a_loop_is_the_same(rng):
     for found in (
         jax.vmap(gradient)(images),
         jax.lax.map(gradient, images),
-        jax.vmap(jax.grad(jax.checkpoint(lambda image: jnp.sum(convolve(image, kernel) ** 2))))(images),
+        jax.vmap(jax.grad(jax.checkpoint(lambda image: jnp.sum(convolve(image, kernel) ** 2))))(
+            images
+        ),
     ):
         np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
@@ -98,19 +114,29 @@ def test_winograd_under_vmap_and_in_a_loop_is_the_same(rng):
 def test_prepared_parameters_give_the_same_features(network, rng):
     params, image = reference.random_params(network), rng.random((35, 50, 3)).astype(np.float32)
     prepared = nst.prepare_params(params)
-    assert prepared["conv1_2"]["kernel"].shape[0] == 3 and prepared["conv3_1"]["kernel"].shape[0] == 6  # on a CPU
+    # on a CPU
+    assert (
+        prepared["conv1_2"]["kernel"].shape[0] == 3 and prepared["conv3_1"]["kernel"].shape[0] == 6
+    )
     expected = reference.features(params, image, "avg")
     found = nst.features(prepared, image, list(expected))
     for layer, values in expected.items():
         assert np.abs(found[layer] - values).max() <= WINOGRAD_TOLERANCE * values.max(), layer
     shallow = nst.prepare_params(params, ("conv2_2",))
-    assert [layer for layer in expected if shallow[layer]["kernel"].shape[0] == 6] == ["conv2_1", "conv2_2"]
+    assert [layer for layer in expected if shallow[layer]["kernel"].shape[0] == 6] == [
+        "conv2_1",
+        "conv2_2",
+    ]
     assert nst.prepare_params(prepared)["conv3_1"]["kernel"] is prepared["conv3_1"]["kernel"]
 
 
 def test_nothing_deeper_than_the_deepest_layer_is_computed(vgg16_params, rng):
     image = rng.random((32, 32, 3)).astype(np.float32)
-    text = str(jax.make_jaxpr(lambda image: nst.features(vgg16_params, image, ("conv2_1", "conv1_2")))(image))
+    text = str(
+        jax.make_jaxpr(lambda image: nst.features(vgg16_params, image, ("conv2_1", "conv1_2")))(
+            image
+        )
+    )
     assert text.count("nst_jax_convolution") == 3
 
 
@@ -119,12 +145,17 @@ def test_an_image_too_small_is_told_the_least_size(vgg16_params):
     assert least_size("conv5_1") == 16
     smallest = np.zeros((16, 16, 3), np.float32)
     assert nst.features(vgg16_params, smallest, ("conv5_3",))["conv5_3"].shape == (1, 1, 512)
-    with pytest.raises(nst.ConfigError, match="15 × 40 pixels is too small for conv5_3: each side must be at least 16"):
+    with pytest.raises(
+        nst.ConfigError,
+        match="15 × 40 pixels is too small for conv5_3: each side must be at least 16",
+    ):
         nst.features(vgg16_params, np.zeros((15, 40, 3), np.float32), ("conv5_3",))
 
 
 def test_an_unknown_layer_is_named_with_those_there_are(vgg16_params):
-    with pytest.raises(nst.ConfigError, match=r"unknown layer 'conv3_4': vgg16 has conv1_1, .*conv5_3"):
+    with pytest.raises(
+        nst.ConfigError, match=r"unknown layer 'conv3_4': vgg16 has conv1_1, .*conv5_3"
+    ):
         nst.features(vgg16_params, np.zeros((32, 32, 3), np.float32), ("conv1_1", "conv3_4"))
 
 

@@ -9,14 +9,18 @@ from tests import reference
 
 TOLERANCE = 1e-5
 
-activations = st.integers(0, 2**32 - 1).map(lambda seed: np.random.default_rng(seed).normal(size=(5, 6, 4)).clip(0).astype(np.float32))
+activations = st.integers(0, 2**32 - 1).map(
+    lambda seed: np.random.default_rng(seed).normal(size=(5, 6, 4)).clip(0).astype(np.float32)
+)
 
 
 @settings(max_examples=25, deadline=None)
 @given(activations, st.randoms(use_true_random=False))
 def test_gram_matrix_is_symmetric_positive_and_blind_to_positions(features, random):
     gram = np.asarray(nst.gram_matrix(features))
-    np.testing.assert_allclose(gram, reference.gram(features.astype(float)), rtol=TOLERANCE, atol=1e-6)
+    np.testing.assert_allclose(
+        gram, reference.gram(features.astype(float)), rtol=TOLERANCE, atol=1e-6
+    )
     np.testing.assert_array_equal(gram, gram.T)
     assert np.linalg.eigvalsh(gram.astype(float)).min() >= -1e-6
     order = list(range(30))
@@ -27,7 +31,9 @@ def test_gram_matrix_is_symmetric_positive_and_blind_to_positions(features, rand
 
 def test_gram_matrix_of_a_repeated_image_is_the_same(rng):
     features = rng.random((4, 3, 5)).astype(np.float32)
-    np.testing.assert_allclose(nst.gram_matrix(np.tile(features, (2, 3, 1))), nst.gram_matrix(features), rtol=TOLERANCE)
+    np.testing.assert_allclose(
+        nst.gram_matrix(np.tile(features, (2, 3, 1))), nst.gram_matrix(features), rtol=TOLERANCE
+    )
 
 
 def test_distances_in_closed_form():
@@ -53,7 +59,11 @@ def test_total_variation_in_closed_form(rng):
     ramp = np.broadcast_to(np.arange(5, dtype=np.float32)[:, None, None], (5, 4, 3))
     assert nst.total_variation(ramp) == 4 * 3 * 3  # a slope of 1 at every inner position
     image = rng.random((6, 7, 3)).astype(np.float32)
-    np.testing.assert_allclose(nst.total_variation(image), reference.total_variation(image.astype(float))[0], rtol=TOLERANCE)
+    np.testing.assert_allclose(
+        nst.total_variation(image),
+        reference.total_variation(image.astype(float))[0],
+        rtol=TOLERANCE,
+    )
 
 
 @settings(max_examples=25, deadline=None)

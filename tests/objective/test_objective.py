@@ -7,24 +7,39 @@ from tests import reference
 
 LOSS_TOLERANCE = 1e-5  # relative
 GRADIENT_TOLERANCE = 1e-5  # of the largest component; float32 against float64
-WEIGHTS = {"relative": (1.0, 20.0, 0.3), "paper": (0.7, 3.0, 0.1), "mean": (1e-3, 1.0, 0.01), "notebook": (2.5e-8, 1e-6, 1e-6)}
+WEIGHTS = {
+    "relative": (1.0, 20.0, 0.3),
+    "paper": (0.7, 3.0, 0.1),
+    "mean": (1e-3, 1.0, 0.01),
+    "notebook": (2.5e-8, 1e-6, 1e-6),
+}
 
 
 @pytest.fixture
 def images(rng):
     """Content 32 × 48, style of another size, and a starting image that is neither."""
-    return tuple(rng.random(shape).astype(np.float32) for shape in ((32, 48, 3), (41, 36, 3), (32, 48, 3)))
+    return tuple(
+        rng.random(shape).astype(np.float32) for shape in ((32, 48, 3), (41, 36, 3), (32, 48, 3))
+    )
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 @pytest.mark.parametrize("scaling", list(WEIGHTS))
-def test_loss_and_gradient_of_each_scaling_agree_with_numpy_in_float64(scaling, pooling, vgg16_params, images):
+def test_loss_and_gradient_of_each_scaling_agree_with_numpy_in_float64(
+    scaling, pooling, vgg16_params, images
+):
     content, style, image = images
-    config = nst.TransferConfig(scaling=scaling, pooling=pooling, content_layers=("conv3_2", "conv4_2"))
+    config = nst.TransferConfig(
+        scaling=scaling, pooling=pooling, content_layers=("conv3_2", "conv4_2")
+    )
     alpha, beta, gamma = WEIGHTS[scaling]
     weights = nst.LossWeights(alpha, beta, gamma)
     targets = nst.make_targets(vgg16_params, content, style, config)
-    objective = jax.jit(jax.value_and_grad(lambda image: nst.total_loss(vgg16_params, image, targets, weights, config)[0]))
+    objective = jax.jit(
+        jax.value_and_grad(
+            lambda image: nst.total_loss(vgg16_params, image, targets, weights, config)[0]
+        )
+    )
     loss, gradient = objective(image)
     expected_loss, expected_gradient = reference.loss_and_gradient(
         vgg16_params,
@@ -38,54 +53,93 @@ def test_loss_and_gradient_of_each_scaling_agree_with_numpy_in_float64(scaling, 
         weights=(alpha, beta, gamma),
     )
     assert abs(loss / expected_loss - 1) <= LOSS_TOLERANCE
-    assert np.abs(gradient - expected_gradient).max() <= GRADIENT_TOLERANCE * np.abs(expected_gradient).max()
+    assert (
+        np.abs(gradient - expected_gradient).max()
+        <= GRADIENT_TOLERANCE * np.abs(expected_gradient).max()
+    )
 
 
 def test_the_reference_gradient_is_the_difference_quotient_of_its_loss(vgg16_params, images, rng):
     content, style, image = (array.astype(float) for array in images)
     arguments = dict(
-        scaling="relative", pooling="avg", content_layers=("conv2_2",), style_layers=("conv1_1", "conv3_1"), weights=(1.0, 20.0, 0.3)
+        scaling="relative",
+        pooling="avg",
+        content_layers=("conv2_2",),
+        style_layers=("conv1_1", "conv3_1"),
+        weights=(1.0, 20.0, 0.3),
     )
     _, gradient = reference.loss_and_gradient(vgg16_params, image, content, style, **arguments)
     for direction in (gradient / np.linalg.norm(gradient), rng.normal(size=image.shape)):
         step = 1e-6 * direction
         up, _ = reference.loss_and_gradient(vgg16_params, image + step, content, style, **arguments)
-        down, _ = reference.loss_and_gradient(vgg16_params, image - step, content, style, **arguments)
+        down, _ = reference.loss_and_gradient(
+            vgg16_params, image - step, content, style, **arguments
+        )
         slope = np.sum(gradient * direction)
         assert abs((up - down) / 2e-6 - slope) <= 1e-5 * abs(slope)
 
 
 def test_terms_are_unweighted_and_sum_to_the_loss_when_weighted(vgg16_params, images):
     content, style, image = images
-    config = nst.TransferConfig(content_layers=("conv2_2", "conv4_2"), style_layers=("conv1_1", "conv3_1"))
+    config = nst.TransferConfig(
+        content_layers=("conv2_2", "conv4_2"), style_layers=("conv1_1", "conv3_1")
+    )
     targets = nst.make_targets(vgg16_params, content, style, config)
-    weights = nst.LossWeights(2.0, 5.0, 0.5, {"conv2_2": 1.0, "conv4_2": 3.0}, {"conv3_1": 0.25, "conv1_1": 1.0})
+    weights = nst.LossWeights(
+        2.0, 5.0, 0.5, {"conv2_2": 1.0, "conv4_2": 3.0}, {"conv3_1": 0.25, "conv1_1": 1.0}
+    )
     loss, terms = nst.total_loss(vgg16_params, image, targets, weights, config)
     by_hand = 2.0 * (terms["content"]["conv2_2"] + 3 * terms["content"]["conv4_2"])
-    by_hand += 5.0 * (terms["style"]["conv1_1"] + 0.25 * terms["style"]["conv3_1"]) + 0.5 * terms["total_variation"]["all"]
+    by_hand += (
+        5.0 * (terms["style"]["conv1_1"] + 0.25 * terms["style"]["conv3_1"])
+        + 0.5 * terms["total_variation"]["all"]
+    )
     np.testing.assert_allclose(loss, by_hand, rtol=LOSS_TOLERANCE)
     _, same = nst.total_loss(vgg16_params, image, targets, nst.LossWeights(), config)
     assert same["style"]["conv1_1"] == terms["style"]["conv1_1"]
 
 
-def test_the_content_image_itself_has_no_content_loss_and_the_style_image_no_style_loss(vgg16_params, images):
+def test_the_content_image_itself_has_no_content_loss_and_the_style_image_no_style_loss(
+    vgg16_params, images
+):
     content, style, _ = images
     config = nst.TransferConfig()
-    _, terms = nst.total_loss(vgg16_params, content, nst.make_targets(vgg16_params, content, style, config), nst.LossWeights(), config)
+    _, terms = nst.total_loss(
+        vgg16_params,
+        content,
+        nst.make_targets(vgg16_params, content, style, config),
+        nst.LossWeights(),
+        config,
+    )
     assert terms["content"]["conv4_2"] < 1e-10
-    _, terms = nst.total_loss(vgg16_params, style, nst.make_targets(vgg16_params, style, style, config), nst.LossWeights(), config)
+    _, terms = nst.total_loss(
+        vgg16_params,
+        style,
+        nst.make_targets(vgg16_params, style, style, config),
+        nst.LossWeights(),
+        config,
+    )
     assert max(terms["style"].values()) < 1e-10
 
 
 def test_relative_scaling_does_not_see_how_large_activations_are(vgg16_params, images):
     content, style, image = images
     config = nst.TransferConfig()
-    normalised = {layer: param if layer == "mean" else dict(param) for layer, param in vgg16_params.items()}
+    normalised = {
+        layer: param if layer == "mean" else dict(param) for layer, param in vgg16_params.items()
+    }
     for layer in nst.NETWORKS["vgg16"]:
         normalised[layer]["bias"] = normalised[layer]["bias"] * 7
-    normalised["conv1_1"]["kernel"] = normalised["conv1_1"]["kernel"] * 7  # every layer's output is now seven times as large
+    # every layer's output is now seven times as large
+    normalised["conv1_1"]["kernel"] = normalised["conv1_1"]["kernel"] * 7
     losses = [
-        nst.total_loss(params, image, nst.make_targets(params, content, style, config), nst.LossWeights(), config)[0]
+        nst.total_loss(
+            params,
+            image,
+            nst.make_targets(params, content, style, config),
+            nst.LossWeights(),
+            config,
+        )[0]
         for params in (vgg16_params, normalised)
     ]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
@@ -95,8 +149,13 @@ def test_weights_for_other_layers_are_refused(vgg16_params, images):
     content, style, image = images
     config = nst.TransferConfig(style_layers=("conv1_1", "conv2_1"))
     targets = nst.make_targets(vgg16_params, content, style, config)
-    with pytest.raises(nst.ConfigError, match=r"weights.style_layers weighs conv1_1, but the layers are conv1_1, conv2_1"):
-        nst.total_loss(vgg16_params, image, targets, nst.LossWeights(style_layers={"conv1_1": 1.0}), config)
+    with pytest.raises(
+        nst.ConfigError,
+        match=r"weights.style_layers weighs conv1_1, but the layers are conv1_1, conv2_1",
+    ):
+        nst.total_loss(
+            vgg16_params, image, targets, nst.LossWeights(style_layers={"conv1_1": 1.0}), config
+        )
 
 
 def test_an_image_of_another_shape_is_refused(vgg16_params, images):

@@ -1,4 +1,5 @@
-"""Losses of a user's own: terms defined here with public names alone, through everything that a run can be."""
+"""Losses of a user's own: terms defined here with public names alone, through everything that a run
+can be."""
 
 import os
 import subprocess
@@ -26,7 +27,8 @@ def root(matrix):
 
 @root.defjvp
 def root_tangent(primals, tangents):
-    # X S + S X = dM for S = dX: solved among the eigenvectors, whose own derivative would divide by gaps between eigenvalues.
+    # X S + S X = dM for S = dX: solved among the eigenvectors, whose own derivative would divide by
+    # gaps between eigenvalues.
     values, vectors = jnp.linalg.eigh(primals[0])
     roots = jnp.sqrt(jnp.maximum(values, 1e-5 * values[-1]))
     turned = vectors.T @ tangents[0] @ vectors / (roots[:, None] + roots[None, :])
@@ -42,7 +44,9 @@ class Wasserstein(nst.Term):
     def measure(self, view, fields):
         def moments(layer):
             found, shares = view.features[layer], view.shares[layer]
-            return jnp.sum(shares * found, (0, 1)), jnp.einsum("hwi,hwj->ij", shares * found, found, precision="highest")
+            return jnp.sum(shares * found, (0, 1)), jnp.einsum(
+                "hwi,hwj->ij", shares * found, found, precision="highest"
+            )
 
         return {layer: moments(layer) for layer in self.layers}
 
@@ -57,14 +61,20 @@ class Wasserstein(nst.Term):
         def between(mean, second, wanted_mean, wanted_trace, wanted_root):
             covariance = second - jnp.outer(mean, mean)
             common = jnp.trace(root(wanted_root @ covariance @ wanted_root))
-            return jnp.sum((mean - wanted_mean) ** 2) + jnp.trace(covariance) + wanted_trace - 2 * common
+            return (
+                jnp.sum((mean - wanted_mean) ** 2)
+                + jnp.trace(covariance)
+                + wanted_trace
+                - 2 * common
+            )
 
         return {layer: between(*found[layer], *wanted[layer]) for layer in self.layers}
 
 
 @nst.term
 class Contrast(nst.Term):
-    """Squared difference of the mean roughness, read two pixels aside, and of the mean features, with a number of its own."""
+    """Squared difference of the mean roughness, read two pixels aside, and of the mean features,
+    with a number of its own."""
 
     reach = 2
     power: Any = 1.0
@@ -74,10 +84,15 @@ class Contrast(nst.Term):
         pixels, shares = view.features["image"], view.shares["image"]
         aside = jnp.square(pixels[:, 2:] - pixels[:, :-2])
         own = jnp.broadcast_to(shares, (*pixels.shape[:2], 1))[:, :-2]
-        return {"rough": jnp.sum(own * aside, (0, 1)), "features": jnp.sum(view.shares["conv1_1"] * view.features["conv1_1"], (0, 1))}
+        return {
+            "rough": jnp.sum(own * aside, (0, 1)),
+            "features": jnp.sum(view.shares["conv1_1"] * view.features["conv1_1"], (0, 1)),
+        }
 
     def distance(self, found, wanted):
-        return {part: self.power * jnp.sum(jnp.square(found[part] - wanted[part])) for part in found}
+        return {
+            part: self.power * jnp.sum(jnp.square(found[part] - wanted[part])) for part in found
+        }
 
 
 class Undecorated(nst.Term):
@@ -98,31 +113,56 @@ def test_a_sum_of_terms_is_the_default_loss(vgg16_params, pair):
     image = pair[0][::-1].copy()
     sums = nst.content(("conv2_2",)) + 20 * nst.style(LAYERS) + 0.3 * nst.TotalVariation()
     expected, parts = nst.total_loss(
-        vgg16_params, image, nst.make_targets(vgg16_params, *pair, config), nst.LossWeights(1.0, 20.0, 0.3), config
+        vgg16_params,
+        image,
+        nst.make_targets(vgg16_params, *pair, config),
+        nst.LossWeights(1.0, 20.0, 0.3),
+        config,
     )
-    found, own = nst.total_loss(vgg16_params, image, nst.make_targets(vgg16_params, *pair, config, sums), sums, config)
+    found, own = nst.total_loss(
+        vgg16_params, image, nst.make_targets(vgg16_params, *pair, config, sums), sums, config
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert list(sums) == ["content", "style", "total_variation"]
-    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-6), own["style"], parts["style"])
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-6),
+        own["style"],
+        parts["style"],
+    )
 
 
 @pytest.mark.parametrize(
     ("loss", "loss_tolerance", "gradient_tolerance"),
     [
-        (nst.Loss({"mine": Contrast(), "content": nst.content(("conv2_2",)), "fine": nst.style(("conv1_1",))}), 1e-5, 1e-5),
+        (
+            nst.Loss(
+                {
+                    "mine": Contrast(),
+                    "content": nst.content(("conv2_2",)),
+                    "fine": nst.style(("conv1_1",)),
+                }
+            ),
+            1e-5,
+            1e-5,
+        ),
         (0.1 * nst.TotalVariation() + Contrast(), 1e-5, 1e-5),
-        # Roots of eigenvalues that are rounding alone lose half of float32's digits, whole as well as in tiles.
+        # Roots of eigenvalues that are rounding alone lose half of float32's digits, whole as well
+        # as in tiles.
         (Wasserstein() + nst.content(("conv2_2",)), 1e-4, 1e-4),
     ],
 )
 @pytest.mark.parametrize("width", [250, 191])
-def test_in_tiles_as_whole(vgg16_params, pair, rng, loss, loss_tolerance, gradient_tolerance, width):
+def test_in_tiles_as_whole(
+    vgg16_params, pair, rng, loss, loss_tolerance, gradient_tolerance, width
+):
     content, style = pair[0][:, :width], pair[1]
     whole, tiled = nst.TransferConfig(), nst.TransferConfig(tile=128 if width == 250 else 64)
     image = jnp.asarray(rng.random(content.shape), jnp.float32)
     targets = nst.make_targets(vgg16_params, content, style, whole, loss)
     (value, _), gradient = nst.loss_and_gradient(vgg16_params, image, targets, loss, whole)
-    (tiled_value, _), tiled_gradient = nst.loss_and_gradient(vgg16_params, image, targets, loss, tiled)
+    (tiled_value, _), tiled_gradient = nst.loss_and_gradient(
+        vgg16_params, image, targets, loss, tiled
+    )
     np.testing.assert_allclose(tiled_value, value, rtol=loss_tolerance)
     assert np.abs(tiled_gradient - gradient).max() <= gradient_tolerance * np.abs(gradient).max()
 
@@ -139,12 +179,20 @@ def test_a_measure_that_reads_aside_without_saying_so_differs_in_tiles(vgg16_par
             return {"rough": Contrast.measure(self, view._replace(**twice(view)), fields)["rough"]}
 
     def twice(view):
-        return {name: {**getattr(view, name), "conv1_1": getattr(view, name)["image"]} for name in ("features", "shares")}
+        return {
+            name: {**getattr(view, name), "conv1_1": getattr(view, name)["image"]}
+            for name in ("features", "shares")
+        }
 
     content = rng.random((192, 192, 3)).astype(np.float32)  # whose patches have no slack
     image = jnp.asarray(rng.random(content.shape), jnp.float32)
     targets = nst.make_targets(vgg16_params, content, pair[1], nst.TransferConfig(), Silent())
-    values = [nst.loss_and_gradient(vgg16_params, image, targets, Silent(), nst.TransferConfig(tile=tile))[0][0] for tile in (0, 64)]
+    values = [
+        nst.loss_and_gradient(
+            vgg16_params, image, targets, Silent(), nst.TransferConfig(tile=tile)
+        )[0][0]
+        for tile in (0, 64)
+    ]
     assert abs(float(values[1] / values[0]) - 1) > 1e-4
 
 
@@ -152,7 +200,9 @@ def test_lanes_of_a_users_loss_equal_single_runs(vgg16_params, pair):
     content, style = pair[0][:40, :48], pair[1]
     weights, powers = np.array([0.0, 0.5, 2.0, 8.0]), np.array([1.0, 1.0, 2.0, 0.5])
     config = nst.TransferConfig(num_steps=6)
-    make = lambda weight, power: nst.content(("conv2_2",)) + 20 * nst.style(LAYERS) + Contrast(weight=weight, power=power)
+    make = lambda weight, power: (
+        nst.content(("conv2_2",)) + 20 * nst.style(LAYERS) + Contrast(weight=weight, power=power)
+    )
     batch = nst.stylize_batch(vgg16_params, content, style, config, loss=make(weights, powers))
     assert batch.terms["contrast"]["rough"].shape == (4, 6)
     for lane, (weight, power) in enumerate(zip(weights, powers, strict=True)):
@@ -168,24 +218,40 @@ def test_a_run_of_a_users_loss_goes_on_bit_for_bit(vgg16_params, pair):
     whole = nst.stylize(vgg16_params, content, style, config, loss=loss)
     cut, saved = followed(nst.descend(vgg16_params, content, style, config, loss=loss), 3)
     assert 0 < cut.num_steps < 20
-    resumed = finished(nst.descend(vgg16_params, content, style, config, loss=loss, start=saved[-1]))
+    resumed = finished(
+        nst.descend(vgg16_params, content, style, config, loss=loss, start=saved[-1])
+    )
     np.testing.assert_array_equal(resumed.image, whole.image)
     np.testing.assert_array_equal(resumed.losses, whole.losses)
     with pytest.raises(nst.ConfigError, match="what was saved is not of this run"):
-        next(nst.descend(vgg16_params, content, style, config, loss=nst.style(LAYERS), start=saved[-1]))
+        next(
+            nst.descend(
+                vgg16_params, content, style, config, loss=nst.style(LAYERS), start=saved[-1]
+            )
+        )
 
 
 ROWS_CODE = """
 import sys, jax, numpy as np, nst_jax as nst
+
 sys.path.insert(0, sys.argv[1])
 from tests import reference
 from tests.objective import test_terms
+
 assert len(jax.local_devices()) == 4
 images = np.load(sys.argv[2])
 run = lambda devices, loss: nst.stylize(
-    reference.random_params("vgg16"), images["content"], images["style"], nst.TransferConfig(num_steps=3), loss=loss, devices=devices
+    reference.random_params("vgg16"),
+    images["content"],
+    images["style"],
+    nst.TransferConfig(num_steps=3),
+    loss=loss,
+    devices=devices,
 )
-for loss, tolerance in ((test_terms.own_loss(), 1e-4), (test_terms.Wasserstein() + nst.content(("conv2_2",)), 1e-2)):
+for loss, tolerance in (
+    (test_terms.own_loss(), 1e-4),
+    (test_terms.Wasserstein() + nst.content(("conv2_2",)), 1e-2),
+):
     shared, alone = run(jax.local_devices(), loss), run(None, loss)
     np.testing.assert_allclose(shared.losses, alone.losses, rtol=tolerance)
     np.testing.assert_allclose(shared.losses[0], alone.losses[0], rtol=tolerance / 10)
@@ -194,20 +260,34 @@ for loss, tolerance in ((test_terms.own_loss(), 1e-4), (test_terms.Wasserstein()
 
 def test_devices_share_the_rows_of_a_users_loss(pair, tmp_path):
     np.savez(tmp_path / "images.npz", content=pair[0][:64, :48], style=pair[1])
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_PLATFORMS": "cpu",
+    }
     command = [sys.executable, "-c", ROWS_CODE, Path(__file__).parents[2], tmp_path / "images.npz"]
     subprocess.run(command, env=environment, check=True, cwd=tmp_path)
 
 
 def test_a_study_of_losses_reports_their_terms_by_name(vgg16_params, pair):
-    losses = {"plain": nst.content(("conv2_2",)) + 20 * nst.style(LAYERS), "mine": own_loss(), "more": 3 * own_loss()}
+    losses = {
+        "plain": nst.content(("conv2_2",)) + 20 * nst.style(LAYERS),
+        "mine": own_loss(),
+        "more": 3 * own_loss(),
+    }
     config = nst.TransferConfig(num_steps=4)
     content, style = pair[0][:40, :48], pair[1]
     study = nst.run_study(vgg16_params, content, style, {"loss": losses}, config)
     table = study.to_dataframe()
-    assert list(table["loss_name"]) == ["plain", "mine", "more"] and table["style_weight"].isna().all()
-    assert {"contrast_rough", "contrast_features", "content_conv2_2", "style_conv1_1"} <= set(table.columns)
-    assert np.isnan(study.terms["contrast"]["rough"][0]).all() and np.isfinite(study.terms["contrast"]["rough"][1:]).all()
+    assert (
+        list(table["loss_name"]) == ["plain", "mine", "more"] and table["style_weight"].isna().all()
+    )
+    assert {"contrast_rough", "contrast_features", "content_conv2_2", "style_conv1_1"} <= set(
+        table.columns
+    )
+    assert (
+        np.isnan(study.terms["contrast"]["rough"][0]).all()
+        and np.isfinite(study.terms["contrast"]["rough"][1:]).all()
+    )
     single = nst.stylize(vgg16_params, content, style, config, loss=losses["mine"])
     np.testing.assert_array_equal(study.image[1], single.image)
 
@@ -216,18 +296,29 @@ def test_a_study_of_losses_reports_their_terms_by_name(vgg16_params, pair):
 def test_each_lane_of_a_study_aims_at_its_own_images(vgg16_params, rng, lanes_at_once):
     contents = {name: rng.random((32, 36, 3)).astype(np.float32) for name in ("a", "b")}
     styles = {name: rng.random((32, 32, 3)).astype(np.float32) for name in ("u", "v", "w")}
-    losses = {f"power {power}": nst.content(("conv1_2",)) + nst.style(("conv1_1",)) + Contrast(power=power) for power in (1.0, 3.0)}
+    losses = {
+        f"power {power}": nst.content(("conv1_2",))
+        + nst.style(("conv1_1",))
+        + Contrast(power=power)
+        for power in (1.0, 3.0)
+    }
     config = nst.TransferConfig(num_steps=3)
-    study = nst.run_study(vgg16_params, contents, styles, {"loss": losses}, config, lanes_at_once=lanes_at_once)
+    study = nst.run_study(
+        vgg16_params, contents, styles, {"loss": losses}, config, lanes_at_once=lanes_at_once
+    )
     assert len(study.lanes) == 12
     for lane, image in zip(study.lanes, study.image, strict=True):
-        single = nst.stylize(vgg16_params, contents[lane.content], styles[lane.style], config, loss=losses[lane.loss])
+        single = nst.stylize(
+            vgg16_params, contents[lane.content], styles[lane.style], config, loss=losses[lane.loss]
+        )
         np.testing.assert_array_equal(image, single.image)
 
 
 def test_terms_are_added_and_multiplied_as_numbers_are():
     assert list(sum([nst.content(), nst.style()])) == ["content", "style"]
-    assert (nst.style() / 4).weight == 0.25 and ((nst.content() + nst.style()) / 2)["style"].weight == 0.5
+    assert (nst.style() / 4).weight == 0.25 and ((nst.content() + nst.style()) / 2)[
+        "style"
+    ].weight == 0.5
     assert (np.float64(3) * (nst.content() + nst.style()))["content"].weight == 3
     for made in (np.array([5.0, 20.0]) * nst.style(), nst.style(weight=[2.5, 10.0]) * 2):
         np.testing.assert_array_equal(made.weight, [5.0, 20.0])
@@ -235,7 +326,8 @@ def test_terms_are_added_and_multiplied_as_numbers_are():
 
 @nst.term
 class Where(nst.Term):
-    """Squared distance of a plane of mean activations, which is wanted by position, with a field of two axes."""
+    """Squared distance of a plane of mean activations, which is wanted by position, with a field of
+    two axes."""
 
     layers = ("conv2_1",)
     source = "content"
@@ -260,7 +352,12 @@ def test_what_is_wanted_by_position_is_the_same_in_tiles(vgg16_params, pair, rng
     for tile in (0, 64):
         config = nst.TransferConfig(tile=tile)
         targets = nst.make_targets(vgg16_params, *pair, config, loss)
-        found.append((targets["where"].fields["conv2_1"], *nst.loss_and_gradient(vgg16_params, image, targets, loss, config)))
+        found.append(
+            (
+                targets["where"].fields["conv2_1"],
+                *nst.loss_and_gradient(vgg16_params, image, targets, loss, config),
+            )
+        )
     for whole, tiled in zip(*map(jax.tree.leaves, found), strict=True):
         np.testing.assert_allclose(tiled, whole, atol=1e-5 * np.abs(whole).max())
 
@@ -302,38 +399,78 @@ class Blind(Smooth):
     [
         ({"loss": Smooth()}, "the term smooth finds a black image at no distance"),
         ({"loss": Scalar()}, "the method distance of the term scalar gives no dict"),
-        ({"loss": Blind()}, "the term blind looks for 'conv1_1', which is not among its layers: image"),
+        (
+            {"loss": Blind()},
+            "the term blind looks for 'conv1_1', which is not among its layers: image",
+        ),
         ({"loss": nst.style("conv1_1")}, "layers of the term style is the text 'conv1_1'"),
         ({"loss": nst.style(())}, "the term style has no layers"),
-        ({"weights": nst.LossWeights(style=-1.0)}, "weights.style is -1.0; it must be a finite number, at least 0"),
+        (
+            {"weights": nst.LossWeights(style=-1.0)},
+            "weights.style is -1.0; it must be a finite number, at least 0",
+        ),
         ({"loss": "gram"}, "loss is 'gram'; give a sum of terms"),
         ({"loss": nst.Loss({})}, "the loss has no terms"),
         ({"loss": own_loss(), "weights": nst.LossWeights()}, "both weights and loss are given"),
         ({"loss": nst.style(("conv9_1",))}, "unknown layer 'conv9_1'"),
-        ({"loss": nst.Gram(source="paper")}, "the term style aims at 'paper'; its source must be one of content, style"),
-        ({"loss": Undecorated()}, "no term; make a class of nst.Term, with the decorator @nst.term"),
+        (
+            {"loss": nst.Gram(source="paper")},
+            "the term style aims at 'paper'; its source must be one of content, style",
+        ),
+        (
+            {"loss": Undecorated()},
+            "no term; make a class of nst.Term, with the decorator @nst.term",
+        ),
         ({"loss": nst.style(LAYERS, weight=float("nan"))}, r"loss\['style'\].weight is .*nan"),
-        ({"loss": nst.Gram(layers=("conv1_1",), part_weights={"conv2_1": 1.0})}, "the term style weighs conv2_1, but its parts are conv1_1"),
+        (
+            {"loss": nst.Gram(layers=("conv1_1",), part_weights={"conv2_1": 1.0})},
+            "the term style weighs conv2_1, but its parts are conv1_1",
+        ),
     ],
 )
 def test_what_is_no_loss_is_refused(vgg16_params, pair, arguments, said):
     with pytest.raises(nst.ConfigError, match=said):
-        nst.stylize(vgg16_params, pair[0][:40, :48], pair[1], nst.TransferConfig(num_steps=1), **arguments)
+        nst.stylize(
+            vgg16_params, pair[0][:40, :48], pair[1], nst.TransferConfig(num_steps=1), **arguments
+        )
 
 
 @pytest.mark.parametrize(
     ("axes", "arguments", "said"),
     [
-        ({"style_weight": [5.0, 500.0]}, {"loss": own_loss()}, "axis style_weight varies the default loss, but axis loss gives others"),
-        ({"loss": {"a": own_loss()}}, {"loss": own_loss()}, "a loss is given beside weights or an axis loss"),
-        ({"loss": {"a": own_loss() * np.array([5.0, 20.0])}}, {}, "axis loss, a: a number of a term is an array"),
-        ({"loss": {"a": own_loss() * float("nan")}}, {}, r"axis loss, a: loss\['content'\].weight is nan"),
+        (
+            {"style_weight": [5.0, 500.0]},
+            {"loss": own_loss()},
+            "axis style_weight varies the default loss, but axis loss gives others",
+        ),
+        (
+            {"loss": {"a": own_loss()}},
+            {"loss": own_loss()},
+            "a loss is given beside weights or an axis loss",
+        ),
+        (
+            {"loss": {"a": own_loss() * np.array([5.0, 20.0])}},
+            {},
+            "axis loss, a: a number of a term is an array",
+        ),
+        (
+            {"loss": {"a": own_loss() * float("nan")}},
+            {},
+            r"axis loss, a: loss\['content'\].weight is nan",
+        ),
         ({"loss": [own_loss()]}, {}, "axis loss must map the name of each loss to a sum of terms"),
     ],
 )
 def test_losses_that_a_study_cannot_take_are_refused(vgg16_params, pair, axes, arguments, said):
     with pytest.raises(nst.ConfigError, match=said):
-        nst.run_study(vgg16_params, pair[0][:40, :48], pair[1], axes, nst.TransferConfig(num_steps=1), **arguments)
+        nst.run_study(
+            vgg16_params,
+            pair[0][:40, :48],
+            pair[1],
+            axes,
+            nst.TransferConfig(num_steps=1),
+            **arguments,
+        )
 
 
 def test_a_default_is_changed_without_saying_its_type():

@@ -44,14 +44,22 @@ def test_a_quadratic_is_solved_as_fast_as_by_scipy():
 
     scales = np.logspace(0, 3, 30)
     start = np.ones(30, np.float32)
-    values, _ = descend(lambda x: jnp.sum(jnp.asarray(scales, jnp.float32) * x**2) / 2, jnp.asarray(start), 60)
+    values, _ = descend(
+        lambda x: jnp.sum(jnp.asarray(scales, jnp.float32) * x**2) / 2, jnp.asarray(start), 60
+    )
     history = []
 
     def recorded(x):
         history.append(np.sum(scales * x**2) / 2)
         return history[-1], scales * x
 
-    minimize(recorded, start.astype(float), jac=True, method="L-BFGS-B", options={"maxcor": 20, "maxfun": 60, "ftol": 0, "gtol": 0})
+    minimize(
+        recorded,
+        start.astype(float),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxcor": 20, "maxfun": 60, "ftol": 0, "gtol": 0},
+    )
     assert min(values[:60]) <= 10 * min(history[:60])
 
 
@@ -80,7 +88,9 @@ def test_a_trial_that_is_not_finite_is_answered_by_a_tenth_of_the_step():
     values, states = descend(lambda x: cliff(1000 * x), jnp.array([1e-3, 2e-3]), 40)
     assert np.isnan(values).any()
     failed = int(np.flatnonzero(np.isnan(values))[0])
-    np.testing.assert_allclose(states[failed].step_size, 0.1 * states[failed - 1].step_size, rtol=1e-6)
+    np.testing.assert_allclose(
+        states[failed].step_size, 0.1 * states[failed - 1].step_size, rtol=1e-6
+    )
     assert np.isfinite(states[-1].value) and states[-1].value < 2.001
 
 
@@ -89,7 +99,9 @@ def test_a_gradient_that_is_not_finite_is_refused_whatever_the_loss(bad):
     optimizer = safeguarded_lbfgs()
     x = jnp.array([1.0, 2.0, 3.0])
     updates, good = optimizer.update(2 * x, optimizer.init(x), x, value=jnp.vdot(x, x))
-    updates, state = optimizer.update(jnp.asarray(bad, jnp.float32), good, x + updates, value=jnp.asarray(0.5))
+    updates, state = optimizer.update(
+        jnp.asarray(bad, jnp.float32), good, x + updates, value=jnp.asarray(0.5)
+    )
     np.testing.assert_array_equal(state.params, x)
     np.testing.assert_array_equal(state.gradient, 2 * x)
     np.testing.assert_array_equal(state.direction, good.direction)
@@ -112,7 +124,8 @@ def test_pairs_without_positive_curvature_are_not_stored():
     optimizer = safeguarded_lbfgs()
     x = jnp.array([0.1, 0.2])
     state = optimizer.init(x)
-    for value, gradient in ((-0.1, [1.0, 1.0]), (-0.2, [2.0, 2.0])):  # the slope grows on the way down: concave
+    # the slope grows on the way down: concave
+    for value, gradient in ((-0.1, [1.0, 1.0]), (-0.2, [2.0, 2.0])):
         updates, state = optimizer.update(jnp.array(gradient), state, x, value=jnp.asarray(value))
         x = x + updates
     assert state.num_pairs == 0
@@ -121,7 +134,8 @@ def test_pairs_without_positive_curvature_are_not_stored():
 
 @pytest.mark.parametrize("num_pairs", [1, 3, 7])
 def test_the_direction_is_that_of_the_dense_update_formula(num_pairs, rng):
-    """H ← (I − ρ s yᵀ) H (I − ρ y sᵀ) + ρ s sᵀ over the last pairs, Nocedal and Wright (2006), equation 7.16, from H = 2 sᵀy / yᵀy."""
+    """H ← (I − ρ s yᵀ) H (I − ρ y sᵀ) + ρ s sᵀ over the last pairs, Nocedal and Wright (2006),
+    equation 7.16, from H = 2 sᵀy / yᵀy."""
     n, memory = 8, 4
     basis = rng.normal(size=(n, n))
     hessian = jnp.asarray(basis @ basis.T + np.eye(n), jnp.float32)
@@ -188,7 +202,10 @@ def test_the_preconditioner_that_is_the_inverse_solves_a_quadratic_at_once():
     start = {"a": jnp.ones(25), "b": jnp.ones((5, 3))}
 
     def loss(params):
-        return jnp.sum(scales[:25] * params["a"] ** 2) / 2 + jnp.sum(scales[25:].reshape(5, 3) * params["b"] ** 2) / 2
+        return (
+            jnp.sum(scales[:25] * params["a"] ** 2) / 2
+            + jnp.sum(scales[25:].reshape(5, 3) * params["b"] ** 2) / 2
+        )
 
     def inverse(num_pairs, params):
         return {"a": params["a"] / scales[:25], "b": params["b"] / scales[25:].reshape(5, 3)}
@@ -202,4 +219,6 @@ def test_the_preconditioner_that_is_the_inverse_solves_a_quadratic_at_once():
     with_inverse, states = descend(loss, start, 12, preconditioner=counting)
     without, _ = descend(loss, start, 12)
     assert min(with_inverse) < 1e-6 * with_inverse[0] < 1e-3 * min(without)
-    assert [int(state.preconditioner) for state in states] == [int(state.num_pairs) for state in states]
+    assert [int(state.preconditioner) for state in states] == [
+        int(state.num_pairs) for state in states
+    ]

@@ -18,13 +18,17 @@ def pair(rng):
     return rng.random((40, 48, 3)).astype(np.float32), rng.random((40, 40, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize("make", [lambda: optax.adamw(0.02), lambda: optax.lion(0.01), lambda: optax.polyak_sgd(1.0)])
+@pytest.mark.parametrize(
+    "make", [lambda: optax.adamw(0.02), lambda: optax.lion(0.01), lambda: optax.polyak_sgd(1.0)]
+)
 def test_any_of_optax_that_needs_no_line_search(vgg16_params, pair, make):
     config, optimizer = nst.TransferConfig(num_steps=15, **SHALLOW), make()
     result = nst.stylize(vgg16_params, *pair, config, optimizer=optimizer)
     assert result.loss < 0.7 * result.losses[0]
     assert float(result.image.min()) >= 0 and float(result.image.max()) <= 1
-    study = nst.run_study(vgg16_params, *pair, {"style_weight": [5.0, 20.0]}, config, optimizer=optimizer)
+    study = nst.run_study(
+        vgg16_params, *pair, {"style_weight": [5.0, 20.0]}, config, optimizer=optimizer
+    )
     np.testing.assert_array_equal(study.image[1], result.image)
 
 
@@ -33,7 +37,12 @@ def test_adam_given_is_adam_named(vgg16_params, pair):
     named = nst.stylize(vgg16_params, *pair, config)
     given = nst.stylize(vgg16_params, *pair, config, optimizer=optax.adam(0.03))
     np.testing.assert_allclose(given.losses, named.losses, rtol=1e-5)
-    by_name = nst.stylize(vgg16_params, *pair, nst.TransferConfig(num_steps=8, learning_rate=0.03, **SHALLOW), optimizer="adam")
+    by_name = nst.stylize(
+        vgg16_params,
+        *pair,
+        nst.TransferConfig(num_steps=8, learning_rate=0.03, **SHALLOW),
+        optimizer="adam",
+    )
     np.testing.assert_array_equal(by_name.losses, named.losses)
 
 
@@ -48,13 +57,20 @@ def test_a_run_compiles_once_for_one_optimizer(vgg16_params, pair, traces):
 def test_a_run_of_a_given_optimizer_goes_on_bit_for_bit(vgg16_params, pair):
     config, optimizer = nst.TransferConfig(num_steps=20, **SHALLOW), optax.adamw(0.02)
     _, saved = followed(nst.descend(vgg16_params, *pair, config, optimizer=optimizer), 3)
-    resumed = finished(nst.descend(vgg16_params, *pair, config, optimizer=optimizer, start=saved[-1]))
+    resumed = finished(
+        nst.descend(vgg16_params, *pair, config, optimizer=optimizer, start=saved[-1])
+    )
     whole = nst.stylize(vgg16_params, *pair, config, optimizer=optimizer)
     np.testing.assert_array_equal(resumed.image, whole.image)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"), [("newton", "optimizer is 'newton'"), ([1], r"optimizer is \[1\]"), (optax.lbfgs(), "no line search")]
+    ("given", "said"),
+    [
+        ("newton", "optimizer is 'newton'"),
+        ([1], r"optimizer is \[1\]"),
+        (optax.lbfgs(), "no line search"),
+    ],
 )
 def test_what_is_no_optimizer_is_refused(vgg16_params, pair, given, said):
     with pytest.raises(nst.ConfigError, match=said):
@@ -65,7 +81,9 @@ def test_what_is_no_optimizer_is_refused(vgg16_params, pair, given, said):
 def test_a_state_can_be_donated_whole(vgg16_params, pair, name):
     config = nst.TransferConfig(optimizer=name, **SHALLOW)
     optimizer, targets = nst.make_optimizer(config), nst.make_targets(vgg16_params, *pair, config)
-    evaluate = lambda image: nst.loss_and_gradient(vgg16_params, image, targets, nst.LossWeights(), config)
+    evaluate = lambda image: nst.loss_and_gradient(
+        vgg16_params, image, targets, nst.LossWeights(), config
+    )
     step = jax.jit(lambda state: nst.step(state, evaluate, optimizer), donate_argnums=0)
     state, info = step(nst.init(pair[0], optimizer))
     _, later = step(state)
@@ -79,7 +97,10 @@ def test_the_height_of_every_array_of_a_state_is_found():
     axes = height_axes(lambda image: nst.init(image, optimizer), (40, 40, 3))
     lbfgs = axes.opt_state.inner
     assert axes.image == axes.best_image == axes.opt_state.position == lbfgs.gradient == 0
-    assert lbfgs.steps == lbfgs.gradient_steps == 1 and lbfgs.products == axes.step == -1  # 30 × 30, which two devices could share too
+    # 30 × 30, which two devices could share too
+    assert lbfgs.steps == lbfgs.gradient_steps == 1 and lbfgs.products == axes.step == -1
     adam = height_axes(lambda image: optax.adam(0.1).init(image), (40, 48, 3))
     assert jax.tree.leaves(adam) == [-1, 0, 0]
-    assert jax.tree.leaves(height_axes(lambda image: optax.adafactor(0.1).init(image), (100, 200, 3)))
+    assert jax.tree.leaves(
+        height_axes(lambda image: optax.adafactor(0.1).init(image), (100, 200, 3))
+    )

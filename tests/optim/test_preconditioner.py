@@ -6,7 +6,8 @@ import pytest
 from nst_jax.optim.preconditioner import curvature_preconditioner
 
 INIT, UPDATE, APPLY, SQUARED_NORM = curvature_preconditioner()
-COLOURS = np.array([[1, 1, 1], [1, -1, 0], [1, 1, -2]], np.float32)  # grey, red against green, yellow against blue
+# grey, red against green, yellow against blue
+COLOURS = np.array([[1, 1, 1], [1, -1, 0], [1, 1, -2]], np.float32)
 
 
 def after_pairs(shape, hessian, num_pairs, seed=0):
@@ -20,7 +21,9 @@ def after_pairs(shape, hessian, num_pairs, seed=0):
 def wave(shape, cycles_down, cycles_across):
     rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     phase = cycles_down * rows / shape[0] + cycles_across * columns / shape[1]
-    return np.cos(2 * np.pi * phase)[..., None] * np.ones(3, np.float32), np.hypot(cycles_down / shape[0], cycles_across / shape[1])
+    return np.cos(2 * np.pi * phase)[..., None] * np.ones(3, np.float32), np.hypot(
+        cycles_down / shape[0], cycles_across / shape[1]
+    )
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 3), (15, 22, 3), (17, 13, 3)])
@@ -29,11 +32,15 @@ def test_it_is_linear_symmetric_and_positive_definite(shape):
     state = after_pairs(shape, lambda step: factors * step, 3)
     size, stride = np.prod(shape), max(np.prod(shape) // 60, 1)
     basis = np.eye(size, dtype=np.float32).reshape(size, *shape)[::stride]
-    picked = np.stack([np.asarray(APPLY(state, jnp.asarray(image))).ravel() for image in basis])[:, ::stride].astype(np.float64)
+    picked = np.stack([np.asarray(APPLY(state, jnp.asarray(image))).ravel() for image in basis])[
+        :, ::stride
+    ].astype(np.float64)
     np.testing.assert_allclose(picked, picked.T, atol=1e-6)
     assert np.linalg.eigvalsh(picked).min() > 0
     image, other = np.random.default_rng(0).random((2, *shape), np.float32)
-    np.testing.assert_allclose(APPLY(state, 2 * image - other), 2 * APPLY(state, image) - APPLY(state, other), atol=1e-4)
+    np.testing.assert_allclose(
+        APPLY(state, 2 * image - other), 2 * APPLY(state, image) - APPLY(state, other), atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 3), (15, 22, 3), (17, 13, 3)])
@@ -42,13 +49,17 @@ def test_the_squared_norm_is_that_of_what_is_applied(shape, factor):
     factors, image = np.random.default_rng(2).uniform(0.1, 10, (2, *shape)).astype(np.float32)
     state = after_pairs(shape, lambda step: factors * step, 3)
     image *= factor
-    wanted = np.vdot(image.astype(np.float64), np.asarray(APPLY(state, jnp.asarray(image)), np.float64))
+    wanted = np.vdot(
+        image.astype(np.float64), np.asarray(APPLY(state, jnp.asarray(image)), np.float64)
+    )
     np.testing.assert_allclose(SQUARED_NORM(state, jnp.asarray(image)), wanted, rtol=1e-5)
 
 
 def test_after_the_first_sixteen_one_pair_of_four_is_learned_from():
     state, learned = INIT(jnp.zeros((16, 16, 3))), []
-    for index, step in enumerate(np.random.default_rng(4).standard_normal((26, 16, 16, 3)).astype(np.float32)):
+    for index, step in enumerate(
+        np.random.default_rng(4).standard_normal((26, 16, 16, 3)).astype(np.float32)
+    ):
         before, state = state, jax.jit(UPDATE)(state, jnp.asarray(step), jnp.asarray(step[::-1]))
         if not np.array_equal(before.step_cells, state.step_cells):
             learned.append(index)
@@ -57,12 +68,23 @@ def test_after_the_first_sixteen_one_pair_of_four_is_learned_from():
 
 def test_lanes_of_vmap_learn_each_for_itself():
     shape = (16, 16, 3)
-    states = [after_pairs(shape, lambda step: 2 * step[::-1], num_pairs, seed=num_pairs) for num_pairs in (15, 17, 20)]
-    steps, gradient_steps = np.random.default_rng(6).standard_normal((2, 3, *shape)).astype(np.float32)
-    lanes = jax.jit(jax.vmap(UPDATE))(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), steps, gradient_steps)
+    states = [
+        after_pairs(shape, lambda step: 2 * step[::-1], num_pairs, seed=num_pairs)
+        for num_pairs in (15, 17, 20)
+    ]
+    steps, gradient_steps = (
+        np.random.default_rng(6).standard_normal((2, 3, *shape)).astype(np.float32)
+    )
+    lanes = jax.jit(jax.vmap(UPDATE))(
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), steps, gradient_steps
+    )
     for lane, state in enumerate(states):
         single = jax.jit(UPDATE)(state, steps[lane], gradient_steps[lane])
-        jax.tree.map(lambda rows, row, lane=lane: np.testing.assert_allclose(rows[lane], row, rtol=1e-5), lanes, single)
+        jax.tree.map(
+            lambda rows, row, lane=lane: np.testing.assert_allclose(rows[lane], row, rtol=1e-5),
+            lanes,
+            single,
+        )
 
 
 def test_before_the_first_pair_a_wave_is_divided_by_the_root_of_its_frequency():
@@ -71,13 +93,19 @@ def test_before_the_first_pair_a_wave_is_divided_by_the_root_of_its_frequency():
     mean = APPLY(state, jnp.ones(shape))
     for cycles in ((0, 1), (3, 0), (2, 5), (12, 16)):
         image, frequency = wave(shape, *cycles)
-        np.testing.assert_allclose(APPLY(state, jnp.asarray(image)) / mean, image * (32 * frequency) ** -0.5, atol=2e-5)
+        np.testing.assert_allclose(
+            APPLY(state, jnp.asarray(image)) / mean, image * (32 * frequency) ** -0.5, atol=2e-5
+        )
 
 
 def test_it_learns_at_which_frequencies_the_loss_bends():
     shape, power = (48, 64, 3), 1.5
-    frequencies = np.maximum(np.hypot(np.fft.fftfreq(48)[:, None], np.fft.rfftfreq(64)), 1 / 64)[..., None]
-    hessian = lambda step: np.fft.irfft2(frequencies**power * np.fft.rfft2(step, axes=(0, 1)), s=shape[:2], axes=(0, 1))
+    frequencies = np.maximum(np.hypot(np.fft.fftfreq(48)[:, None], np.fft.rfftfreq(64)), 1 / 64)[
+        ..., None
+    ]
+    hessian = lambda step: np.fft.irfft2(
+        frequencies**power * np.fft.rfft2(step, axes=(0, 1)), s=shape[:2], axes=(0, 1)
+    )
     state = after_pairs(shape, hessian, 40)
     slow, slow_frequency = wave(shape, 0, 8)
     for cycles in ((12, 0), (10, 16), (20, 20)):
@@ -90,9 +118,13 @@ def test_it_learns_at_which_frequencies_the_loss_bends():
 
 def test_it_learns_in_which_colours_the_loss_bends():
     shape = (32, 48, 3)
-    state = after_pairs(shape, lambda step: step + 8 * step.mean(axis=2, keepdims=True), 8)  # nine times along grey
+    # nine times along grey
+    state = after_pairs(shape, lambda step: step + 8 * step.mean(axis=2, keepdims=True), 8)
     image, _ = wave(shape, 3, 5)
-    gains = [np.vdot(colour, APPLY(state, jnp.asarray(colour * image))[0, 0]) / np.vdot(colour, colour) for colour in COLOURS]
+    gains = [
+        np.vdot(colour, APPLY(state, jnp.asarray(colour * image))[0, 0]) / np.vdot(colour, colour)
+        for colour in COLOURS
+    ]
     np.testing.assert_allclose(gains / gains[1], [1 / 9, 1, 1], rtol=0.1)
 
 
@@ -104,7 +136,9 @@ def test_it_learns_where_the_loss_bends():
     pattern = np.random.default_rng(5).standard_normal((24, 16, 3)).astype(np.float32)
     left, right = np.zeros((2, *shape), np.float32)
     left[4:28, 4:20], right[4:28, 28:44] = pattern, pattern
-    ratio = np.vdot(left, APPLY(state, jnp.asarray(left))) / np.vdot(right, APPLY(state, jnp.asarray(right)))
+    ratio = np.vdot(left, APPLY(state, jnp.asarray(left))) / np.vdot(
+        right, APPLY(state, jnp.asarray(right))
+    )
     # |y|² is 1 and 81 of |s|² there, 41 in the mean, of which a twentieth is added everywhere.
     np.testing.assert_allclose(ratio, np.sqrt((81 + 41 / 20) / (1 + 41 / 20)), rtol=0.1)
 
@@ -127,5 +161,9 @@ def test_its_program_holds_no_array_of_the_images_size():
     """It would fill caches and the compiler's memory."""
     image = jax.ShapeDtypeStruct((1024, 1024, 3), np.float32)
     state = jax.eval_shape(INIT, image)
-    for function, arguments in ((UPDATE, (image, image)), (APPLY, (image,)), (SQUARED_NORM, (image,))):
+    for function, arguments in (
+        (UPDATE, (image, image)),
+        (APPLY, (image,)),
+        (SQUARED_NORM, (image,)),
+    ):
         assert len(jax.jit(function).lower(state, *arguments).as_text()) < 100_000

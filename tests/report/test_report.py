@@ -19,24 +19,57 @@ REASON = "the style term of conv1_1 at step 3 is not finite; make the weights sm
 def smooth_image(rng, height=48, width=64):
     """Random blobs, which compress as pictures do."""
     blobs = rng.integers(0, 256, (height // 16, width // 16, 3)).astype(np.uint8)
-    return np.asarray(Image.fromarray(blobs).resize((width, height), Image.Resampling.BICUBIC), np.float32) / 255
+    return (
+        np.asarray(
+            Image.fromarray(blobs).resize((width, height), Image.Resampling.BICUBIC), np.float32
+        )
+        / 255
+    )
 
 
-def write_study(folder, rng, axes, *, zipped=False, failed=(), title="photo × painting", names=None, num_steps=150, size=(48, 64), **study):
-    """Writes the folder of a study whose lane i has the best loss (7 i mod 10) + 1, reached at its last step."""
+def write_study(
+    folder,
+    rng,
+    axes,
+    *,
+    zipped=False,
+    failed=(),
+    title="photo × painting",
+    names=None,
+    num_steps=150,
+    size=(48, 64),
+    **study,
+):
+    """Writes the folder of a study whose lane i has the best loss (7 i mod 10) + 1, reached at its
+    last step."""
     write_image(folder / "content_photo.png", smooth_image(rng, *size))
     write_image(folder / "style_painting.png", smooth_image(rng, *size))
     (folder / "lanes").mkdir()
     places = list(zip(*axes.values(), strict=True) if zipped else itertools.product(*axes.values()))
-    names = names or [",".join(f"{axis}={label}" for axis, label in zip(axes, labels, strict=True)) or "result" for labels in places]
+    names = names or [
+        ",".join(f"{axis}={label}" for axis, label in zip(axes, labels, strict=True)) or "result"
+        for labels in places
+    ]
     for index, (name, labels) in enumerate(zip(names, places, strict=True)):
         bad, best = index in failed, float(7 * index % 10 + 1)
         steps = 2 if bad else num_steps
-        losses = [None, None] if bad else [best * num_steps / step for step in range(1, num_steps + 1)]
+        losses = (
+            [None, None] if bad else [best * num_steps / step for step in range(1, num_steps + 1)]
+        )
         lane = {
             "coordinates": dict(zip(axes, labels, strict=True)),
-            "lane": {"content": "photo", "style": "painting", "style_weight": 20.0, "layer_weights": None, "seed": index}
-            | {"content_layers": ["conv2_2"], "style_layers": ["conv1_1", "conv2_1"], "pooling": "avg"},
+            "lane": {
+                "content": "photo",
+                "style": "painting",
+                "style_weight": 20.0,
+                "layer_weights": None,
+                "seed": index,
+            }
+            | {
+                "content_layers": ["conv2_2"],
+                "style_layers": ["conv1_1", "conv2_1"],
+                "pooling": "avg",
+            },
             "status": "failed" if bad else "finished",
             "reason": REASON if bad else None,
             "best_loss": None if bad else best,
@@ -79,20 +112,28 @@ def study(tmp_path, rng):
 
 def page_data(folder):
     page = (folder / "index.html").read_text(encoding="utf-8")
-    return page, json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+    return page, json.loads(
+        re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1]
+    )
 
 
 def test_the_report_is_four_whole_files(study):
     before = set(study.iterdir())
     write_report(study)
-    assert {path.name for path in set(study.iterdir()) - before} == {"lanes.csv", "contact_sheet.png", "losses.png", "index.html"}
+    assert {path.name for path in set(study.iterdir()) - before} == {
+        "lanes.csv",
+        "contact_sheet.png",
+        "losses.png",
+        "index.html",
+    }
     write_report(study)  # over itself
 
 
 def test_what_was_there_stays_when_the_page_cannot_be_made(study, monkeypatch):
     write_report(study)
     before = (study / "index.html").read_bytes()
-    monkeypatch.setattr("nst_jax.report.write.make_page", lambda *_: "\ud800")  # which UTF-8 cannot hold
+    # which UTF-8 cannot hold
+    monkeypatch.setattr("nst_jax.report.write.make_page", lambda *_: "\ud800")
     with pytest.raises(UnicodeEncodeError):
         write_report(study)
     assert (study / "index.html").read_bytes() == before
@@ -121,7 +162,12 @@ def test_the_table_holds_each_lane_in_order_to_the_last_digit(study):
     assert [row["seed"] for row in rows] == ["0", "1", "2", "3", "4", "5"]
     assert rows[0]["style_layers"] == "conv1_1 conv2_1" and rows[0]["layer_weights"] == ""
     assert rows[4]["lpips"] == repr(0.1 + 4 / 3) and rows[1]["lpips"] == ""
-    assert (rows[3]["status"], rows[3]["reason"], rows[3]["loss"], rows[3]["style_conv1_1"]) == ("failed", REASON, "", "")
+    assert (rows[3]["status"], rows[3]["reason"], rows[3]["loss"], rows[3]["style_conv1_1"]) == (
+        "failed",
+        REASON,
+        "",
+        "",
+    )
     assert (rows[1]["loss"], rows[1]["best_step"], rows[1]["steps"]) == ("8.0", "150", "150")
 
 
@@ -136,9 +182,16 @@ def test_the_table_takes_the_terms_at_the_best_step_and_unites_the_layers(study)
     write_report(study)
     rows = read_table(study)
     columns = list(rows[0])
-    assert (rows[0]["style_conv5_1"], rows[0]["style_conv1_1"], rows[0]["total_variation"]) == ("0.25", "", "2.0")
+    assert (rows[0]["style_conv5_1"], rows[0]["style_conv1_1"], rows[0]["total_variation"]) == (
+        "0.25",
+        "",
+        "2.0",
+    )
     assert rows[1]["style_conv5_1"] == "" and rows[1]["style_conv1_1"] == "8.0"
-    assert columns[columns.index("loss") + 1] == "content_conv2_2" and columns[-2:] == ["total_variation", "lpips"]
+    assert columns[columns.index("loss") + 1] == "content_conv2_2" and columns[-2:] == [
+        "total_variation",
+        "lpips",
+    ]
 
 
 def test_a_grid_has_the_last_axis_in_its_columns():
@@ -146,13 +199,20 @@ def test_a_grid_has_the_last_axis_in_its_columns():
     assert grid["rows"] == [[0, 1], [2, 3]]
     assert grid["column_labels"] == ["seed = 0", "seed = 1"]
     assert grid["row_labels"] == ["content = a\nstyle_weight = 5", "content = b\nstyle_weight = 5"]
-    assert lay_out({}, zipped=True) == lay_out({}, zipped=False) == {"rows": [[0]], "row_labels": [""], "column_labels": [""]}
+    assert (
+        lay_out({}, zipped=True)
+        == lay_out({}, zipped=False)
+        == {"rows": [[0]], "row_labels": [""], "column_labels": [""]}
+    )
 
 
 def test_lanes_in_step_lie_near_a_square():
     grid = lay_out({"a": ["1", "2", "3", "4", "5"], "b": ["6", "7", "8", "9", "0"]}, zipped=True)
     assert grid["rows"] == [[0, 1, 2], [3, 4]]
-    assert grid["captions"] == [["a = 1\nb = 6", "a = 2\nb = 7", "a = 3\nb = 8"], ["a = 4\nb = 9", "a = 5\nb = 0"]]
+    assert grid["captions"] == [
+        ["a = 1\nb = 6", "a = 2\nb = 7", "a = 3\nb = 8"],
+        ["a = 4\nb = 9", "a = 5\nb = 0"],
+    ]
     assert len(lay_out({"seed": [str(seed) for seed in range(100)]}, zipped=False)["rows"]) == 10
 
 
@@ -160,7 +220,9 @@ def find(sheet, image):
     """The places (row, column) where a sheet holds an image, exactly."""
     height, width = image.shape[:2]
     starts = np.argwhere(np.all(sheet == image[0, 0], axis=-1))
-    return [(y, x) for y, x in starts if np.array_equal(sheet[y : y + height, x : x + width], image)]
+    return [
+        (y, x) for y, x in starts if np.array_equal(sheet[y : y + height, x : x + width], image)
+    ]
 
 
 def test_the_sheet_holds_each_image_pixel_by_pixel(rng):
@@ -168,8 +230,14 @@ def test_the_sheet_holds_each_image_pixel_by_pixel(rng):
     sheet = make_labelled_sheet(images, ["first", "second"], ["a", "b", "c"], "title")
     places = np.array([[find(sheet, image) for image in row] for row in images])
     assert places.shape == (2, 3, 1, 2)
-    assert np.all(np.diff(places[..., 0, 0], axis=0) >= 20) and np.ptp(places[..., 0, 0], axis=1).max() == 0
-    assert np.all(np.diff(places[..., 0, 1], axis=1) >= 30) and np.ptp(places[..., 0, 1], axis=0).max() == 0
+    assert (
+        np.all(np.diff(places[..., 0, 0], axis=0) >= 20)
+        and np.ptp(places[..., 0, 0], axis=1).max() == 0
+    )
+    assert (
+        np.all(np.diff(places[..., 0, 1], axis=1) >= 30)
+        and np.ptp(places[..., 0, 1], axis=0).max() == 0
+    )
     assert sheet.dtype == np.float32 and sheet.min() >= 0 and sheet.max() <= 1
 
 
@@ -196,7 +264,9 @@ LONG = "a_rather_long_label that goes on, and on; " + "x" * 60
 def test_no_label_is_cut_or_lies_over_an_image_or_another(where, label, recwarn):
     black = np.zeros((24, 40, 3), np.float32)
     images = [[black + 0.5, black + 0.5], [black + 0.5, black + 0.5]]
-    given = {"title": label, "captions": [[label, label], [label, label]]}.get(where, [label, label])
+    given = {"title": label, "captions": [[label, label], [label, label]]}.get(
+        where, [label, label]
+    )
     sheet = make_labelled_sheet(images, **{where: given})
     frame = np.ones(sheet.shape[:2], bool)
     frame[6:-6, 6:-6] = False
@@ -214,10 +284,13 @@ def test_no_label_is_cut_or_lies_over_an_image_or_another(where, label, recwarn)
 
 
 def test_the_loss_plot_shows_every_lane_and_survives_gaps():
-    few = make_loss_plot([[4.0, 2.0, None, 1.0], [None, None], [3.0], []], ["a", "_b", "$c", "d"], title="t")
+    few = make_loss_plot(
+        [[4.0, 2.0, None, 1.0], [None, None], [3.0], []], ["a", "_b", "$c", "d"], title="t"
+    )
     assert few.shape == (720, 1200, 3)
     colours = {tuple(colour) for colour in np.round(few.reshape(-1, 3) * 255).astype(int)}
-    assert {(31, 119, 180), (255, 127, 14), (44, 160, 44)} <= colours  # a's curve, and all three in the legend
+    # a's curve, and all three in the legend
+    assert {(31, 119, 180), (255, 127, 14), (44, 160, 44)} <= colours
 
 
 def test_many_lanes_are_coloured_by_their_group():
@@ -227,12 +300,19 @@ def test_many_lanes_are_coloured_by_their_group():
     grouped = make_loss_plot(losses, labels, groups, "style_weight")
     alone = make_loss_plot(losses, labels)
     assert grouped.shape == alone.shape == (720, 1200, 3)
-    hues = [np.unique(np.round(plot[:, :1000].reshape(-1, 3), 1), axis=0) for plot in (grouped, alone)]
+    hues = [
+        np.unique(np.round(plot[:, :1000].reshape(-1, 3), 1), axis=0) for plot in (grouped, alone)
+    ]
     assert len(hues[0]) < len(hues[1])
 
 
 def test_a_legend_too_tall_makes_the_plot_taller():
-    assert make_loss_plot([[2.0, 1.0]] * 12, [f"{index} {LONG} {LONG}" for index in range(12)]).shape[0] > 1000
+    assert (
+        make_loss_plot([[2.0, 1.0]] * 12, [f"{index} {LONG} {LONG}" for index in range(12)]).shape[
+            0
+        ]
+        > 1000
+    )
 
 
 def test_drawing_leaves_no_figure_open():
@@ -243,7 +323,13 @@ def test_drawing_leaves_no_figure_open():
     assert not plt.get_fignums()
 
 
-@pytest.mark.parametrize("axes", [{"seed": [str(seed) for seed in range(100)]}, {"a": list("0123456789"), "seed": list("0123456789")}])
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"seed": [str(seed) for seed in range(100)]},
+        {"a": list("0123456789"), "seed": list("0123456789")},
+    ],
+)
 def test_the_contact_sheet_of_a_hundred_lanes_is_no_giant(tmp_path, rng, axes):
     write_report(write_study(tmp_path, rng, axes, num_steps=3))
     with Image.open(tmp_path / "contact_sheet.png") as sheet:
@@ -262,7 +348,9 @@ def test_the_page_holds_what_the_study_says(study):
     page, data = page_data(study)
     assert "<title>photo × painting</title>" in page and "{{" not in page
     assert not re.search(r'(?:src|href)="(?!data:|lanes\.csv|contact_sheet\.png|losses\.png)', page)
-    assert [lane["name"] for lane in data["lanes"]] == json.loads((study / "study.json").read_text())["lanes"]
+    assert [lane["name"] for lane in data["lanes"]] == json.loads(
+        (study / "study.json").read_text()
+    )["lanes"]
     assert data["lanes"][3]["image"] is None and data["lanes"][3]["reason"] == REASON
     assert data["lanes"][0]["image"]["url"] == "lanes/style_weight%3D5%2Cseed%3D0.png"
     steps, losses = data["lanes"][1]["curve"]
@@ -278,11 +366,21 @@ HOSTILE = '</script><script>window.hacked = 1</script>{{data}}&"'
 
 
 def test_no_text_ends_the_script_or_the_title(tmp_path, rng):
-    write_study(tmp_path, rng, {HOSTILE: [HOSTILE]}, names=["<!--<script>"], title=HOSTILE, settings={HOSTILE: HOSTILE})
+    write_study(
+        tmp_path,
+        rng,
+        {HOSTILE: [HOSTILE]},
+        names=["<!--<script>"],
+        title=HOSTILE,
+        settings={HOSTILE: HOSTILE},
+    )
     write_report(tmp_path)
     page, data = page_data(tmp_path)
     assert page.count("<script") == page.count("</script>") == 2
-    assert "<title>&lt;/script&gt;&lt;script&gt;window.hacked = 1&lt;/script&gt;{{data}}&amp;&quot;</title>" in page
+    assert (
+        "<title>&lt;/script&gt;&lt;script&gt;window.hacked = "
+        "1&lt;/script&gt;{{data}}&amp;&quot;</title>"
+    ) in page
     assert data["settings"] == {HOSTILE: HOSTILE} and data["lanes"][0]["name"] == "<!--<script>"
 
 

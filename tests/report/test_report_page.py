@@ -39,7 +39,8 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    """Opens a folder's page; in the end nothing may have been complained of, or asked for outside of the folder."""
+    """Opens a folder's page; in the end nothing may have been complained of, or asked for outside
+    of the folder."""
     contexts, complaints, requests, folders = [], [], [], []
 
     def open_page(folder, width=1280, height=900, **options):
@@ -59,12 +60,18 @@ def visit(browser):
     for context in contexts:
         context.close()
     assert not complaints
-    assert [url for url in requests if not url.startswith(("data:", *(f"{folder}/" for folder in folders)))] == []
+    assert [
+        url
+        for url in requests
+        if not url.startswith(("data:", *(f"{folder}/" for folder in folders)))
+    ] == []
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    folder = write_study(tmp_path_factory.mktemp("study"), np.random.default_rng(1), GRID, failed=(3,))
+    folder = write_study(
+        tmp_path_factory.mktemp("study"), np.random.default_rng(1), GRID, failed=(3,)
+    )
     write_report(folder)
     return folder
 
@@ -80,7 +87,9 @@ def name_shown(page):
 def split(page):
     """The percentage of the picture over which the content image lies, as it is drawn."""
     clip = page.locator("#content").evaluate("image => getComputedStyle(image).clipPath")
-    right = re.fullmatch(r"inset\(0px calc\(100% - ([\d.]+)%\) 0px 0px\)|inset\(0px ([\d.]+)% 0px 0px\)", clip)
+    right = re.fullmatch(
+        r"inset\(0px calc\(100% - ([\d.]+)%\) 0px 0px\)|inset\(0px ([\d.]+)% 0px 0px\)", clip
+    )
     assert right, clip
     return float(right[1]) if right[1] else 100 - float(right[2])
 
@@ -93,11 +102,27 @@ def test_each_lane_has_its_thumbnail_under_its_labels(visit, study):
     page = visit(study)
     table = page.locator("#grid table")
     assert table.locator("thead th").all_inner_texts() == ["seed = 0", "seed = 1"]
-    assert table.locator("tbody th").all_inner_texts() == ["style_weight = 5", "style_weight = 20", "style_weight = 80"]
-    assert page.locator("button.thumbnail img").evaluate_all("images => images.map(image => image.naturalWidth)") == [64] * 5
-    assert page.locator("#inputs img").evaluate_all("images => images.map(image => image.naturalWidth)") == [64] * 2
+    assert table.locator("tbody th").all_inner_texts() == [
+        "style_weight = 5",
+        "style_weight = 20",
+        "style_weight = 80",
+    ]
+    assert (
+        page.locator("button.thumbnail img").evaluate_all(
+            "images => images.map(image => image.naturalWidth)"
+        )
+        == [64] * 5
+    )
+    assert (
+        page.locator("#inputs img").evaluate_all(
+            "images => images.map(image => image.naturalWidth)"
+        )
+        == [64] * 2
+    )
     assert "6 lanes: 5 finished, 1 failed" in page.locator("#summary").inner_text()
-    assert not [url for url in page.requests if url.endswith(".png")], "full-size images are for enlarging"
+    assert not [url for url in page.requests if url.endswith(".png")], (
+        "full-size images are for enlarging"
+    )
 
 
 def test_a_failed_lane_is_shown_with_its_reason(visit, study):
@@ -119,7 +144,9 @@ def test_a_click_enlarges_and_the_buttons_step_and_close(visit, study):
     assert is_open(page) and name_shown(page) == "style_weight=80,seed=0"
     settings = page.locator("#viewer-settings").inner_text()
     assert "style layers\nconv1_1, conv2_1" in settings and "pooling\navg" in settings
-    page.wait_for_function("document.getElementById('result').src.endsWith('lanes/style_weight%3D80%2Cseed%3D0.png')")
+    page.wait_for_function(
+        "document.getElementById('result').src.endsWith('lanes/style_weight%3D80%2Cseed%3D0.png')"
+    )
     page.wait_for_function("document.getElementById('content').src.endsWith('content_photo.png')")
     page.locator("#next").click()
     assert name_shown(page) == "style_weight=80,seed=1"
@@ -152,10 +179,14 @@ def test_the_keyboard_is_enough(visit, study):
             break
     before = split(page)
     page.keyboard.press("ArrowRight")
-    assert split(page) == before + 1 and name_shown(page) == "style_weight=5,seed=0", "the slider's arrows are its own"
+    assert split(page) == before + 1 and name_shown(page) == "style_weight=5,seed=0", (
+        "the slider's arrows are its own"
+    )
     page.keyboard.press("Escape")
     assert not is_open(page)
-    assert focused(page).startswith("style_weight=5,seed=1"), "the focus goes back to where it came from"
+    assert focused(page).startswith("style_weight=5,seed=1"), (
+        "the focus goes back to where it came from"
+    )
 
 
 def test_the_slider_and_a_drag_move_the_split(visit, study):
@@ -166,7 +197,9 @@ def test_the_slider_and_a_drag_move_the_split(visit, study):
     assert split(page) == 40
     stage = page.locator("#stage").bounding_box()
     divider = page.locator("#divider").bounding_box()
-    assert divider["x"] + divider["width"] / 2 == pytest.approx(stage["x"] + 0.4 * stage["width"], abs=1.5)
+    assert divider["x"] + divider["width"] / 2 == pytest.approx(
+        stage["x"] + 0.4 * stage["width"], abs=1.5
+    )
     middle = stage["y"] + stage["height"] / 2
     page.mouse.move(stage["x"] + 0.5 * stage["width"], middle)
     assert split(page) == 40, "nothing moves until a button is down"
@@ -182,7 +215,9 @@ def test_the_slider_and_a_drag_move_the_split(visit, study):
 
 def column(page, name):
     names = page.locator("#table th").all_inner_texts()
-    return page.locator("#table tbody tr").evaluate_all("(rows, index) => rows.map(row => row.cells[index].innerText)", names.index(name))
+    return page.locator("#table tbody tr").evaluate_all(
+        "(rows, index) => rows.map(row => row.cells[index].innerText)", names.index(name)
+    )
 
 
 def sort_by(page, name):
@@ -199,9 +234,13 @@ def test_the_table_sorts_both_ways_with_the_empty_last(visit, study):
     assert column(page, "loss") == ["1", "5", "6", "8", "9", "–"]
     assert sort_by(page, "loss") == "descending"
     assert column(page, "loss") == ["9", "8", "6", "5", "1", "–"]
-    assert column(page, "lane")[:2] == ["style_weight=80,seed=0", "style_weight=5,seed=1"], "whole rows move"
+    assert column(page, "lane")[:2] == ["style_weight=80,seed=0", "style_weight=5,seed=1"], (
+        "whole rows move"
+    )
     assert sort_by(page, "style weight") == "ascending"
-    assert column(page, "style weight") == ["5", "5", "20", "20", "80", "80"], "as numbers, not as texts"
+    assert column(page, "style weight") == ["5", "5", "20", "20", "80", "80"], (
+        "as numbers, not as texts"
+    )
     page.locator("#table tbody tr").first.locator("button").click()
     assert name_shown(page) == "style_weight=5,seed=0"
 
@@ -244,8 +283,11 @@ def test_the_loss_axis_is_logarithmic(visit, study):
     page = visit(study)
     page.wait_for_function("places.length > 1")  # curves are drawn in the next frame
     (_, first, _, high), (_, last, _, low) = page.evaluate("[places[0].at(0), places[0].at(-1)]")
-    eightfold = page.evaluate("places[1].at(-1)[1]")  # the second lane's losses are eight times the first's
-    assert last - eightfold == pytest.approx((last - first) * math.log(8) / math.log(high / low), abs=0.1)
+    # the second lane's losses are eight times the first's
+    eightfold = page.evaluate("places[1].at(-1)[1]")
+    assert last - eightfold == pytest.approx(
+        (last - first) * math.log(8) / math.log(high / low), abs=0.1
+    )
 
 
 HOSTILE_NAME = "<img src=x onerror=window.hacked=1>"
@@ -255,7 +297,13 @@ def test_hostile_names_do_nothing(visit, tmp_path, rng):
     axes = {HOSTILE: [HOSTILE, HOSTILE_NAME], HOSTILE_NAME: ["a", "#%?&"]}
     names = [HOSTILE_NAME, "javascript:window.hacked=1", 'a#b?c%41&"d', "日本 \u2028語\n"]
     write_study(
-        tmp_path, rng, axes, names=names, failed=(1,), title=HOSTILE, settings={HOSTILE: HOSTILE_NAME, HOSTILE_NAME: {HOSTILE_NAME: HOSTILE}}
+        tmp_path,
+        rng,
+        axes,
+        names=names,
+        failed=(1,),
+        title=HOSTILE,
+        settings={HOSTILE: HOSTILE_NAME, HOSTILE_NAME: {HOSTILE_NAME: HOSTILE}},
     )
     write_report(tmp_path)
     page = visit(tmp_path)
@@ -271,24 +319,32 @@ def test_hostile_names_do_nothing(visit, tmp_path, rng):
         page.locator("#table th", has_text=axis.replace("_", " ")).first.locator("button").click()
     assert page.evaluate("window.hacked") is None
     assert page.locator("script").count() == 2
-    assert page.locator("img:not(#result):not(#content)").evaluate_all("images => images.every(image => image.src.startsWith('data:'))")
+    assert page.locator("img:not(#result):not(#content)").evaluate_all(
+        "images => images.every(image => image.src.startsWith('data:'))"
+    )
 
 
 def test_a_page_moved_alone_falls_back_to_its_thumbnails(visit, study, tmp_path):
     shutil.copy(study / "index.html", tmp_path)
     page = visit(tmp_path)
     page.locator("button.thumbnail").first.click()
-    page.wait_for_function("document.getElementById('note').textContent.includes('not beside this page')")
+    page.wait_for_function(
+        "document.getElementById('note').textContent.includes('not beside this page')"
+    )
     assert page.locator("#result").evaluate("image => image.naturalWidth") == 64
     page.wait_for_timeout(200)
-    assert len(page.complaints) == 2 and all("ERR_FILE_NOT_FOUND" in complaint for complaint in page.complaints)
+    assert len(page.complaints) == 2 and all(
+        "ERR_FILE_NOT_FOUND" in complaint for complaint in page.complaints
+    )
     page.complaints.clear()  # the browser's own, of the two files
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_colours_follow_the_system_and_can_be_read(visit, study, scheme):
     page = visit(study, color_scheme=scheme)
-    colours = page.evaluate("['color', 'backgroundColor'].map(name => getComputedStyle(document.body)[name])")
+    colours = page.evaluate(
+        "['color', 'backgroundColor'].map(name => getComputedStyle(document.body)[name])"
+    )
     ink, paper = (sum(map(int, re.findall(r"\d+", colour)[:3])) / 3 for colour in colours)
     assert abs(ink - paper) > 180 and (ink < paper) == (scheme == "light")
 
@@ -304,7 +360,9 @@ def test_a_phone_shows_it_all_without_sideways_scrolling(visit, tmp_path, rng):
     write_report(folder)
     page = visit(folder, 390, 844, has_touch=True)
     assert fits(page)
-    assert page.locator("#grid .scroll").evaluate("box => box.scrollWidth > box.clientWidth"), "the grid scrolls in its own box"
+    assert page.locator("#grid .scroll").evaluate("box => box.scrollWidth > box.clientWidth"), (
+        "the grid scrolls in its own box"
+    )
     page.locator("button.thumbnail").first.tap()
     assert is_open(page) and fits(page)
     assert page.locator("#viewer").evaluate("box => box.scrollWidth <= box.clientWidth")
@@ -328,11 +386,18 @@ def test_a_hundred_lanes_stay_light(visit, tmp_path, rng):
     page = visit(tmp_path)
     assert page.locator("button.thumbnail img").count() == page.locator("#plot path").count() == 100
     page.locator("#legend button").nth(3).hover()
-    assert page.locator("#plot .curve.lit").count() == 10 and page.locator("#readout").inner_text() == "10 lanes"
+    assert (
+        page.locator("#plot .curve.lit").count() == 10
+        and page.locator("#readout").inner_text() == "10 lanes"
+    )
 
 
 def test_lanes_in_step_have_captions(visit, tmp_path, rng):
-    write_report(write_study(tmp_path, rng, {"style_weight": ["5", "20", "80"], "seed": ["0", "1", "2"]}, zipped=True))
+    write_report(
+        write_study(
+            tmp_path, rng, {"style_weight": ["5", "20", "80"], "seed": ["0", "1", "2"]}, zipped=True
+        )
+    )
     page = visit(tmp_path)
     assert page.locator("#grid figcaption").all_inner_texts() == [
         f"style_weight = {weight}\nseed = {seed}" for seed, weight in enumerate((5, 20, 80))
@@ -342,7 +407,10 @@ def test_lanes_in_step_have_captions(visit, tmp_path, rng):
 def test_a_single_lane_has_a_page_too(visit, tmp_path, rng):
     write_report(write_study(tmp_path, rng, {}, num_steps=1))
     page = visit(tmp_path)
-    assert page.locator("#plot circle").count() == 1 and "NaN" not in page.locator("#plot").inner_html()
+    assert (
+        page.locator("#plot circle").count() == 1
+        and "NaN" not in page.locator("#plot").inner_html()
+    )
     page.locator("button.thumbnail").click()
     page.keyboard.press("ArrowRight")
     assert name_shown(page) == "result" and page.locator("#viewer-count").inner_text() == "1 of 1"

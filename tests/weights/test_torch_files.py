@@ -26,7 +26,9 @@ from tests.torch_streams import (
 )
 
 ARRAYS = {
-    f"features.{index}.{kind}": np.arange(24).reshape(2, 3, 4).astype(kind) if kind != "|b1" else np.array([True, False])
+    f"features.{index}.{kind}": np.arange(24).reshape(2, 3, 4).astype(kind)
+    if kind != "|b1"
+    else np.array([True, False])
     for index, kind in enumerate(KINDS)
 }
 WRITERS = {"legacy": (legacy, True), "archive": (archive, False)}
@@ -56,7 +58,9 @@ def test_tensors_of_every_plain_type_come_back_bit_for_bit(is_legacy, read):
 def test_bfloat16_is_widened(read):
     numbers = np.array([1.0, -0.5, 3e38], np.float32)
     halves = (numbers.view(np.uint32) >> 16).astype(np.uint16)
-    found = read(legacy({"a": tensor(storage("1", "BFloat16", 3, None), (3,), (1,))}, {"1": halves}))["a"]
+    found = read(
+        legacy({"a": tensor(storage("1", "BFloat16", 3, None), (3,), (1,))}, {"1": halves})
+    )["a"]
     np.testing.assert_allclose(found, numbers, rtol=2**-7)
     assert found.dtype == np.float32
 
@@ -64,7 +68,9 @@ def test_bfloat16_is_widened(read):
 def test_the_byte_order_of_an_archive_is_heeded_and_no_mark_means_little(read):
     numbers = np.array([1.5, 2.5], np.float32)
     tree = {"a": whole("1", numbers, False)}
-    np.testing.assert_array_equal(read(archive(tree, {"1": numbers.astype(">f4")}, byteorder=b"big"))["a"], numbers)
+    np.testing.assert_array_equal(
+        read(archive(tree, {"1": numbers.astype(">f4")}, byteorder=b"big"))["a"], numbers
+    )
     np.testing.assert_array_equal(read(archive(tree, {"1": numbers}, byteorder=None))["a"], numbers)
 
 
@@ -81,7 +87,9 @@ def test_tensors_are_views_of_storages_that_they_share(form, read):
         "nothing": tensor(stored, (0, 3), (3, 1), 24),
         "no axis": tensor(stored, (), (), 7),
         "old": tensor(stored, (2,), (1,), 3, "_rebuild_tensor"),
-        "parameter": Call(Name("torch._utils", "_rebuild_parameter"), (tensor(stored, (2,), (1,)), True, {})),
+        "parameter": Call(
+            Name("torch._utils", "_rebuild_parameter"), (tensor(stored, (2,), (1,)), True, {})
+        ),
     }
     if is_legacy:
         tree["part"] = tensor(storage("1", "Float", 24, ("part", 10, 4)), (2,), (2,), 1)
@@ -89,7 +97,9 @@ def test_tensors_are_views_of_storages_that_they_share(form, read):
     np.testing.assert_array_equal(found["whole"], numbers)
     np.testing.assert_array_equal(found["transposed"], numbers.reshape(6, 4).T)
     np.testing.assert_array_equal(found["every other"], [[5, 7], [13, 15], [21, 23]])
-    assert found["one number"] == [[23]] and found["nothing"].shape == (0, 3) and found["no axis"] == 7
+    assert (
+        found["one number"] == [[23]] and found["nothing"].shape == (0, 3) and found["no axis"] == 7
+    )
     np.testing.assert_array_equal(found["old"], [3, 4])
     np.testing.assert_array_equal(found["parameter"], [0, 1])
     if is_legacy:
@@ -114,7 +124,9 @@ ONES = np.ones(4, np.float32)
 
 def described(stored=None, shape=(4,), strides=(1,), offset=0):
     """A legacy stream of one tensor that is described like this."""
-    return legacy({"a": tensor(stored or storage("1", "Float", 4, None), shape, strides, offset)}, {"1": ONES})
+    return legacy(
+        {"a": tensor(stored or storage("1", "Float", 4, None), shape, strides, offset)}, {"1": ONES}
+    )
 
 
 GOOD = {"a": whole("1", ONES)}
@@ -247,22 +259,26 @@ def test_a_file_cut_or_changed_anywhere_raises_nothing_else(is_legacy, read):
 
 def test_an_archive_whose_files_lie_over_each_other_is_refused(read):
     """Many names of the same bytes would be read as many times what is there."""
-    data = archive({"a": whole("1", np.ones(400, np.float32), False)}, {"1": np.ones(400, np.float32)})
+    data = archive(
+        {"a": whole("1", np.ones(400, np.float32), False)}, {"1": np.ones(400, np.float32)}
+    )
     at = data.rindex(b"PK\x01\x02")
     entry, end = data[at : data.index(b"PK\x05\x06")], bytearray(data[data.index(b"PK\x05\x06") :])
-    count, size = (
-        struct.unpack_from("<HxxI", end, 10)[0] + 9,
-        struct.unpack_from("<I", end, 12)[0] + 9 * len(entry),
-    )
+    count = struct.unpack_from("<HxxI", end, 10)[0] + 9
+    size = struct.unpack_from("<I", end, 12)[0] + 9 * len(entry)
     struct.pack_into("<HHI", end, 8, count, count, size)
-    others = b"".join(entry.replace(b"model/data/1", f"model/data/{index}".encode()) for index in "abcdefghi")
+    others = b"".join(
+        entry.replace(b"model/data/1", f"model/data/{index}".encode()) for index in "abcdefghi"
+    )
     with pytest.raises(nst.WeightsError, match="its files are larger than the whole"):
         read(data[:at] + entry + others + bytes(end))
 
 
 @pytest.mark.parametrize("place", ["tree", "keys", "magic", "version", "storage", "archive"])
 @pytest.mark.parametrize("module", ["os", "posix", "builtins", "torch"])
-def test_a_file_that_wants_to_run_something_runs_nothing(place, module, read, tmp_path, monkeypatch):
+def test_a_file_that_wants_to_run_something_runs_nothing(
+    place, module, read, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     function = Name(module, {"builtins": "exec", "torch": "load"}.get(module, "mkdir"))
     evil = Call(function, ("open('ran', 'w')" if module == "builtins" else "ran",))
@@ -277,7 +293,9 @@ def test_a_file_that_wants_to_run_something_runs_nothing(place, module, read, tm
     if place == "magic":  # what follows the storages is not read at all
         assert read(stream) == {}
     else:
-        with pytest.raises(nst.WeightsError, match=f"it asks for {module}.{function.name}, and nothing but tensors"):
+        with pytest.raises(
+            nst.WeightsError, match=f"it asks for {module}.{function.name}, and nothing but tensors"
+        ):
             read(stream)
     assert not (tmp_path / "ran").exists()
 
