@@ -22,7 +22,7 @@ from nst_jax.optim.lbfgs import Preconditioner, safeguarded_lbfgs
 from nst_jax.optim.optimizers import make_optimizer
 from nst_jax.optim.preconditioner import curvature_preconditioner
 from nst_jax.report.perceptual import lpips_distance
-from nst_jax.report.plots import make_labelled_sheet
+from nst_jax.report.sheets import make_labelled_sheet
 from nst_jax.study.result import StudyResult
 from nst_jax.study.run import run_study
 from nst_jax.weights import WeightsError, load_params

@@ -37,6 +37,7 @@ class ConfigError(ValueError):
 
 _SCHEDULED: dict[str, Any] = {"is_scheduled": True}
 _OF_NAMED_OPTIMIZERS: dict[str, Any] = {"is_of_named_optimizers": True}
+_TRACED: dict[str, Any] = {"is_traced": True}
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class TransferConfig:
         # with 20, two pairs of pictures took 1 and 10 % more steps to the same loss (384 pixels),
         # each cheaper by 1 %
     )
-    learning_rate: float = field(default=0.02, metadata=_OF_NAMED_OPTIMIZERS)
+    learning_rate: float = field(default=0.02, metadata=_OF_NAMED_OPTIMIZERS | _TRACED)
     decay: float = field(default=1.0, metadata=_OF_NAMED_OPTIMIZERS)
     tile: int = 0
     precision: Precision = "highest"
@@ -137,19 +138,32 @@ class TransferConfig:
             )
 
     def program(self, has_optimizer: bool = False) -> "TransferConfig":
-        """What decides a compiled program: what is only scheduled is as it is by default.
+        """What decides a compiled program: what is only scheduled, or traced, is as it is by
+        default.
 
         Args:
             has_optimizer: Whether the optimiser is given apart, so that what is said of those that
                 go by a name decides nothing.
         """
-        kinds = ["is_scheduled", *(["is_of_named_optimizers"] if has_optimizer else [])]
-        blank = {
-            own.name: own.default
-            for own in fields(self)
-            if any(kind in own.metadata for kind in kinds)
-        }
-        return replace(self, **blank)
+        own = ("is_of_named_optimizers",) if has_optimizer else ()
+        return self._blank("is_scheduled", "is_traced", *own)
+
+    def group(self) -> "TransferConfig":
+        """What lanes of one compiled program have in common."""
+        # Noise goes through sizes of its own.
+        alike = self._blank("is_traced")
+        return alike if self.init == "noise" else replace(alike, init="content")
+
+    def _blank(self, *kinds: str) -> "TransferConfig":
+        """The fields of some kinds as they are by default."""
+        return replace(
+            self,
+            **{
+                own.name: own.default
+                for own in fields(self)
+                if any(kind in own.metadata for kind in kinds)
+            },
+        )
 
 
 NAMED_OPTIMIZERS_OWN = tuple(

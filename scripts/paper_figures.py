@@ -1,6 +1,6 @@
 """Makes the figures of Gatys, Ecker and Bethge (CVPR 2016) anew, each as one labelled image.
 
-    python scripts/paper_figures.py --figure 1|4|5|6|7|all [--size 256] [--num-steps 100]
+    python scripts/paper_figures.py --figure 1|4|5|6|7|all [--size 384] [--num-steps 200]
     [--output-dir docs/figures]
 
 Without other images, the photographs are those of scikit-learn and scikit-image (extra `figures`),
@@ -130,10 +130,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--figure", choices=["1", "4", "5", "6", "7", "all"], default="all")
     parser.add_argument(
-        "--size", type=int, default=256, help="longest side of each image in pixels"
+        "--size", type=int, default=384, help="longest side of each image in pixels"
     )
-    parser.add_argument("--num-steps", type=int, default=100, help="evaluations for each image")
-    parser.add_argument("--network", default="vgg16")
+    parser.add_argument("--num-steps", type=int, default=200, help="evaluations for each image")
+    parser.add_argument("--network", default="vgg19-8bit")
     parser.add_argument("--output-dir", type=Path, default=Path("docs/figures"))
     parser.add_argument(
         "--content", type=Path, default=None, help="photograph of figures 1, 4, 5 and 6"

@@ -9,7 +9,7 @@ from tyro.conf import FlagCreatePairsOff, arg
 
 from nst_jax.config import TransferConfig
 from nst_jax.jobs.presets import PRESETS, Preset
-from nst_jax.study.grid import AXES
+from nst_jax.study.lane import AXES
 
 
 @dataclasses.dataclass(kw_only=True)

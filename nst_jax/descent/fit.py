@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from nst_jax.config import ConfigError, TransferConfig
-from nst_jax.descent.lanes import LaneProgram, Lanes, Optimizer, stack_targets
+from nst_jax.descent.lanes import LaneProgram, Lanes, Optimizer
 from nst_jax.descent.placement import Placement
+from nst_jax.descent.scaled_targets import stack_targets
 from nst_jax.host.memory import free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params, prepare_params
 from nst_jax.objective.targets import Targets, make_targets
@@ -121,7 +122,7 @@ def _bytes_needed(
 
     preparation = jax.jit(targets_of).lower(params, content, style).compile().memory_analysis()
     targets = jax.eval_shape(
-        lambda *arrays: stack_targets([targets_of(*arrays)], []), params, content, style
+        lambda *arrays: stack_targets([targets_of(*arrays)]), params, content, style
     )
     image, number, flag = (
         jax.ShapeDtypeStruct((1, *shape), kind)
@@ -131,6 +132,7 @@ def _bytes_needed(
         number,
         number,
         jax.tree.map(lambda _: jax.ShapeDtypeStruct((1,), jnp.float32), loss),
+        {},
         image,
         flag,
         flag,

@@ -8,7 +8,7 @@ Python sees the states between pieces alone.
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -46,6 +46,7 @@ class Lanes:
         content: Which of the targets of content images each lane has.
         style: Which of those of style images.
         loss: Its terms, whose leaves have the axis of lanes.
+        hyperparams: What its optimiser's state holds of numbers, by name; see `traced_hyperparams`.
         images: Where it starts, (lanes, height, width, 3).
         active: Whether it is to run at all; padding is not.
         is_grey: Whether its picture is grey, because all that it is made of is.
@@ -54,25 +55,10 @@ class Lanes:
     content: Any
     style: Any
     loss: Loss
+    hyperparams: Mapping[str, Any]
     images: Any
     active: Any
     is_grey: Any
-
-
-def stack_targets(contents: Sequence[Targets], styles: Sequence[Targets]) -> Targets:
-    """What terms aim at in each content image, and in each style image, with a leading axis to
-    choose from."""
-    return {
-        name: found
-        for targets in (contents, styles)
-        if targets
-        for name, found in _stack(list(targets)).items()
-    }
-
-
-@jax.jit
-def _stack(trees: list[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 class LaneProgram:
@@ -105,7 +91,10 @@ class LaneProgram:
         """Shapes and types of the states of lanes with such images, or shapes in their place."""
         is_grey = jax.ShapeDtypeStruct(images.shape[:1], jnp.bool_)
         return jax.eval_shape(
-            partial(_init_lanes, program=self._config, optimizer=self._optimizer), images, is_grey
+            partial(_init_lanes, program=self._config, optimizer=self._optimizer),
+            images,
+            is_grey,
+            {},
         )
 
     def compile(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[int, int]:
@@ -147,7 +136,7 @@ class LaneProgram:
 
         Args:
             params: The network's parameters.
-            targets: From `stack_targets`.
+            targets: From `ScaledTargets`, or such.
             lanes: What differs from lane to lane.
             num_steps: Evaluations of each lane at most.
             tolerance: A lane ends once its best loss falls by less than this fraction over ten
@@ -193,7 +182,8 @@ class LaneProgram:
     def _start(self, lanes: Lanes) -> TransferState:
         # Dealt out first, so that no device holds the states of all.
         images, is_grey = self.placement.deal((lanes.images, lanes.is_grey), (0, -1))
-        return self._deal(_init_lanes(images, is_grey, **self._static))
+        hyperparams = self.placement.deal(lanes.hyperparams)
+        return self._deal(_init_lanes(images, is_grey, hyperparams, **self._static))
 
     def _deal(self, states: TransferState) -> TransferState:
         return self.placement.deal(states, _height_axes(states.image.shape[1:], **self._static))
@@ -203,15 +193,19 @@ class LaneProgram:
 def _init_lanes(
     images: Array,
     is_grey: Array,
+    hyperparams: Mapping[str, Array],
     program: TransferConfig,
     placement: Placement = DEFAULT_DEVICE,
     optimizer: Optimizer | None = None,
 ) -> TransferState:
     axes = _height_axes(images.shape[1:], program, placement, optimizer)
-    start = lambda image, is_grey: placement.keep_dealt(
-        init(in_grey(image, is_grey), optimizer or make_optimizer(program)), axes
-    )
-    return jax.vmap(start)(images, is_grey)
+
+    def start(image: Array, is_grey: Array, hyperparams: Mapping[str, Array]) -> TransferState:
+        state = init(in_grey(image, is_grey), optimizer or make_optimizer(program))
+        own = optax.tree.set(state.opt_state, **hyperparams)
+        return placement.keep_dealt(dataclasses.replace(state, opt_state=own), axes)
+
+    return jax.vmap(start)(images, is_grey, hyperparams)
 
 
 def _height_axes(

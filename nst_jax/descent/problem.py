@@ -14,11 +14,12 @@ from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.descent.lanes import Lanes
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.pyramid import Pyramid
+from nst_jax.descent.scaled_targets import distinct_losses
 from nst_jax.descent.start import check_sharing, checked_image, initial_image, make_key
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights, as_loss, default_loss
-from nst_jax.objective.terms import Loss, Term, distinct_losses
-from nst_jax.optim.optimizers import keep_in_range
+from nst_jax.objective.terms import Loss, Term
+from nst_jax.optim.optimizers import keep_in_range, traced_hyperparams
 
 
 class Problem(NamedTuple):
@@ -82,6 +83,10 @@ def make_problem(
         content=of_content[1],
         style=of_style[1],
         loss=by_lane,
+        hyperparams={
+            name: np.full(num_lanes, number, np.float32)
+            for name, number in traced_hyperparams(config, kept).items()
+        },
         images=images,
         active=np.ones(num_lanes, bool),
         is_grey=np.zeros(num_lanes, bool),  # the pyramid finds out

@@ -13,26 +13,26 @@ References:
 import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
-from functools import cached_property, partial
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float
 
 from nst_jax.config import TransferConfig
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.history import History
-from nst_jax.descent.lanes import LaneProgram, Lanes, Optimizer, stack_targets
+from nst_jax.descent.lanes import LaneProgram, Lanes, Optimizer
 from nst_jax.descent.placement import DEFAULT_DEVICE, Placement
+from nst_jax.descent.resizing import carry_up, coarsest_start
 from nst_jax.descent.result import Progress, TransferResult, join
-from nst_jax.descent.schedule import LEAST_SIDE, Scale, make_schedule
+from nst_jax.descent.scaled_targets import ScaledTargets
+from nst_jax.descent.schedule import make_schedule
 from nst_jax.descent.snapshot import Arrays, Snapshot, from_arrays
 from nst_jax.descent.step import TransferState
-from nst_jax.network.vgg import Params, prepare_params
-from nst_jax.objective.loss import LossParts
-from nst_jax.objective.targets import Targets, check_scales, make_targets, targets_of
+from nst_jax.network.vgg import Params
+from nst_jax.objective.targets import Targets
 from nst_jax.objective.terms import Loss
 from nst_jax.pixels import is_grey
 
@@ -47,10 +47,8 @@ class Pyramid:
         contents: Content images, all (height, width, 3).
         styles: Style images of any sizes; each scale shrinks them as it does the contents.
         config: The settings of the descent; of `init`, whether it is noise.
-        of_content: From `distinct_losses` of all lanes' losses, which have the same terms, those
-            that aim apart at a content image. Lanes choose among the targets of the first content
-            image for each of these, then of the second, and so on.
-        of_style: Likewise of style images.
+        of_content: As in `ScaledTargets`.
+        of_style: As in `ScaledTargets`.
         placement: As in `LaneProgram`; a scale whose rows do not go round takes fewer devices.
         optimizer: As in `LaneProgram`.
     """
@@ -68,28 +66,36 @@ class Pyramid:
     ) -> None:
         # Put on the device by name: what is moved on purpose is no accident to whoever guards
         # against transfers.
-        self._params = jax.device_put(dict(params))
+        self._targets = ScaledTargets(
+            jax.device_put(dict(params)),
+            contents,
+            styles,
+            config,
+            of_content,
+            of_style,
+            placement.shares_rows,
+        )
         self._contents = contents
         self._styles = styles
         self._config = config
-        self._of_content, self._of_style, self._loss = of_content, of_style, of_content[0]
+        self._of_content, self._of_style = of_content, of_style
         self._shape = contents[0].shape[0], contents[0].shape[1]
         self._scales = make_schedule(self._shape, config)
         self._programs = [
             LaneProgram(config, placement.for_rows(scale.shape[0]), optimizer)
             for scale in self._scales
         ]
-        self._placement = placement
-        self._targets: dict[Scale, Targets] = {}
 
     def compile(self, lanes: Lanes) -> tuple[int, int]:
         """Compiles all scales' programs ahead, as `LaneProgram.compile` does, and returns what that
         returns of the finest, the largest."""
         needed = 0, 0
-        for scale, program in zip(self._scales, self._programs, strict=True):
+        for index, (scale, program) in enumerate(zip(self._scales, self._programs, strict=True)):
             images = jax.ShapeDtypeStruct((lanes.images.shape[0], *scale.shape, 3), jnp.float32)
             needed = program.compile(
-                self._prepared, self._targets_of(scale), dataclasses.replace(lanes, images=images)
+                self._targets.prepared,
+                self._targets_at(index),
+                dataclasses.replace(lanes, images=images),
             )
         return needed
 
@@ -116,7 +122,11 @@ class Pyramid:
             ConfigError: `start` is not of such a run.
         """
         lanes = dataclasses.replace(lanes, is_grey=self._are_grey(lanes, keeps_detail))
-        saved = None if start is None else from_arrays(start, self._parts, self._describe_states)
+        saved = (
+            None
+            if start is None
+            else from_arrays(start, self._targets.parts, self._describe_states)
+        )
         details = [
             image if keeps else None
             for image, keeps in zip(lanes.images, keeps_detail, strict=True)
@@ -127,7 +137,7 @@ class Pyramid:
             if coarsest.shape == self._shape
             else jnp.stack(
                 [
-                    _start(image, coarsest.shape, keeps)
+                    coarsest_start(image, coarsest.shape, keeps)
                     for image, keeps in zip(lanes.images, keeps_detail, strict=True)
                 ]
             )
@@ -150,8 +160,8 @@ class Pyramid:
                 chunk.expire()
             _LOG.debug("%d steps at %d × %d pixels", scale.num_steps, *scale.shape)
             pieces = program.pieces(
-                self._prepared,
-                self._targets_of(scale),  # at work while the next programs are compiled
+                self._targets.prepared,
+                self._targets_at(index),  # at work while the next programs are compiled
                 # not on the device, where it would wait for the targets
                 dataclasses.replace(lanes, images=images, active=active),
                 scale.num_steps,
@@ -209,9 +219,9 @@ class Pyramid:
         unfinished = np.asarray(lanes.active) & (found.failure == "")
         if unfinished.any():  # evaluated once, so that the loss is that of the image
             lanes = dataclasses.replace(lanes, images=found.image, active=unfinished)
-            targets, steps_before = self._targets_of(self._scales[last]), found.num_steps
+            targets, steps_before = self._targets_at(last), found.num_steps
             *_, (states, history) = self._programs[last].pieces(
-                self._prepared, targets, lanes, 1, steps_before=steps_before
+                self._targets.prepared, targets, lanes, 1, steps_before=steps_before
             )
             found = join(found, history.result(states))
         return found._replace(cut_off=unfinished)
@@ -231,62 +241,13 @@ class Pyramid:
             ]
         )
 
-    @cached_property
-    def _prepared(self) -> Params:
-        # Winograd's algorithm takes rows in strips of its own, which the compiler does not deal out
-        if self._placement.shares_rows:
-            return self._params
-        return prepare_params(self._params, self._loss.layers)
-
-    @cached_property
-    def _parts(self) -> LossParts:
-        """Zero for each part of each term."""
-        image = jax.ShapeDtypeStruct((*self._scales[0].shape, 3), jnp.float32)
-        find = lambda params, image: make_targets(params, image, image, self._config, self._loss)
-        targets = jax.eval_shape(find, self._params, image)
-        return {  # type: ignore[return-value], zeros for arrays
-            name: dict.fromkeys(target.scale, 0) for name, target in targets.items()
-        }
-
     def _describe_states(self, scale: int, num_lanes: int) -> TransferState:
         images = jax.ShapeDtypeStruct((num_lanes, *self._scales[scale].shape, 3), jnp.float32)
         return self._programs[scale].describe_states(images)
 
-    def _targets_of(self, scale: Scale) -> Targets:
-        if scale not in self._targets:
-            deal = self._programs[self._scales.index(scale)].placement.deal_image
-            contents, styles = (
-                [deal(self._shrink(image, scale)) for image in images]
-                for images in (self._contents, self._styles)
-            )
-            # With the parameters as they are, for two images of up to 512² pixels sooner compiled
-            # by a second than slower by 0.3 s; but in bfloat16, prepared kernels are exacter, and
-            # the targets should be what the descent sees.
-            params = self._prepared if self._config.precision == "bfloat16" else self._params
-            shape = (*scale.shape, 3)
-            find = partial(targets_of, config=self._config, shape=shape)
-            by_content = [
-                find(params, content, "content", loss)
-                for content in contents
-                for loss in self._of_content
-            ]
-            by_style = [
-                find(params, style, "style", loss) for style in styles for loss in self._of_style
-            ]
-            for targets in (*by_content, *by_style):
-                check_scales(self._loss, targets)
-            self._targets[scale] = stack_targets(by_content, by_style)
-        return self._targets[scale]
-
-    def _shrink(self, image: Array, scale: Scale) -> Array:
-        """A content or style image at a scale."""
-        if scale.shape == self._shape:
-            return image
-        height, width = (
-            max(round(side * small / large), LEAST_SIDE)
-            for side, small, large in zip(image.shape[:2], scale.shape, self._shape, strict=True)
-        )
-        return _resize(image, (height, width))
+    def _targets_at(self, index: int) -> Targets:
+        scale, program = self._scales[index], self._programs[index]
+        return self._targets.at(scale.shape, program.placement.deal_image)
 
     def _enlarge(
         self, images: Array, details: Sequence[Array | None], shape: tuple[int, int]
@@ -306,45 +267,3 @@ def _snapshot(
     scale: int, states: TransferState, history: History, found: TransferResult | None
 ) -> Snapshot:
     return Snapshot(scale, states, history.state, found)
-
-
-@partial(jax.jit, static_argnames="shape")
-def carry_up(
-    image: Float[Array | np.ndarray, "small_height small_width 3"],
-    detail: Float[Array, "large_height large_width 3"] | None,
-    shape: tuple[int, int],
-) -> Float[Array, "height width 3"]:
-    """The image at a larger size: detail + enlarge(image − shrink(detail)), clipped to [0, 1].
-
-    Args:
-        image: The coarse image.
-        detail: The image at any larger size that `image` is a change of; None only enlarges.
-        shape: Height and width of the result.
-    """
-    if detail is None:
-        return _resize(image, shape)
-    return jnp.clip(
-        _resize(detail, shape) + _plain_resize(image - _resize(detail, image.shape[:2]), shape),
-        0,
-        1,
-    )
-
-
-@partial(jax.jit, static_argnums=1)
-def _resize(image: Array, shape: tuple[int, ...]) -> Array:
-    return jnp.clip(_plain_resize(image, shape), 0, 1)
-
-
-@partial(jax.jit, static_argnums=(1, 2))
-def _start(image: Array, shape: tuple[int, ...], keeps_detail: bool) -> Array:
-    """What the coarsest scale starts from: noise is cut, since shrinking would average it to
-    grey."""
-    return _resize(image, shape) if keeps_detail else image[: shape[0], : shape[1]]
-
-
-def _plain_resize(image: Array, shape: tuple[int, ...]) -> Array:
-    return (
-        image
-        if image.shape[:2] == shape
-        else jax.image.resize(image, (*shape, image.shape[2]), "lanczos3")
-    )

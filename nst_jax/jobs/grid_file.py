@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nst_jax.config import ConfigError, check_known
-from nst_jax.study.grid import AXES
+from nst_jax.study.lane import AXES
 
 
 @dataclass(frozen=True)

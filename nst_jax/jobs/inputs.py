@@ -9,7 +9,7 @@ from nst_jax.config import ConfigError
 from nst_jax.files.images import PixelArray, read_image
 from nst_jax.jobs.presets import Preset
 from nst_jax.jobs.study_folder import file_name
-from nst_jax.study.run import Images
+from nst_jax.study.result import Images
 
 
 def named_images(kind: str, paths: Sequence[Path]) -> dict[str, Path]:

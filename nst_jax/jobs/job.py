@@ -11,7 +11,7 @@ from nst_jax.files.images import MAX_PIXELS
 from nst_jax.jobs.checkpoint import Checkpoint, check_checkpoint_every
 from nst_jax.jobs.presets import Preset
 from nst_jax.objective.default import LossWeights
-from nst_jax.study.grid import check_layer_weights, weights_by_layer
+from nst_jax.study.lane import check_layer_weights, weights_by_layer
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from nst_jax.config import ConfigError
 from nst_jax.files.images import ImageError, read_image, write_image
 from nst_jax.jobs.record import deciding, describe_loss, write_record
 from nst_jax.study.grid import Grid
-from nst_jax.study.run import Images
+from nst_jax.study.result import Images
 
 
 def lane_names(grid: Grid) -> tuple[str, ...]:

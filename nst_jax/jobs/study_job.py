@@ -42,8 +42,9 @@ from nst_jax.objective.default import LossWeights
 from nst_jax.report.perceptual import lpips_distance
 from nst_jax.report.write import write_report
 from nst_jax.study.grid import make_grid
+from nst_jax.study.group import Saved
 from nst_jax.study.result import FinishedLane, RunningLanes
-from nst_jax.study.run import Saved, check_study, run_lanes
+from nst_jax.study.run import check_study, run_lanes
 from nst_jax.weights import load_weights
 
 _LOG = logging.getLogger(__name__)

@@ -14,11 +14,11 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
-from nst_jax.config import TransferConfig
+from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights, as_loss
 from nst_jax.objective.targets import Targets, add_up, check_targets, tiles_of
-from nst_jax.objective.terms import Loss, Parts, Term, weighted_sum
+from nst_jax.objective.terms import Loss, Parts, Term
 from nst_jax.objective.tiles import Tiles
 from nst_jax.objective.views import View, layers_shapes, view_tile, view_whole, windows
 from nst_jax.pixels import WHILE_IT_MOVES, check_image
@@ -157,4 +157,26 @@ def _compare(loss: Loss, found: Mapping[str, Any], targets: Targets) -> tuple[Ar
         parts[name] = {
             part: targets[name].scale[part] * distance for part, distance in distances.items()
         }
-    return weighted_sum(loss, parts), parts
+    return _weighted_sum(loss, parts), parts
+
+
+def _weighted_sum(loss: Loss, parts: Mapping[str, Parts]) -> Array:
+    """What the parts of the terms come to: Σ weight Σ part weight · part.
+
+    Raises:
+        ConfigError: A term weighs other parts than it has.
+    """
+    total: Any = 0.0
+    for name, own in loss.items():
+        weights = own.part_weights
+        if weights is None:
+            weights = dict.fromkeys(parts[name], 1 / max(len(parts[name]), 1))
+        elif set(weights) != set(parts[name]):
+            raise ConfigError(
+                f"the term {name} weighs {', '.join(weights)}, but its parts are "
+                f"{', '.join(parts[name])}; name exactly those"
+            )
+        total = total + own.weight * sum(
+            weights[part] * value for part, value in parts[name].items()
+        )
+    return jnp.asarray(total)

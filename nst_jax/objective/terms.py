@@ -11,7 +11,7 @@ rows, lanes, studies and checkpoints, and needs to know of none of them.
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform, get_args
 
 import jax
@@ -275,50 +275,3 @@ class Loss(Mapping[str, Term]):
     def reach(self) -> int:
         """The farthest reach of its terms, in pixels."""
         return max((part.reach for part in self.values()), default=0)
-
-
-def distinct_losses(losses: Sequence[Loss], source: Source) -> tuple[list[Loss], np.ndarray]:
-    """Those that differ in more than weights where they aim at that image, and which of those each
-    one is like.
-
-    Args:
-        losses: With the same terms and static fields.
-        source: The image.
-    """
-    found: dict[tuple[float, ...], int] = {}
-    first, places = [], []
-    for loss in losses:
-        bare = Loss(
-            {
-                name: dataclasses.replace(term, weight=0.0, part_weights=None)
-                for name, term in loss.of(source).items()
-            }
-        )
-        key = tuple(float(number) for number in jax.tree.leaves(bare))
-        if key not in found:
-            found[key] = len(first)
-            first.append(loss)
-        places.append(found[key])
-    return first, np.asarray(places, np.int32)
-
-
-def weighted_sum(loss: Loss, parts: Mapping[str, Parts]) -> Array:
-    """What the parts of the terms come to: Σ weight Σ part weight · part.
-
-    Raises:
-        ConfigError: A term weighs other parts than it has.
-    """
-    total: Any = 0.0
-    for name, own in loss.items():
-        weights = own.part_weights
-        if weights is None:
-            weights = dict.fromkeys(parts[name], 1 / max(len(parts[name]), 1))
-        elif set(weights) != set(parts[name]):
-            raise ConfigError(
-                f"the term {name} weighs {', '.join(weights)}, but its parts are "
-                f"{', '.join(parts[name])}; name exactly those"
-            )
-        total = total + own.weight * sum(
-            weights[part] * value for part, value in parts[name].items()
-        )
-    return jnp.asarray(total)

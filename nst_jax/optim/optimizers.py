@@ -24,11 +24,26 @@ def make_optimizer(config: TransferConfig) -> optax.GradientTransformationExtraA
         return within_bounds(
             safeguarded_lbfgs(config.memory, preconditioner=curvature_preconditioner())
         )
-    learning_rate = optax.exponential_decay(
-        config.learning_rate, transition_steps=100, decay_rate=config.decay
-    )
-    method = optax.sgd(learning_rate) if config.optimizer == "sgd" else optax.adam(learning_rate)
-    return _projected(method)
+
+    def method(learning_rate: Any) -> optax.GradientTransformation:
+        falling = optax.exponential_decay(learning_rate, 100, config.decay)
+        return optax.sgd(falling) if config.optimizer == "sgd" else optax.adam(falling)
+
+    return _projected(optax.inject_hyperparams(method)(config.learning_rate))
+
+
+def traced_hyperparams(
+    config: TransferConfig, optimizer: optax.GradientTransformation | None = None
+) -> dict[str, float]:
+    """The numbers of an optimiser that its state holds, so that lanes of one program may vary them.
+
+    Args:
+        config: Names the optimiser.
+        optimizer: Where one is given apart; its numbers are its own.
+    """
+    if optimizer is not None or config.optimizer == "lbfgs":
+        return {}
+    return {"learning_rate": config.learning_rate}
 
 
 # the same object for the same one, so that what was compiled for it serves again

@@ -12,7 +12,8 @@ from typing import Any
 from nst_jax.files.atomic import whole_file
 from nst_jax.files.images import PixelArray, read_image, write_image
 from nst_jax.report.page import make_page
-from nst_jax.report.plots import make_labelled_sheet, make_loss_plot
+from nst_jax.report.plots import make_loss_plot
+from nst_jax.report.sheets import make_labelled_sheet
 
 _LARGEST_SHEET, _LARGEST_CELL = 3400, 512  # pixels; labels and margins come on top
 _MOST_COLUMNS = 10

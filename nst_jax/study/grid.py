@@ -14,63 +14,16 @@ from nst_jax.config import LARGEST_SEED, ConfigError, TransferConfig, check_at_l
 from nst_jax.descent.problem import check_numbers, spelt_out
 from nst_jax.objective.default import LossWeights
 from nst_jax.objective.terms import Loss
-
-
-@dataclass(frozen=True)
-class Lane:
-    """One run of a study. An axis can vary each of these, and each field of the config.
-
-    Args:
-        content: Name of its content image.
-        style: Name of its style image.
-        config: Its settings.
-        content_weight: Weight of the content term; None where the lane has a loss of the study's
-            own, and so for the next three.
-        style_weight: Weight of the style term.
-        tv_weight: Weight of the total variation.
-        layer_weights: Name of its set of weights by layer, or None where all layers count alike.
-        seed: Seed of its random key, which `init="noise"` uses.
-        loss: Name of its loss where the study has losses of its own.
-    """
-
-    content: str
-    style: str
-    config: TransferConfig
-    content_weight: float | None = 1.0
-    style_weight: float | None = 20.0
-    tv_weight: float | None = 0.0
-    layer_weights: str | None = None
-    seed: int = 0
-    loss: str | None = None
-
-    def replace(self, **changes: Any) -> "Lane":
-        """The lane with other values; those of its config go by their own names.
-
-        Raises:
-            ConfigError: The config cannot have one of them.
-        """
-        inner = {name: changes.pop(name) for name in list(changes) if name in _CONFIG}
-        return dataclasses.replace(
-            self, config=dataclasses.replace(self.config, **inner), **changes
-        )
-
-    def settings(self) -> dict[str, Any]:
-        """All of it by name, in one mapping; None for what a loss of the study's own leaves without
-        a meaning."""
-        own = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name != "config"
-        }
-        nothing = dict.fromkeys(_OF_THE_DEFAULT_LOSS) if self.loss is not None else {}
-        return {**own, **dataclasses.asdict(self.config), **nothing}
-
+from nst_jax.study.lane import (
+    AXES,
+    CONFIG,
+    OF_THE_DEFAULT_LOSS,
+    Lane,
+    check_layer_weights,
+    weights_by_layer,
+)
 
 _MOST_LANES = 100_000
-_CONFIG = tuple(field.name for field in dataclasses.fields(TransferConfig))
-
-AXES = (*(field.name for field in dataclasses.fields(Lane) if field.name != "config"), *_CONFIG)
-"""The names that an axis may have."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +96,9 @@ def make_grid(
             name: _checked_loss(name, loss, config) for name, loss in dict(axes["loss"]).items()
         }
         base = dataclasses.replace(
-            base, **dict.fromkeys(name for name in _OF_THE_DEFAULT_LOSS if name not in _CONFIG)
+            base, **dict.fromkeys(name for name in OF_THE_DEFAULT_LOSS if name not in CONFIG)
         )
-        for name in _OF_THE_DEFAULT_LOSS:
+        for name in OF_THE_DEFAULT_LOSS:
             if name in values:
                 raise ConfigError(
                     f"axis {name} varies the default loss, but axis loss gives others; "
@@ -182,17 +135,6 @@ def make_grid(
     return Grid(lanes, labels, coordinates, zipped, sets, losses)
 
 
-_OF_THE_DEFAULT_LOSS = (
-    "content_weight",
-    "style_weight",
-    "tv_weight",
-    "layer_weights",
-    "content_layers",
-    "style_layers",
-    "scaling",
-)
-
-
 def _checked_loss(name: str, loss: Any, config: TransferConfig) -> Loss:
     """A loss whose numbers are arrays.
 
@@ -224,31 +166,6 @@ def loss_of(lane: Lane, grid: Grid) -> Loss:
     )
     weights = LossWeights(lane.content_weight, lane.style_weight, lane.tv_weight, *by_layer)
     return spelt_out(None, weights, lane.config)
-
-
-def weights_by_layer(chosen: Mapping[str, float], layers: Sequence[str]) -> dict[str, float]:
-    """What a set of weights makes of the content layers, or of the style layers; it leaves them
-    alike if it says nothing of them."""
-    if any(layer in chosen for layer in layers):
-        return {layer: float(chosen.get(layer, 0.0)) for layer in layers}
-    return {layer: 1 / len(layers) for layer in layers}
-
-
-def check_layer_weights(name: str, chosen: Any, layers: Sequence[str]) -> None:
-    """Makes sure that a set of weights is one, for those layers.
-
-    Raises:
-        ConfigError: It is not.
-    """
-    if not isinstance(chosen, Mapping) or not chosen:
-        raise ConfigError(f"layer_weights {name} is {chosen!r}; it must map layers to weights")
-    for layer, weight in chosen.items():
-        if layer not in layers:
-            raise ConfigError(
-                f"layer_weights {name} weighs {layer}, which is not among the layers "
-                f"{', '.join(layers)}"
-            )
-        check_weight(f"layer_weights {name}, {layer},", weight)
 
 
 def _axis_values(

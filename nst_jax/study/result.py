@@ -1,7 +1,7 @@
 """What a study found, lane by lane and as a whole."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +9,10 @@ import numpy as np
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.result import TransferResult
 from nst_jax.objective.loss import LossParts
-from nst_jax.study.grid import Lane
+from nst_jax.study.lane import Lane
+
+Images = Mapping[str, Any]
+"""Images by name, each (height, width, 3), sRGB in [0, 1]."""
 
 
 class RunningLanes(NamedTuple):
@@ -33,7 +36,7 @@ class FinishedLane:
     Args:
         index: Its place in the grid.
         result: What `stylize` would have returned.
-        seconds: Its share of the time that its chunk took, compilation not counted.
+        seconds: Its share of the time that its batch took, compilation not counted.
     """
 
     index: int

@@ -1,14 +1,11 @@
 """Studies: many runs, compiled once, over all devices of this process.
 
-Axes that change numbers alone (weights, seeds, images) become lanes of one compiled program. Axes
-of other settings split the lanes into groups, each compiled once; on accelerators once more before,
-for a single lane, to learn how many fit the memory.
+Axes that change numbers alone (weights, learning rates, seeds, images) become lanes of one compiled
+program. Axes of other settings split the lanes into groups, each compiled once; on accelerators
+once more before, for a single lane, to learn how many fit the memory.
 """
 
-import dataclasses
-import logging
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,32 +15,18 @@ import numpy as np
 import optax
 
 from nst_jax.config import NAMED_OPTIMIZERS_OWN, ConfigError, TransferConfig
-from nst_jax.descent.fit import fitting_config
-from nst_jax.descent.lanes import Lanes, Optimizer, lanes_run_in_turn
-from nst_jax.descent.placement import Placement
+from nst_jax.descent.lanes import Optimizer
 from nst_jax.descent.problem import chosen_optimizer
-from nst_jax.descent.pyramid import Pyramid
-from nst_jax.descent.result import Callback, TransferResult
-from nst_jax.descent.snapshot import Arrays
-from nst_jax.descent.start import checked_image, initial_image, make_key
-from nst_jax.host.memory import free_bytes, lanes_that_fit
+from nst_jax.descent.result import Callback
+from nst_jax.descent.start import checked_image
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights
 from nst_jax.objective.targets import make_targets
-from nst_jax.objective.terms import Loss, Term, distinct_losses
+from nst_jax.objective.terms import Loss, Term
 from nst_jax.pixels import check_image
-from nst_jax.study.grid import Grid, Lane, loss_of, make_grid
-from nst_jax.study.result import FinishedLane, RunningLanes, StudyResult, collect
-
-_LOG = logging.getLogger(__name__)
-
-Images = Mapping[str, Any]
-"""Images by name, each (height, width, 3), sRGB in [0, 1]."""
-
-
-Saved = Callable[[Sequence[int], int], Arrays | None]
-"""Maps the lanes of a batch, as places in the grid, and how many it runs as with padding, to a
-snapshot of it, or None."""
+from nst_jax.study.grid import Grid, loss_of, make_grid
+from nst_jax.study.group import Group, Saved
+from nst_jax.study.result import FinishedLane, Images, RunningLanes, StudyResult, collect
 
 
 def run_study(
@@ -74,7 +57,7 @@ def run_study(
             several by name.
         optimizer: As in `stylize`.
         zipped: Take the axes in step instead of every value with every other.
-        lanes_at_once: Lanes of one chunk; by default what the memory holds, or on a CPU, where
+        lanes_at_once: Lanes of one batch; by default what the memory holds, or on a CPU, where
             lanes run one after another, one a device.
         callback: Called with the `Progress` of the lanes that run.
 
@@ -156,22 +139,11 @@ def run_lanes(
     groups: dict[Any, list[int]] = {}
     for index in wanted:
         lane = grid.lanes[index]
-        groups.setdefault((_program_of(lane), jax.tree.structure(loss_of(lane, grid))), []).append(
-            index
-        )
+        program = lane.config.group(), jax.tree.structure(loss_of(lane, grid))
+        groups.setdefault(program, []).append(index)
     for (program, _), indices in groups.items():
-        yield from _run_group(
-            params,
-            contents,
-            styles,
-            grid,
-            program,
-            indices,
-            lanes_at_once,
-            saved,
-            optimizer,
-            seconds,
-        )
+        group = Group(params, contents, styles, grid, program, indices, optimizer)
+        yield from group.run(lanes_at_once, saved, seconds)
 
 
 def check_study(
@@ -197,165 +169,9 @@ def check_study(
     losses = {}
     for lane in grid.lanes:
         loss = loss_of(lane, grid)
-        losses.setdefault((_program_of(lane), jax.tree.structure(loss)), loss)
+        losses.setdefault((lane.config.group(), jax.tree.structure(loss)), loss)
     described = lambda image: jax.ShapeDtypeStruct(np.shape(image), jnp.float32)
     content = described(next(iter(contents.values())))
     for style in map(described, styles.values()):
         for (program, _), loss in losses.items():
             jax.eval_shape(partial(make_targets, config=program, loss=loss), params, content, style)
-
-
-def _program_of(lane: Lane) -> TransferConfig:
-    """What a lane runs with beside its images and numbers; lanes that share it are a group."""
-    # Noise goes through sizes of its own.
-    return (
-        lane.config
-        if lane.config.init == "noise"
-        else dataclasses.replace(lane.config, init="content")
-    )
-
-
-def _run_group(
-    params: Params,
-    contents: Images,
-    styles: Images,
-    grid: Grid,
-    config: TransferConfig,
-    indices: list[int],
-    lanes_at_once: int | None,
-    saved: Saved,
-    optimizer: Optimizer | None,
-    seconds: float,
-) -> Iterator[RunningLanes | FinishedLane]:
-    # Only the images that the group has.
-    contents, styles = (
-        {
-            name: images[name]
-            for name in dict.fromkeys(getattr(grid.lanes[index], kind) for index in indices)
-        }
-        for kind, images in (("content", contents), ("style", styles))
-    )
-    devices = jax.local_devices()[: len(indices)]
-    largest_style = max(styles.values(), key=lambda image: image.size)
-    # In tiles the result is the same, with fewer pairs it would depend on what else the machine
-    # does.
-    losses = [loss_of(grid.lanes[index], grid) for index in indices]
-    of_content, of_style = distinct_losses(losses, "content"), distinct_losses(losses, "style")
-    first = next(iter(contents.values()))
-    config, memory = fitting_config(
-        params, first, largest_style, losses[0], config, fewer_pairs=False, optimizer=optimizer
-    )
-    if memory:
-        _LOG.info(memory)
-    own = of_content[0], of_style[0]
-    pyramid = Pyramid(
-        params,
-        list(contents.values()),
-        list(styles.values()),
-        config,
-        *own,
-        Placement(tuple(devices)),
-        optimizer,
-    )
-
-    def target_of(
-        images: Images, kind: str, distinct: tuple[Sequence[Loss], np.ndarray], filled: list[int]
-    ) -> np.ndarray:
-        """Which of the targets of these images the lanes have."""
-        own, place_of = distinct[0], dict(zip(indices, distinct[1], strict=True))
-        names = list(images)
-        return np.asarray(
-            [
-                names.index(getattr(grid.lanes[index], kind)) * len(own) + place_of[index]
-                for index in filled
-            ],
-            np.int32,
-        )
-
-    def lanes_of(chunk: list[int], size: int) -> Lanes:
-        """The lanes of a chunk, filled up with lanes that do not run."""
-        filled = chunk + chunk[:1] * (size - len(chunk))
-        settings = [grid.lanes[index] for index in filled]
-        return Lanes(
-            content=target_of(contents, "content", of_content, filled),
-            style=target_of(styles, "style", of_style, filled),
-            loss=jax.tree.map(
-                lambda *leaves: np.asarray(leaves, np.float32),
-                *(loss_of(lane, grid) for lane in settings),
-            ),
-            images=jnp.stack(
-                [
-                    initial_image(
-                        contents[lane.content],
-                        styles[lane.style],
-                        make_key(lane.seed) if lane.config.init == "noise" else None,
-                        lane.config.init,
-                    )
-                    for lane in settings
-                ]
-            ),
-            active=np.arange(size) < len(chunk),
-            is_grey=np.zeros(size, bool),  # the pyramid finds out
-        )
-
-    def compile_for(lanes_per_device: int) -> tuple[int, int]:
-        size = lanes_per_device * len(devices)
-        return pyramid.compile(lanes_of(indices[:size], size))
-
-    # In turn, more lanes at once are no faster, need more memory for their states, and are written
-    # later.
-    wanted = (
-        -(-len(indices) // len(devices))
-        if lanes_at_once is None
-        else -(-min(lanes_at_once, len(indices)) // len(devices))
-    )
-    per_device = 1 if lanes_at_once is None else wanted
-    free = free_bytes(devices[0])
-    shared, own = compile_for(per_device)
-    fitting = per_device if free is None else lanes_that_fit(free, shared, own // per_device)
-    if free is not None and not fitting:
-        raise ConfigError(
-            f"one lane needs {(shared + own) / 1e9:.1f} GB, of which {free / 1e9:.1f} GB "
-            "are free; take smaller images"
-        )
-    if fitting < per_device or (lanes_at_once is None and not lanes_run_in_turn()):
-        num_chunks = -(-wanted // fitting)
-        # chunks of like size: what the last lacks would cost as much
-        measured, per_device = per_device, -(-wanted // num_chunks)
-        if per_device != measured:
-            shared, own = compile_for(per_device)
-    size = per_device * len(devices)
-    _LOG.info(
-        f"{len(indices)} lanes, {size} at once "
-        f"on {len(devices)} {devices[0].platform} device{'s' * (len(devices) > 1)}, "
-        f"{(shared + own) / 1e9:.2f} GB on each"
-    )
-    for start in range(0, len(indices), size):
-        chunk = indices[start : start + size]
-        started = time.perf_counter()
-        without_padding = partial(_first_lanes, len(chunk))
-        keeps_detail = [grid.lanes[index].config.init != "noise" for index in chunk] + [False] * (
-            size - len(chunk)
-        )
-        reached = None
-        for reached in pyramid.descend(
-            lanes_of(chunk, size), keeps_detail, start=saved(chunk, size), seconds=seconds
-        ):
-            yield RunningLanes(chunk, size, reached.picking(without_padding))
-        assert reached is not None  # there is always a piece
-        result = reached.result()
-        result = result._replace(image=jax.device_get(result.image))
-        seconds = (time.perf_counter() - started) / len(chunk)
-        for place, index in enumerate(chunk):
-            steps = int(result.num_steps[place])
-            lane: TransferResult = jax.tree.map(lambda leaf, place=place: leaf[place], result)
-            histories = {"losses": lane.losses, "terms": lane.terms, "sizes": lane.sizes}
-            yield FinishedLane(
-                index,
-                lane._replace(**jax.tree.map(lambda rows, steps=steps: rows[:steps], histories)),
-                seconds,
-            )
-
-
-def _first_lanes(num_lanes: int, batch: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf[:num_lanes] if np.ndim(leaf) else leaf, batch)

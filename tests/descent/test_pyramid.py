@@ -6,7 +6,7 @@ import pytest
 
 import nst_jax as nst
 from nst_jax.descent import schedule
-from nst_jax.descent.pyramid import carry_up
+from nst_jax.descent.resizing import carry_up
 from nst_jax.descent.schedule import make_schedule
 
 SHALLOW = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))

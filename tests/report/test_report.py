@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from nst_jax.files.images import make_thumbnail, write_image
-from nst_jax.report.plots import make_labelled_sheet, make_loss_plot
+from nst_jax.report.plots import make_loss_plot
+from nst_jax.report.sheets import make_labelled_sheet
 from nst_jax.report.write import lay_out, write_report
 
 REASON = "the style term of conv1_1 at step 3 is not finite; make the weights smaller"

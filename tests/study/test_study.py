@@ -13,7 +13,10 @@ import nst_jax as nst
 from nst_jax.descent import lanes
 from nst_jax.host import memory
 from nst_jax.jobs.study_folder import lane_names
-from nst_jax.study import run as study
+from nst_jax.study import group
+from nst_jax.study.grid import make_grid
+from nst_jax.study.result import FinishedLane
+from nst_jax.study.run import run_lanes
 
 NUM_STEPS = 50
 LOSS_TOLERANCE = 1e-3  # relative, after all steps: descent amplifies rounding
@@ -71,6 +74,20 @@ def test_every_lane_equals_its_single_run_and_a_group_is_traced_once(
     ]
     assert_same_as_single_runs(result, single_runs)
     assert result.seconds.min() > 0
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_lanes_of_several_learning_rates_are_one_program(vgg16_params, images, traces, optimizer):
+    rates = (0.01, 0.5)
+    config = nst.TransferConfig(num_steps=3, optimizer=optimizer, decay=0.5, **SHALLOW)
+    result = nst.run_study(vgg16_params, *images, {"learning_rate": rates}, config)
+    assert len(traces) == 1
+    for lane, rate in enumerate(rates):
+        own = dataclasses.replace(config, learning_rate=rate)
+        single = nst.stylize(vgg16_params, *images, own)
+        np.testing.assert_array_equal(result.losses[lane], single.losses)
+    assert result.losses[0, 1] != result.losses[1, 1]
+    assert len(traces) == 2  # that of the single runs, whose start is put otherwise
 
 
 def test_a_lane_moves_along_the_gradient(vgg16_params, images):
@@ -141,15 +158,13 @@ def test_lanes_under_vmap_start_as_single_runs_do(
 ):
     # What accelerators do. Rounded otherwise, the descents part after some steps.
     monkeypatch.setattr(lanes, "lanes_run_in_turn", lambda: False)
-    monkeypatch.setattr(study, "lanes_run_in_turn", lambda: False)
-    monkeypatch.setattr(study, "lanes_that_fit", lambda free, shared, own: 3)
+    monkeypatch.setattr(group, "lanes_run_in_turn", lambda: False)
+    monkeypatch.setattr(group, "lanes_that_fit", lambda free, shared, own: 3)
     jax.clear_caches()
     config = dataclasses.replace(CONFIG, num_steps=4)
-    grid = study.make_grid(AXES, ["content"], ["style"], config, nst.LossWeights())
-    events = study.run_lanes(
-        vgg16_params, {"content": images[0]}, {"style": images[1]}, grid, range(8)
-    )
-    found = [event for event in events if isinstance(event, study.FinishedLane)]
+    grid = make_grid(AXES, ["content"], ["style"], config, nst.LossWeights())
+    events = run_lanes(vgg16_params, {"content": images[0]}, {"style": images[1]}, grid, range(8))
+    found = [event for event in events if isinstance(event, FinishedLane)]
     assert [lane.index for lane in found] == list(range(8)) and "3 at once" in said[0]
     for lane, single in zip(found, single_runs, strict=True):
         np.testing.assert_allclose(
@@ -235,7 +250,7 @@ def test_a_converged_lane_ends_and_the_others_go_on(vgg16_params, images):
 
 
 def test_a_study_that_does_not_fit_is_refused(vgg16_params, images, monkeypatch):
-    monkeypatch.setattr(study, "free_bytes", lambda device: 10_000_000)
+    monkeypatch.setattr(group, "free_bytes", lambda device: 10_000_000)
     with pytest.raises(
         nst.ConfigError,
         match=r"one lane needs 0\.\d GB, of which 0\.0 GB are free; take smaller images",
@@ -355,14 +370,14 @@ def test_wrong_studies_are_refused(vgg16_params, images):
 
 def test_names_are_file_names():
     axes = {"content": ("a/b", 'x"<y>'), "seed": (0, 1)}
-    grid = study.make_grid(axes, ["a/b", 'x"<y>'], ["s"], nst.TransferConfig(), nst.LossWeights())
+    grid = make_grid(axes, ["a/b", 'x"<y>'], ["s"], nst.TransferConfig(), nst.LossWeights())
     assert lane_names(grid) == (
         "content=a_b,seed=0",
         "content=a_b,seed=1",
         "content=x__y_,seed=0",
         "content=x__y_,seed=1",
     )
-    long = study.make_grid(
+    long = make_grid(
         {"style": ("s" * 300, "s" * 301)},
         ["c"],
         ["s" * 300, "s" * 301],

@@ -1,0 +1,209 @@
+"""A group of a study: lanes that share one compiled program, run in batches that the memory holds.
+
+What differs between the lanes of a group is traced: weights, learning rates, seeds, images.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.descent.fit import fitting_config
+from nst_jax.descent.lanes import Lanes, Optimizer, lanes_run_in_turn
+from nst_jax.descent.placement import Placement
+from nst_jax.descent.pyramid import Pyramid
+from nst_jax.descent.result import TransferResult
+from nst_jax.descent.scaled_targets import distinct_losses
+from nst_jax.descent.snapshot import Arrays
+from nst_jax.descent.start import initial_image, make_key
+from nst_jax.host.memory import free_bytes, lanes_that_fit
+from nst_jax.network.vgg import Params
+from nst_jax.objective.terms import Loss
+from nst_jax.optim.optimizers import traced_hyperparams
+from nst_jax.study.grid import Grid, loss_of
+from nst_jax.study.result import FinishedLane, Images, RunningLanes
+
+_LOG = logging.getLogger(__name__)
+
+Saved = Callable[[Sequence[int], int], Arrays | None]
+"""Maps the lanes of a batch, as places in the grid, and the number that it runs with padding, to a
+snapshot of it, or None."""
+
+
+class Group:
+    """Lanes of a grid that run by one compiled program.
+
+    Args:
+        params: The network's parameters.
+        contents: Content images by name, of one size; more than the lanes have does no harm.
+        styles: Style images by name, likewise.
+        grid: The study's grid.
+        config: What the lanes have in common beside images and numbers.
+        indices: The lanes, as places in the grid.
+        optimizer: As in `LaneProgram`.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        contents: Images,
+        styles: Images,
+        grid: Grid,
+        config: TransferConfig,
+        indices: Sequence[int],
+        optimizer: Optimizer | None,
+    ) -> None:
+        self._grid = grid
+        self._indices = list(indices)
+        self._optimizer = optimizer
+        lanes = [grid.lanes[index] for index in indices]
+        self._contents = {name: contents[name] for name in dict.fromkeys(x.content for x in lanes)}
+        self._styles = {name: styles[name] for name in dict.fromkeys(x.style for x in lanes)}
+        self._devices = jax.local_devices()[: len(lanes)]
+        losses = [loss_of(lane, grid) for lane in lanes]
+        of_content, of_style = (distinct_losses(losses, kind) for kind in ("content", "style"))
+        self._content_of = self._targets_chosen("content", self._contents, of_content)
+        self._style_of = self._targets_chosen("style", self._styles, of_style)
+        # In tiles the result is the same, with fewer pairs it would depend on what else the machine
+        # does.
+        config, said = fitting_config(
+            params,
+            next(iter(self._contents.values())),
+            max(self._styles.values(), key=lambda image: image.size),
+            losses[0],
+            config,
+            fewer_pairs=False,
+            optimizer=optimizer,
+        )
+        if said:
+            _LOG.info(said)
+        self._pyramid = Pyramid(
+            params,
+            list(self._contents.values()),
+            list(self._styles.values()),
+            config,
+            of_content[0],
+            of_style[0],
+            Placement(tuple(self._devices)),
+            optimizer,
+        )
+
+    def run(
+        self, lanes_at_once: int | None, saved: Saved, seconds: float
+    ) -> Iterator[RunningLanes | FinishedLane]:
+        """The lanes under way, and each when it has ended; the arguments are those of `run_lanes`.
+
+        Raises:
+            ConfigError: Not even one lane fits the memory.
+        """
+        size = self._compile(lanes_at_once)
+        for start in range(0, len(self._indices), size):
+            yield from self._run_batch(self._indices[start : start + size], size, saved, seconds)
+
+    def _run_batch(
+        self, batch: list[int], size: int, saved: Saved, seconds: float
+    ) -> Iterator[RunningLanes | FinishedLane]:
+        started = time.perf_counter()
+        lanes = [self._grid.lanes[index] for index in batch]
+        padding = size - len(batch)
+        keeps_detail = [*(lane.config.init != "noise" for lane in lanes), *[False] * padding]
+        chunk = None
+        for chunk in self._pyramid.descend(
+            self._lanes_of(batch, size), keeps_detail, start=saved(batch, size), seconds=seconds
+        ):
+            yield RunningLanes(batch, size, chunk.picking(partial(_first_lanes, len(batch))))
+        assert chunk is not None  # there is always a piece
+        result = chunk.result()
+        result = result._replace(image=jax.device_get(result.image))
+        took = (time.perf_counter() - started) / len(batch)
+        for place, index in enumerate(batch):
+            steps = int(result.num_steps[place])
+            own: TransferResult = jax.tree.map(lambda leaf, place=place: leaf[place], result)
+            histories = {"losses": own.losses, "terms": own.terms, "sizes": own.sizes}
+            cut = jax.tree.map(lambda rows, steps=steps: rows[:steps], histories)
+            yield FinishedLane(index, own._replace(**cut), took)
+
+    def _compile(self, lanes_at_once: int | None) -> int:
+        """Compiles the program, and returns for how many lanes at once, over all devices."""
+        num_lanes, num_devices = len(self._indices), len(self._devices)
+        # In turn, more lanes at once are no faster, need more memory for their states, and are
+        # written later.
+        wanted = -(-min(lanes_at_once or num_lanes, num_lanes) // num_devices)
+        per_device = 1 if lanes_at_once is None else wanted
+        free = free_bytes(self._devices[0])
+        shared, own = self._bytes_for(per_device)
+        fitting = per_device if free is None else lanes_that_fit(free, shared, own // per_device)
+        if free is not None and not fitting:
+            raise ConfigError(
+                f"one lane needs {(shared + own) / 1e9:.1f} GB, of which {free / 1e9:.1f} GB "
+                "are free; take smaller images"
+            )
+        if fitting < per_device or (lanes_at_once is None and not lanes_run_in_turn()):
+            num_batches = -(-wanted // fitting)
+            # Batches of like size: what the last lacks would cost as much.
+            measured, per_device = per_device, -(-wanted // num_batches)
+            if per_device != measured:
+                shared, own = self._bytes_for(per_device)
+        size = per_device * num_devices
+        _LOG.info(
+            f"{num_lanes} lanes, {size} at once "
+            f"on {num_devices} {self._devices[0].platform} device{'s' * (num_devices > 1)}, "
+            f"{(shared + own) / 1e9:.2f} GB on each"
+        )
+        return size
+
+    def _bytes_for(self, lanes_per_device: int) -> tuple[int, int]:
+        """Compiles the program for so many lanes, and returns the bytes that they share, and that
+        are their own."""
+        size = lanes_per_device * len(self._devices)
+        return self._pyramid.compile(self._lanes_of(self._indices[:size], size))
+
+    def _lanes_of(self, batch: list[int], size: int) -> Lanes:
+        """The lanes of a batch, filled up with lanes that do not run."""
+        filled = batch + batch[:1] * (size - len(batch))
+        lanes = [self._grid.lanes[index] for index in filled]
+        images = [
+            initial_image(
+                self._contents[lane.content],
+                self._styles[lane.style],
+                make_key(lane.seed) if lane.config.init == "noise" else None,
+                lane.config.init,
+            )
+            for lane in lanes
+        ]
+        return Lanes(
+            content=np.asarray([self._content_of[index] for index in filled], np.int32),
+            style=np.asarray([self._style_of[index] for index in filled], np.int32),
+            loss=jax.tree.map(
+                lambda *leaves: np.asarray(leaves, np.float32),
+                *(loss_of(lane, self._grid) for lane in lanes),
+            ),
+            hyperparams=jax.tree.map(
+                lambda *numbers: np.asarray(numbers, np.float32),
+                *(traced_hyperparams(lane.config, self._optimizer) for lane in lanes),
+            ),
+            images=jnp.stack(images),
+            active=np.arange(size) < len(batch),
+            is_grey=np.zeros(size, bool),  # the pyramid finds out
+        )
+
+    def _targets_chosen(
+        self, kind: str, images: Images, distinct: tuple[Sequence[Loss], np.ndarray]
+    ) -> dict[int, int]:
+        """For each lane, which of the targets of these images it has."""
+        names, (losses, places) = list(images), distinct
+        image_of = lambda index: names.index(getattr(self._grid.lanes[index], kind))
+        return {
+            index: image_of(index) * len(losses) + int(place)
+            for index, place in zip(self._indices, places, strict=True)
+        }
+
+
+def _first_lanes(num_lanes: int, batch: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[:num_lanes] if np.ndim(leaf) else leaf, batch)
