@@ -82,12 +82,7 @@ class TransferConfig:
     optimizer: Optimizer = field(default="lbfgs", metadata=_OF_NAMED_OPTIMIZERS)
     num_steps: int = field(default=500, metadata=_SCHEDULED)
     init: Init = field(default="content", metadata=_SCHEDULED)
-    memory: int = field(
-        default=30,
-        metadata=_OF_NAMED_OPTIMIZERS,
-        # with 20, two pairs of pictures took 1 and 10 % more steps to the same loss (384 pixels),
-        # each cheaper by 1 %
-    )
+    memory: int = field(default=30, metadata=_OF_NAMED_OPTIMIZERS)
     learning_rate: float = field(default=0.02, metadata=_OF_NAMED_OPTIMIZERS | _TRACED)
     decay: float = field(default=1.0, metadata=_OF_NAMED_OPTIMIZERS)
     tile: int = 0

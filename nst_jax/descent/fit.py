@@ -18,13 +18,10 @@ from nst_jax.objective.targets import Targets, make_targets
 from nst_jax.objective.terms import Loss
 
 _TILES = (1024, 512, 256)
-# Copies of the images, the compiler's own memory, buffers of threads: measured 9 % over the arrays
-# at 4096 × 3072 pixels in tiles, where the targets were done before the descent's arrays were
-# there.
+# Copies of the images, the compiler's own memory, buffers of threads (docs/benchmarks).
 _OVERHEAD = 1.1
 _LEAST_MEMORY = 3  # pairs; with fewer, L-BFGS is little better than gradient descent
-# more than any network took here, VGG-19 untiled about 3000: below that nothing is asked of the
-# compiler
+# More than any network needs: where that fits, the compiler is not asked.
 _BYTES_A_PIXEL = 8000
 
 

@@ -83,9 +83,9 @@ class ScaledTargets:
             ConfigError: A term is at no distance from a black image.
         """
         if shape not in self._found:
-            # With the parameters as they are, for two images of up to 512² pixels sooner compiled
-            # by a second than slower by 0.3 s; but in bfloat16, prepared kernels are exacter, and
-            # the targets should be those that the descent sees.
+            # With the parameters as they are, because that compiles sooner by more than it is
+            # slower; but in bfloat16, prepared kernels are exacter, and the targets should be those
+            # that the descent sees.
             params = self.prepared if self._config.precision == "bfloat16" else self._params
             find = partial(targets_of, config=self._config, shape=(*shape, 3))
             stacked: dict[str, Any] = {}

@@ -12,9 +12,7 @@ from nst_jax.config import TransferConfig
 
 _LEAST_FINEST = 384  # pixels of the longest side
 LEAST_SIDE = 16  # four poolings
-# Of the steps, at half the size. With twice as many, a style of small cells took a tenth more steps
-# to the same loss; with a quarter of the size before, it lost content that the finest scale did not
-# find again.
+# Of the steps, at half the size; docs/benchmarks has other shares, and smaller sizes.
 _SHARE = 1 / 20
 # From noise: halves down to the least size of a shorter side, a fifth of the steps at the largest
 # of them and a tenth at each other.

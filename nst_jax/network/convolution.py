@@ -29,9 +29,8 @@ from jaxtyping import Float
 from nst_jax.config import Precision
 from nst_jax.network.winograd import convolve_reversed, convolve_transformed, transform_kernel
 
-# Milliseconds on two AVX-512 cores, direct / Winograd: 64 → 64 channels at 256² 24 / 23, 64 → 128
-# at 128² 12.6 / 9.5, 128 → 128 at 128² 23.5 / 16.1, 256 → 256 at 64² 24.2 / 10.0, 512 → 512 at 32²
-# 25.8 / 9.8. Where they are even, direct is more exact.
+# From here up, Winograd's algorithm is faster (docs/benchmarks). Where the two are even, direct is
+# more exact.
 _LEAST_PAIRS_FOR_WINOGRAD = 64 * 128
 
 Kernel = (

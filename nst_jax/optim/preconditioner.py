@@ -6,18 +6,7 @@ otherwise than along coloured ones, and in flat parts of the picture otherwise t
 how much depends on the pictures. The pairs (s, y) of L-BFGS tell: where a step moved much and the
 gradient changed little, it bends little.
 
-On two pairs of pictures at 192 pixels (VGG-16, scaling `mean`, from the content), the loss that
-L-BFGS with a fixed f^−½ for P reached in 200 evaluations was reached in 156 and 159. With
-frequencies alone, about 190; with a memory for the estimate of 0.9, or 20 bands, or places of 8
-pixels, a little later. That was with every pair learned from: with one of four after the first
-sixteen, which is what is done, the losses after 100, 200 and 300 evaluations on three pairs of
-pictures were within 0.2 % of those. With the colours' sum in place of all three, they were 2 %
-higher after 100 on one pair.
-
-All that was with the same gains for all colours. With gains for each opponent colour, what those
-had reached after 100 evaluations was reached after 91 to 95, and what they had reached after 250
-after 221 to 288, 243 in the mean (three pairs of pictures, two descents of each). Gains for red,
-green and blue did no better than the same for all on one pair of two.
+docs/benchmarks has the evaluations that each of its parts saves, and what else was tried.
 """
 
 from collections.abc import Sequence
@@ -37,8 +26,8 @@ _OPPONENT_COLOURS = np.array([[1, 1, 1], [1, -1, 1], [1, 0, -2]], np.float32)
 _SQUARED_LENGTHS = np.array([3, 2, 6], np.float32)
 # bands of frequencies, evenly spaced on a logarithmic scale; pixels of a place's side
 _NUM_BANDS, _CELL = 12, 4
-# Pairs to learn from all, and one of how many then, for learning takes about as long as all else
-# that is done here; lanes of `vmap` do it always, and keep it when they should.
+# All of the first pairs, then one of four: learning takes about as long as all else that is done
+# here. Lanes of `vmap` learn from each, and keep it when they should.
 _FIRST, _EVERY = 16, 4
 _MEMORY = 0.96  # of what was known before a pair; the curvature changes while the picture does
 _PRIOR = 1e-3  # of a pair: what the guess before the first one counts for
@@ -124,8 +113,7 @@ def _gains(
 ) -> tuple[Float[Array, "height half_width 3"], Float[Array, "height width 1"]]:
     """b of each coefficient of `_fourier`, and D^½."""
     height, width = shape[:2]
-    # To the loss that L-BFGS reaches from the content with the identity for P in 200 evaluations
-    # (192 pixels, VGG-16), f^−½ takes about 165.
+    # The guess before the first pair is f^−½.
     kind = estimate.step_bands.dtype
     centres = _band_centres(height, width)[:, None]
     step_prior, gradient_prior = (
@@ -193,8 +181,7 @@ def _places_among_bands(height: int, width: int) -> tuple[Array, Array]:
 
     The mean counts as the lowest frequency.
     """
-    # Computed by the program each time: as constants they took the compiler 0.8 GB at 4096 × 3072
-    # pixels.
+    # Computed by the program each time: as constants they take the compiler much memory.
     lowest = _lowest(height, width)
     sides = np.fft.fftfreq(height), np.fft.rfftfreq(width)
     rows, columns = (
