@@ -1,5 +1,8 @@
-"""What a run is: its layers, its scaling, its optimiser. Validated on construction, hashable, and
-so a static argument of what is compiled."""
+"""What a run is: its layers, its scaling, its optimiser.
+
+A config is validated when it is made. It is hashable, and so a static argument of compiled
+programs.
+"""
 
 import difflib
 import re
@@ -133,8 +136,9 @@ class TransferConfig:
             )
 
     def program(self, has_optimizer: bool = False) -> "TransferConfig":
-        """What decides a compiled program: what is only scheduled, or traced, is as it is by
-        default.
+        """The settings that decide a compiled program.
+
+        Those that are only scheduled, or traced, are as they are by default.
 
         Args:
             has_optimizer: Whether the optimiser is given apart, so that what is said of those that

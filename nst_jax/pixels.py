@@ -1,5 +1,7 @@
-"""The one rule for what an image is, wherever one is taken: by the losses, by the descent, by what
-writes files."""
+"""The one rule for what an image is, wherever one is taken.
+
+By the losses, by the descent, by what writes files.
+"""
 
 from typing import Any
 
@@ -90,8 +92,10 @@ def check_floating(name: str, array: Any) -> None:
 
 
 def is_grey(image: Any) -> bool:
-    """Whether an image's three channels are alike, to within a level of 8 bits, which a colour
-    profile may cost."""
+    """Whether an image's three channels are alike, to within a level of 8 bits.
+
+    A colour profile may cost that level.
+    """
     values = np.asarray(jax.device_get(image))
     return float(np.ptp(values, axis=-1).max(initial=0)) < 1.5 / 255
 

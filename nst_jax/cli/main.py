@@ -189,8 +189,10 @@ def _is_dashed_file(word: str) -> bool:
 
 
 def _preset_in(argv: Sequence[str]) -> PresetName:
-    """The preset that the command line names, since it decides the defaults that --help shows; the
-    parser says it if there is no such one."""
+    """The preset that the command line names, because it decides the defaults of --help.
+
+    The parser complains of a name that no preset has.
+    """
     found: PresetName = "default"
     for word, following in zip(argv, [*argv[1:], ""], strict=False):
         name = (

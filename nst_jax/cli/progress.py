@@ -17,8 +17,10 @@ _SECONDS_BETWEEN_LINES = 10
 
 
 def say(line: str, stream: TextIO | None = None) -> None:
-    """Prints one line, on standard error if not told otherwise. What cannot be printed is spelt
-    out; nothing happens where nobody listens."""
+    """Prints one line, on standard error if not told otherwise.
+
+    Characters that cannot be printed are spelt out. Nothing happens where nobody listens.
+    """
     stream = stream or sys.stderr
     if stream is not None:  # as without a console
         with contextlib.suppress(OSError):
@@ -26,8 +28,10 @@ def say(line: str, stream: TextIO | None = None) -> None:
 
 
 def printable(line: str, stream: TextIO) -> str:
-    """The line with line breaks, control characters, and what the stream cannot encode, as
-    escapes."""
+    """The line with escapes for what the stream cannot show.
+
+    Line breaks and control characters are escaped too.
+    """
     line = "".join(
         letter
         if letter.isprintable()
@@ -84,8 +88,10 @@ class _Display:
 
 
 class ProgressDisplay(_Display):
-    """A callback that shows a bar with loss and time left on a terminal, else a line every ten
-    seconds."""
+    """A callback that shows a bar on a terminal, and elsewhere a line every ten seconds.
+
+    Both say the loss and the time left.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -18,8 +18,10 @@ from nst_jax.jobs.presets import Preset
 
 @dataclass
 class Reconstruct(Talk):
-    """Find, from noise, images with the content, or with the style, that single layers see (figure
-    1 of the paper)."""
+    """Find, from noise, images with the content or the style that single layers see.
+
+    Figure 1 of the paper.
+    """
 
     image: Annotated[Path, Positional, arg(metavar="IMAGE")]
     """The image to reconstruct."""

@@ -1,5 +1,7 @@
-"""The commands that make many pictures: `nst-jax study` and `nst-jax reconstruct`. Parsing and
-printing only."""
+"""The commands that make many pictures: `nst-jax study` and `nst-jax reconstruct`.
+
+Parsing and printing only.
+"""
 
 import sys
 import time

@@ -89,8 +89,10 @@ class Stylize(Talk):
 
 
 def as_preset(options: Any, preset: Preset) -> Preset:
-    """What options say: of the longest side and the height, the one that is not what the preset
-    has."""
+    """The preset that the options describe.
+
+    Of the longest side and the height, the one that differs from the preset's counts.
+    """
     given = Preset(
         **{field.name: getattr(options, field.name) for field in dataclasses.fields(Preset)}
     )

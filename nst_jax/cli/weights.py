@@ -1,5 +1,7 @@
-"""The commands about the networks' weights: `nst-jax weights list | fetch | convert | normalise`.
-Parsing and printing only."""
+"""The commands about weights: `nst-jax weights list | fetch | convert | normalise`.
+
+Parsing and printing only.
+"""
 
 import logging
 import sys

@@ -40,8 +40,7 @@ class Chunk:
         return self._pick(self._made[1]())
 
     def snapshot(self) -> Arrays:
-        """Arrays by name from which `start=` of the same descent goes on, bit for bit as it would
-        have gone."""
+        """Arrays by name from which `start=` of the same descent goes on, bit for bit."""
         return to_arrays(self._made[0]())
 
     def result(self) -> TransferResult:

@@ -1,5 +1,7 @@
-"""Whether a run fits the device's memory, and how to make it fit: in tiles, with a shorter memory
-of L-BFGS."""
+"""Whether a run fits the device's memory, and how to make it fit.
+
+In tiles, or with a shorter memory of L-BFGS.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -35,8 +37,7 @@ def fitting_config(
     fewer_pairs: bool = True,
     optimizer: Optimizer | None = None,
 ) -> tuple[TransferConfig, str]:
-    """The configuration that the device's free memory allows: as it is, else in tiles as large as
-    fit.
+    """The settings that the free memory allows: as they are, or in the largest tiles that fit.
 
     Args:
         params: The network's parameters.
@@ -105,8 +106,10 @@ def _bytes_needed(
     devices: Sequence[jax.Device] = (),
     optimizer: Optimizer | None = None,
 ) -> tuple[int, int]:
-    """The bytes that the targets' preparation, and the descent, need of each device; zeros where
-    the compiler does not tell. Nothing is run."""
+    """The bytes that preparing the targets, and the descent, need of each device.
+
+    Zeros where the compiler does not tell. Nothing is run.
+    """
     placement = Placement(tuple(devices), by_rows=True)
     program = LaneProgram(config, placement, optimizer)
     content, style = (

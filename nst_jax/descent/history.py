@@ -1,5 +1,7 @@
-"""The history of a batch of descents on the host: what callbacks see, what a run returns, and which
-lanes have ended."""
+"""The history of a batch of descents, on the host.
+
+From it come what callbacks see, what a run returns, and which lanes have ended.
+"""
 
 from typing import Any, NamedTuple
 
@@ -92,8 +94,7 @@ class History:
         return self._step >= self._max_steps or not self.active.any()
 
     def until_next_stop(self, piece: int, every: int) -> int:
-        """A piece of at most that length that ends no later than the next multiple somebody waits
-        for."""
+        """The length of the next piece: it ends no later than a step that somebody waits for."""
         stops = [self._max_steps]
         if every:
             made = self._before + self._step
@@ -103,8 +104,10 @@ class History:
         return min(piece, *(stop - self._step for stop in stops))
 
     def add(self, info: StepInfo, num_steps: int, states: TransferState) -> None:
-        """Takes what a piece of `num_steps` saw, (at least num_steps, lanes), and ends the lanes
-        that failed or no longer gain."""
+        """Takes what a piece of `num_steps` saw, (at least num_steps, lanes).
+
+        Lanes that failed, or no longer gain, end.
+        """
         info = jax.tree.map(lambda rows: np.array(rows[:num_steps]), jax.device_get(info))
         for rows in jax.tree.leaves(info[:2]):
             rows[:, ~self.active] = np.nan

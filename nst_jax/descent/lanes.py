@@ -39,8 +39,9 @@ _LONGEST_PIECE = 64
 
 @struct.dataclass
 class Lanes:
-    """What differs from lane to lane: arrays with a leading axis of lanes, or what JAX puts in
-    their place when it describes a program.
+    """What differs from lane to lane, as arrays with a leading axis of lanes.
+
+    JAX puts shapes in their place when it describes a program.
 
     Args:
         content: Which of the targets of content images each lane has.
@@ -98,8 +99,9 @@ class LaneProgram:
         )
 
     def compile(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[int, int]:
-        """Compiles the program ahead, for lanes of this number and shape alone; shapes will do for
-        the arrays.
+        """Compiles the program ahead, for lanes of this number and shape alone.
+
+        Shapes will do for the arrays.
 
         Returns:
             The bytes that each device needs to run it: for what the lanes share, and for the lanes.
@@ -131,8 +133,9 @@ class LaneProgram:
         start: tuple[TransferState, HistoryState] | None = None,
         seconds: float = 2.0,
     ) -> Iterator[tuple[TransferState, History]]:
-        """Runs every lane to its end, and yields between pieces of the work; what was yielded
-        before is then no longer valid.
+        """Runs every lane to its end, and yields between pieces of the work.
+
+        What was yielded before is then no longer valid.
 
         Args:
             params: The network's parameters.
@@ -170,8 +173,7 @@ class LaneProgram:
             piece = min(max(int(piece * seconds / took), 1), 2 * piece, _LONGEST_PIECE)
 
     def _place(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[Any, ...]:
-        """The arguments that stay the same from piece to piece, on the devices where they are
-        needed."""
+        """The arguments that stay the same from piece to piece, on the devices that need them."""
         own = lanes.content, lanes.style, lanes.loss, lanes.is_grey
         return (
             self.placement.put_everywhere(params),
@@ -229,8 +231,10 @@ def _run_piece(
     placement: Placement,
     optimizer: Optimizer | None,
 ) -> tuple[TransferState, StepInfo]:
-    """`num_steps` evaluations of every active lane; the first `num_steps` rows of the infos are
-    theirs."""
+    """`num_steps` evaluations of every active lane.
+
+    The first `num_steps` rows of the infos are theirs.
+    """
     run = partial(
         _run_piece_on_one_device, program=program, placement=placement, optimizer=optimizer
     )

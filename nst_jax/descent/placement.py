@@ -1,5 +1,7 @@
-"""Where arrays lie when several devices share the work: the lanes dealt out over them, or the rows
-of every image."""
+"""Where arrays lie when several devices share the work.
+
+Either the lanes are dealt out over them, or the rows of every image.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +18,9 @@ _LANES = PartitionSpec("lanes")
 
 @dataclass(frozen=True)
 class Placement:
-    """Devices and what each has of the arrays. Hashable, and so a static argument of what is
-    compiled.
+    """Devices, and what each has of the arrays.
+
+    It is hashable, and so a static argument of compiled programs.
 
     Args:
         devices: They share the work; with none, all is on the default device.
@@ -58,8 +61,10 @@ class Placement:
         )
 
     def deal_targets(self, targets: Any) -> Any:
-        """Targets, with a leading axis to choose from: what is wanted by position by rows, where
-        images are."""
+        """Targets, with a leading axis to choose from, where they are needed.
+
+        Those by position are dealt out by rows where images are.
+        """
         if not self.by_rows:
             return self.put_everywhere(targets)
 
@@ -72,13 +77,17 @@ class Placement:
         return {name: dealt(target) for name, target in targets.items()}
 
     def deal_image(self, image: Any) -> Any:
-        """A content or style image where its targets are to be computed: its rows on their devices,
-        if they go round."""
+        """A content or style image where its targets are computed.
+
+        Its rows lie on their devices, if they go round.
+        """
         return self._put(image, self._rows, 0)
 
     def keep_dealt(self, state: Any, height_axes: Any) -> Any:
-        """Tells the compiler to leave the arrays of a lane where they are; `height_axes` as in
-        `deal`."""
+        """Tells the compiler to leave the arrays of a lane where they are.
+
+        `height_axes` is as in `deal`.
+        """
         if not self.shares_rows:
             return state
         keep = lambda leaf, axis: lax.with_sharding_constraint(
@@ -128,8 +137,10 @@ class Placement:
     def _put(
         self, tree: Any, spec_of: Callable[[Sequence[int], int], PartitionSpec], axes: Any
     ) -> Any:
-        """The arrays where they belong, or shapes that say so; `spec_of` takes a shape and the axis
-        of its height."""
+        """The arrays where they belong, or shapes that say so.
+
+        `spec_of` takes a shape and the axis of its height.
+        """
 
         def put(leaf: Any, axis: int) -> Any:
             where = self._sharding(spec_of(np.shape(leaf), axis)) if self.devices else None
@@ -143,8 +154,7 @@ class Placement:
 
 
 def height_axes(make: Callable[[Any], Any], shape: Sequence[int]) -> Any:
-    """For each array that is made of an image, the axis that grows with the image's height; −1
-    where none does.
+    """For each array made of an image, the axis that is the image's height; −1 where none is.
 
     Args:
         make: Makes a tree of arrays of an image; it is not run, only asked for shapes.

@@ -106,8 +106,9 @@ def _for_each_lane(image: Array, num_lanes: int) -> Array:
 def spelt_out(
     loss: Loss | Term | None, weights: LossWeights | None, config: TransferConfig
 ) -> Loss:
-    """The loss of a run, its numbers as arrays, so that runs and studies of the same loss run the
-    same program and round alike.
+    """The loss of a run, its numbers as arrays.
+
+    So runs and studies of the same loss run the same program, and round alike.
 
     Lists and tuples of lanes become arrays; else they would count as branches of the tree.
 

@@ -1,5 +1,6 @@
-"""Coarse to fine: the descent begins on a smaller image, where a step costs less and paints larger
-strokes.
+"""Coarse to fine: the descent begins on a smaller image.
+
+A step costs less there, and paints larger strokes.
 
 Each scale ends with an image whose *change* is carried up: what it differs by from the image that
 the descent started from, at that scale, is enlarged and added to that image at the next. So the
@@ -87,8 +88,10 @@ class Pyramid:
         ]
 
     def compile(self, lanes: Lanes) -> tuple[int, int]:
-        """Compiles all scales' programs ahead, as `LaneProgram.compile` does, and returns what that
-        returns of the finest, the largest."""
+        """Compiles all scales' programs ahead, as `LaneProgram.compile` does.
+
+        Returns what that returns of the finest scale, which needs most.
+        """
         needed = 0, 0
         for index, (scale, program) in enumerate(zip(self._scales, self._programs, strict=True)):
             images = jax.ShapeDtypeStruct((lanes.images.shape[0], *scale.shape, 3), jnp.float32)
@@ -107,8 +110,9 @@ class Pyramid:
         start: Arrays | None = None,
         seconds: float = 2.0,
     ) -> Iterator[Chunk]:
-        """Runs every lane through all scales, and yields where they stand; the last chunk's result
-        is the whole run's.
+        """Runs every lane through all scales, and yields where they stand.
+
+        The last chunk's result is the whole run's.
 
         Args:
             lanes: What differs from lane to lane; `images` are those of the finest scale.

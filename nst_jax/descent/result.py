@@ -70,8 +70,10 @@ Callback = Callable[[Progress], None]
 
 
 def join(earlier: TransferResult, later: TransferResult) -> TransferResult:
-    """Two stages as one run; a lane that did not take part in the later one keeps what the earlier
-    one found."""
+    """Two stages as one run.
+
+    A lane that did not take part in the later one keeps what the earlier one found.
+    """
     took_part = later.num_steps > 0
 
     def pick(new: np.ndarray, old: np.ndarray) -> np.ndarray:

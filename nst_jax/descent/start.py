@@ -19,8 +19,10 @@ def make_key(seed: int) -> Array:
 
 
 def initial_image(content: Array, style: Array, key: Array | None, kind: str) -> Array:
-    """The image that a descent starts from; `kind` as in `TransferConfig.init`, of which noise
-    alone needs a key."""
+    """The image that a descent starts from.
+
+    `kind` is as in `TransferConfig.init`; noise alone needs a key.
+    """
     if kind == "noise":
         assert key is not None
         return _noise(key, content.shape)

@@ -23,8 +23,9 @@ Evaluation = Callable[[Array], tuple[tuple[Array, Any], Array]]
 
 @struct.dataclass
 class TransferState:
-    """One descent between two evaluations: arrays, or what JAX puts in their place when it
-    describes a program.
+    """One descent between two evaluations.
+
+    Its fields are arrays, or what JAX puts in their place when it describes a program.
 
     Args:
         image: The image to evaluate next.

@@ -11,8 +11,9 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a name beside `path` to write to; the file is moved to `path` at the end, or removed if
-    writing it fails.
+    """Gives a name beside `path` to write to, so that `path` is written whole or not at all.
+
+    The file is moved to `path` at the end, or removed if writing it fails.
 
     What is moved is on the disk: `path` is the old file or the new one, whole, even if the machine
     loses power.

@@ -180,8 +180,11 @@ def _to_srgb(image: Image.Image, raw_modes: str, name: str, notes: list[str]) ->
 
 
 def _from_deep_grey(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
-    """A greyscale image of more than 8 bits as one of 8, with alpha where one of its values stands
-    for transparency; Pillow's own conversion would cut instead of scale."""
+    """A greyscale image of more than 8 bits as one of 8.
+
+    It has alpha where one of its values stands for transparency. Pillow's own conversion cuts
+    instead of scaling.
+    """
     values = np.asarray(image, np.float64)
     if not np.all(np.isfinite(values)):
         raise ImageError(f"{name}: holds values that are not finite; save it again")

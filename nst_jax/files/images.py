@@ -1,5 +1,7 @@
-"""Image files: read, resized, written. Beside `nst_jax.decoding`, the only module that knows
-Pillow."""
+"""Image files: read, resized, written.
+
+Beside `nst_jax.files.decoding`, the only module that knows Pillow.
+"""
 
 import io
 import math

@@ -10,8 +10,9 @@ _MOST_BYTES = 500_000_000
 
 
 def keep_programs() -> None:
-    """Makes JAX keep what it compiles in the user's cache folder, the least used going first when
-    it is full.
+    """Makes JAX keep what it compiles in the user's cache folder.
+
+    When that is full, the least used goes first.
 
     A folder that JAX was told of already (`JAX_COMPILATION_CACHE_DIR`) stays the one.
     """

@@ -4,8 +4,9 @@ import jax
 
 
 def why_no_devices(error: Exception) -> str | None:
-    """Why JAX has no device, and what to do about it, in one line; None where `error` is of
-    something else.
+    """Why JAX has no device, and what to do about it, in one line.
+
+    None where `error` is of something else.
 
     JAX looks for devices when it is first asked for something, wherever that is, and says that
     there are none by an error of no kind of its own.

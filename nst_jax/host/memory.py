@@ -7,8 +7,10 @@ _SHARE = 0.85  # of what is free; the rest is for fragments, and for what is mad
 
 
 def free_bytes(device: jax.Device) -> int | None:
-    """The memory that `device` still has to give, None where it cannot tell. Several CPU devices
-    share the machine's."""
+    """The memory that `device` still has to give, in bytes; None where it cannot tell.
+
+    Several CPU devices share the machine's.
+    """
     if device.platform == "cpu":
         return psutil.virtual_memory().available // sum(
             other.platform == "cpu" for other in jax.local_devices()

@@ -36,8 +36,9 @@ class Processes:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """A block that no process leaves before all have come to its end, and that fails in all if
-        it fails in one.
+        """A block that no process leaves before all have come to its end.
+
+        It fails in all if it fails in one.
 
         Raises:
             ConfigError: It failed in another process, whose own error says why.

@@ -24,8 +24,9 @@ class Stopped(Exception):
 
 
 class StopSignals:
-    """A context manager that notes the first Ctrl-C or SIGTERM; the second ends the process at
-    once. For the main thread.
+    """A context manager that notes the first Ctrl-C or SIGTERM, for the main thread.
+
+    The second ends the process at once.
 
     Python runs handlers of signals between two of its own instructions, and the main thread may be
     within XLA for minutes. So what arrives is also written to a socket, on which a thread waits.

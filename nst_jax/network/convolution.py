@@ -41,8 +41,10 @@ Kernel = (
 
 
 def prepare_kernels(kernels: Mapping[str, Kernel]) -> dict[str, Kernel]:
-    """The kernels in the form that is fastest where the program runs: transformed for Winograd's
-    algorithm, or as they are."""
+    """The kernels in the form that is fastest where the program runs.
+
+    That is transformed for Winograd's algorithm, or as they are.
+    """
 
     def is_faster(kernel: Kernel) -> bool:
         return kernel.shape[0] == 3 and math.prod(kernel.shape[2:]) >= _LEAST_PAIRS_FOR_WINOGRAD
@@ -84,8 +86,10 @@ def convolve(
 
 
 def _compute(features: Array, kernel: Array, precision: Precision, is_reversed: bool) -> Array:
-    """The responses to the kernel, or, reversed, their gradient in the features: those to the
-    kernel reversed, its channels swapped."""
+    """The responses to the kernel; if reversed, their gradient in the features.
+
+    The gradient is the response to the kernel reversed, its channels swapped.
+    """
     if kernel.shape[0] == 6:
         winograd = convolve_reversed if is_reversed else convolve_transformed
         return winograd(features.astype(jnp.float32), kernel.astype(jnp.float32)).astype(

@@ -1,5 +1,4 @@
-"""Activation normalisation: the network rescaled, filter by filter, so that all of them respond
-alike on average."""
+"""Activation normalisation: filters rescaled so that all respond alike on average."""
 
 import warnings
 from collections.abc import Iterable

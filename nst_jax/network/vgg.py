@@ -91,8 +91,10 @@ def prepare_params(params: Params, layers: Sequence[str] | None = None) -> Param
 
 
 def least_size(layer: str) -> int:
-    """The least height and width, in pixels, of an image that reaches `layer`: each pooling before
-    it halves both."""
+    """The least height and width, in pixels, of an image that reaches `layer`.
+
+    Each pooling before it halves both.
+    """
     return stride(layer)
 
 
@@ -102,8 +104,10 @@ def stride(layer: str) -> int:
 
 
 def field_of_view(params: Params, layers: Sequence[str]) -> int:
-    """Pixels that the positions of the named layers see beyond their own, to the side where they
-    see more."""
+    """Pixels that the positions of the named layers see beyond their own.
+
+    To the side where they see more.
+    """
     deepest, view = max(layers, key=list(NETWORKS[network_of(params)]).index), 0
     for name in NETWORKS[network_of(params)]:
         view += stride(name)
@@ -159,8 +163,9 @@ def features(
     pooling: Pooling = "avg",
     precision: Precision = "highest",
 ) -> dict[str, Float[Array, "_height _width channels"]]:
-    """Activations after ReLU at the named layers; nothing deeper than the deepest of them is
-    computed.
+    """Activations after ReLU at the named layers.
+
+    Nothing deeper than the deepest of them is computed.
 
     F_l = ReLU(W_l ∗ F_{l−1} + b_l), and between blocks a 2 × 2 pooling of stride 2 which drops an
     odd last row or column.

@@ -1,5 +1,6 @@
-"""Winograd's minimal filtering F(4 × 4, 3 × 3): 2.25 multiplications an output and channel instead
-of 9.
+"""Winograd's minimal filtering F(4 × 4, 3 × 3).
+
+It takes 2.25 multiplications an output and channel instead of 9.
 
 In one dimension, four outputs y of a filter g of three taps over six inputs d are y = A [(G g) ⊙ (B
 d)]: polynomials are multiplied by evaluating both at six points, one of them infinity, and the
@@ -54,8 +55,10 @@ def _matrices(points: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def _matrices_for_reversed() -> tuple[np.ndarray, np.ndarray]:
-    """B and A that find, from the kernel transformed for `_POINTS`, the response to the kernel
-    reversed."""
+    """B and A that find the response to the kernel reversed.
+
+    They take the kernel as it is transformed for `_POINTS`.
+    """
     first, *others = _POINTS
     assert first == 0
     inverse = (0.0, *(1 / point for point in others))
@@ -102,8 +105,10 @@ def convolve_reversed(
 def _in_strips(
     image: Array, kernel: Array, inputs: np.ndarray, outputs: np.ndarray, channels_axis: int
 ) -> Array:
-    """Strips of rows of tiles, one after another, so that what lies between the transforms takes no
-    more memory for a larger image."""
+    """Strips of rows of tiles, one after another.
+
+    So the arrays between the transforms take no more memory for a larger image.
+    """
     height, width, channels = image.shape
     products = kernel.reshape(36, *kernel.shape[2:])
     num_channels = products.shape[3 - channels_axis]
@@ -146,8 +151,10 @@ def _in_strips(
 # A start waits until hundreds of the operations below are traced: by `lax`, which makes that of the
 # targets a sixth shorter than `jax.numpy`.
 def _taps(blocks: Array, axis: int) -> list[Array]:
-    """What tiles of six take, at each of the six places, from blocks of four along `axis`, whose
-    pixels lie along the next axis."""
+    """The values that tiles of six take, at each of the six places.
+
+    They come from blocks of four along `axis`, whose pixels lie along the next axis.
+    """
     last = blocks.shape[axis] - 1
 
     def at(block: int, place: int) -> Array:

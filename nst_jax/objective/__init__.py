@@ -1,2 +1,1 @@
-"""How far an image is from what it should be: equations, targets, tiles, the loss and its
-gradient."""
+"""How far an image is from its aims: equations, targets, tiles, loss and gradient."""

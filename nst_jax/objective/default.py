@@ -83,8 +83,9 @@ def _names(layers: Sequence[str]) -> tuple[str, ...]:
 
 
 def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> Loss:
-    """The paper's loss with `config`'s layers and scaling, weighed by `weights`, plus total
-    variation.
+    """The paper's loss, plus total variation.
+
+    `config` says its layers and scaling, `weights` its weights.
 
     L = α Σ_l u_l c_l ‖F_l − P_l‖² + β Σ_l w_l s_l ‖G_l − A_l‖² + γ t TV
 

@@ -77,8 +77,9 @@ def loss_and_gradient(
     loss: Loss | Term | LossWeights,
     config: TransferConfig,
 ) -> tuple[tuple[Float[Array, ""], LossParts], Float[Array, "height width 3"]]:
-    """`total_loss` and its gradient, evaluated as `config` says: whole, or in tiles, with the same
-    result but for rounding.
+    """`total_loss` and its gradient, evaluated as `config` says: whole, or in tiles.
+
+    The result is the same but for rounding.
 
     Args:
         params: The network's parameters; from `prepare_params`, for speed on a CPU.

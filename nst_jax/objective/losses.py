@@ -80,8 +80,10 @@ def _sums_of_products(first: Array, second: Array, precision: Precision) -> Arra
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def weighted_gram_matrix(precision: Precision, features: Array, shares: Array) -> Array:
-    """Σ share · f fᵀ over the positions of features (height, width, channels) with shares (height,
-    width, 1), which have no derivative."""
+    """Σ share · f fᵀ over the positions of features.
+
+    Features are (height, width, channels), shares (height, width, 1). Shares have no derivative.
+    """
     return _share_products(features, features, shares, precision)
 
 
@@ -164,8 +166,10 @@ def total_variation(image: Float[Array | np.ndarray, "height width 3"]) -> Float
 def variation(
     image: Float[Array | np.ndarray, "height width 3"],
 ) -> Float[Array, "_height _width 3"]:
-    """(Δ_rows² + Δ_columns²)^1.25 at every position with a neighbour below and to the right, so one
-    row and column fewer."""
+    """(Δ_rows² + Δ_columns²)^1.25 at every position with neighbours below and to the right.
+
+    So the result has one row and one column fewer.
+    """
     rows = image[1:, :-1] - image[:-1, :-1]
     columns = image[:-1, 1:] - image[:-1, :-1]
     squares = jnp.square(rows) + jnp.square(columns)

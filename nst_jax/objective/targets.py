@@ -1,5 +1,4 @@
-"""What the descent aims at: the terms' measures of the content and the style image, computed
-once."""
+"""What the descent aims at: the terms' measures of both images, computed once."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -199,8 +198,7 @@ def _measured(name: str, term: Term, view: View, fields: Fields) -> Any:
 
 
 def check_scales(loss: Loss, targets: Targets) -> None:
-    """Makes sure that terms which leave their scale to `Term.scale` are at some distance from a
-    black image.
+    """Makes sure that a black image is at some distance, where `Term.scale` divides by it.
 
     Raises:
         ConfigError: One is not, so that nothing can be said of how much it should count.

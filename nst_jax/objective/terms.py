@@ -1,5 +1,6 @@
-"""What a loss is made of: terms. Each measures something that adds up over positions, and compares
-it.
+"""What a loss is made of: terms.
+
+Each measures something that adds up over positions, and compares it.
 
     loss = content() + 20 * style() + 0.1 * MyTerm(layers=("conv3_1",))
 
@@ -38,8 +39,10 @@ nothing to keep."""
 
 
 def static(default: Value) -> Value:
-    """A field of a term that decides the program, such as its layers; it is compared by value, and
-    no lane varies it."""
+    """A field of a term that decides the program, such as its layers.
+
+    It is compared by value, and no lane varies it.
+    """
     # As `dataclasses.field` is typed.
     return dataclasses.field(default=default, metadata={"static": True})  # type: ignore[return-value]
 
@@ -128,8 +131,10 @@ class Term:
         return {}
 
     def measure(self, view: View, fields: Fields) -> Any:
-        """What is found in a view: arrays that add up over tiles, so sums over positions weighed by
-        their shares."""
+        """What is found in a view, as arrays that add up over tiles.
+
+        So they are sums over positions weighed by their shares.
+        """
         raise NotImplementedError(f"{type(self).__name__} lacks the method measure(view, fields)")
 
     def aim(self, measured: Any) -> Any:
@@ -141,8 +146,9 @@ class Term:
         raise NotImplementedError(f"{type(self).__name__} lacks the method distance(found, wanted)")
 
     def scale(self, nothing: Any, wanted: Any, shapes: Mapping[str, tuple[int, ...]]) -> Parts:
-        """What each part is multiplied by. By default a black image is at distance 1, so that
-        weights serve any size and network.
+        """What each part is multiplied by.
+
+        By default a black image is at distance 1, so that weights serve any size and network.
 
         Args:
             nothing: The measure of an image that excites no filter.

@@ -32,8 +32,10 @@ def stride(layer: str) -> int:
 
 
 def _cut(length: int, tile: int, halo: int) -> tuple[np.ndarray, int]:
-    """Cuts one side of an image: for each tile where it begins, where it ends, and where its patch
-    begins, (tiles, 3); the length of a patch.
+    """Cuts one side of an image into tiles.
+
+    Returns for each tile where it begins, where it ends, and where its patch begins, (tiles, 3);
+    and the length of a patch.
 
     All patches begin on multiples of `TILE_ALIGNMENT`, which is why a patch at the image's end is
     as long as the image modulo that.
@@ -49,8 +51,10 @@ def _cut(length: int, tile: int, halo: int) -> tuple[np.ndarray, int]:
 
 
 def _corner(place: Array, num_axes: int = 3, stride: int = 1) -> tuple[Array, ...]:
-    """Where a tile's patch begins, in a layer of that stride; along the channels and what axes
-    follow too."""
+    """Where a tile's patch begins, in a layer of that stride.
+
+    Along the channels, and axes that follow, too.
+    """
     return (*(place[:, 2] // stride), *[jnp.zeros((), place.dtype)] * (num_axes - 2))
 
 
@@ -86,8 +90,10 @@ class Tiles:
 
     @property
     def is_one(self) -> bool:
-        """Whether there is but one, whose patch is the image: evaluating it in tiles would only
-        evaluate it twice."""
+        """Whether there is one tile only, whose patch is the image.
+
+        Evaluating it in tiles would only evaluate it twice.
+        """
         return len(self.places) == 1
 
     def patch(self, image: Array, place: Array) -> Array:

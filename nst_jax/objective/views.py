@@ -19,8 +19,9 @@ from nst_jax.objective.tiles import IMAGE, Tiles, network_layers, stride
 
 
 class View(NamedTuple):
-    """An image, or a tile's patch of one, as terms see it. Everything is by layer; the pixels are
-    the layer `"image"`.
+    """An image, or a tile's patch of one, as terms see it.
+
+    Everything is by layer; the pixels are the layer `"image"`.
 
     Args:
         features: Activations, (height, width, channels).
@@ -97,8 +98,10 @@ def view_tile(
 
 
 def _share(shape: Sequence[int], kind: Any) -> Any:
-    """What each position of a layer stands for, in at least the precision that means are taken
-    in."""
+    """What each position of a layer stands for.
+
+    In at least the precision that means are taken in.
+    """
     return np.asarray(1 / (shape[0] * shape[1]), accumulation_type(kind))
 
 

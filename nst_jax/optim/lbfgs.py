@@ -31,8 +31,9 @@ _SHORTEST, _LONGEST = 0.1, 0.5
 
 
 class Preconditioner(NamedTuple):
-    """A linear, symmetric, positive definite map P of the parameters, near a multiple of the
-    inverse Hessian, which may learn from the pairs.
+    """A linear, symmetric, positive definite map P of the parameters.
+
+    It is near a multiple of the inverse Hessian, and may learn from the pairs.
 
     Args:
         init: Makes the state from the parameters.

@@ -14,8 +14,9 @@ from nst_jax.optim.preconditioner import curvature_preconditioner
 
 
 def make_optimizer(config: TransferConfig) -> optax.GradientTransformationExtraArgs:
-    """The optimiser that `config` names, as an optax transformation that takes `value`, the loss at
-    the parameters.
+    """The optimiser that `config` names, as an optax transformation.
+
+    It takes `value`, the loss at the parameters.
 
     Every image that it asks to evaluate lies in [0, 1], so that the loss seen is that of a picture
     that can be written.

@@ -1,5 +1,6 @@
-"""A first guess of the loss's curvature that learns while the descent goes on: how much it bends at
-each frequency of a colour, and where.
+"""A first guess of the loss's curvature that learns while the descent goes on.
+
+It learns how much the loss bends at each frequency of a colour, and where.
 
 Along coarse patterns the loss of style transfer bends less than along fine ones, along grey ones
 otherwise than along coloured ones, and in flat parts of the picture otherwise than in busy ones; by
@@ -35,8 +36,9 @@ _LEAST_SHARE = 0.05  # of the mean, in places that hardly moved
 
 
 class CurvatureEstimate(NamedTuple):
-    """Where the energy of the steps and that of the gradients' changes went, each as shares of a
-    pair's, summed over pairs.
+    """Where the energy of the steps, and that of the gradients' changes, went.
+
+    Each is in shares of a pair's energy, summed over pairs.
 
     Args:
         step_bands: Σ |s|² by band of frequencies and opponent colour, (bands, 3).
@@ -54,8 +56,9 @@ class CurvatureEstimate(NamedTuple):
 
 
 def curvature_preconditioner() -> Preconditioner:
-    """P = D^½ F⁻¹ diag(b) F D^½ for an image (height, width, 3), with F the Fourier transform of
-    its opponent colours along both sides.
+    """P = D^½ F⁻¹ diag(b) F D^½ for an image (height, width, 3).
+
+    F is the Fourier transform of its opponent colours along both sides.
 
     The gain b of a band of frequencies of a colour, and the gain D of a place, is √(Σ |s|² / Σ
     |y|²) there: the inverse of the mean curvature that the pairs saw, but for a factor that L-BFGS
@@ -137,8 +140,10 @@ def _gains(
 
 
 def _shares(image: Array) -> tuple[Array, Array]:
-    """How the energy of an image is spread over bands of frequencies of the opponent colours, and
-    over places; each sums to 1."""
+    """How the energy of an image is spread over bands of frequencies, and over places.
+
+    Bands are those of the opponent colours. Each sums to 1.
+    """
     height, width = image.shape[:2]
     largest = jnp.max(jnp.abs(image))
     image = image / jnp.where(largest > 0, largest, 1)  # squares neither overflow nor vanish
@@ -154,8 +159,11 @@ def _shares(image: Array) -> tuple[Array, Array]:
 
 
 def _energies(image: Float[Array, "height width 3"]) -> Float[Array, "height half_width 3"]:
-    """Each colour's and frequency's part of Σ |image|²; that of two opposite frequencies, alike in
-    a real image, where `_fourier` has one."""
+    """Each colour's and frequency's part of Σ |image|².
+
+    Two opposite frequencies are alike in a real image; where `_fourier` has one, it counts for
+    both.
+    """
     height, width = image.shape[:2]
     opposites = np.full(width // 2 + 1, 2.0, np.float32)
     opposites[0] = 1
@@ -176,8 +184,9 @@ def _band_centres(height: int, width: int) -> np.ndarray:
 
 
 def _places_among_bands(height: int, width: int) -> tuple[Array, Array]:
-    """For each coefficient of `_fourier`, the band whose centre is below its frequency, and how far
-    it is on the way to the next.
+    """For each coefficient of `_fourier`, its place among the bands.
+
+    That is the band whose centre is below its frequency, and how far it is on the way to the next.
 
     The mean counts as the lowest frequency.
     """
@@ -206,8 +215,9 @@ def _inverse_fourier(spectrum: Array, width: int) -> Array:
 
 
 def _mix(spectrum: Array, colours: np.ndarray) -> Array:
-    """The colours of each coefficient times a matrix; not as a product of matrices, which is slow
-    for so small ones.
+    """The colours of each coefficient times a matrix.
+
+    Not as a product of matrices, which is slow for such small ones.
 
     Of the spectrum, not of the image, whose pixels the compiler would round otherwise in lanes than
     in single runs.

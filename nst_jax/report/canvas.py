@@ -18,8 +18,7 @@ DPI = 100
 
 @contextlib.contextmanager
 def boxes_for_missing_glyphs() -> Iterator[None]:
-    """Names in a script that matplotlib's font lacks are drawn as boxes, without a warning for each
-    letter."""
+    """Draws letters that matplotlib's font lacks as boxes, without a warning for each."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         yield

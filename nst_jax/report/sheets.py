@@ -26,8 +26,9 @@ def make_labelled_sheet(
     cell: int | None = None,
     captions: Sequence[Sequence[str]] = (),
 ) -> PixelArray:
-    """A grid of images on white with labels around it. Labels wrap, and rows and columns grow so
-    that each is there in full.
+    """A grid of images on white with labels around it.
+
+    Labels wrap. Rows and columns grow so that each label is there in full.
 
     Args:
         images: Rows of images, (height, width, 3) of floating-point sRGB in [0, 1]; for None a grey
@@ -183,8 +184,10 @@ def _make_ruler(font: int) -> Callable[[str], int]:
 
 
 def _wrap(text: str, width: float, measure: Callable[[str], int]) -> list[str]:
-    """The text in lines no wider than `width` pixels, broken after spaces and punctuation, and
-    within a word only where it is wider."""
+    """The text in lines no wider than `width` pixels.
+
+    They break after spaces and punctuation, and within a word only where it is wider.
+    """
     lines = []
     for paragraph in text.split("\n"):
         line = ""

@@ -1,5 +1,7 @@
-"""The report of a parameter study: a table, a contact sheet, the loss curves and a page, made of
-the study's files alone."""
+"""The report of a parameter study: a table, a contact sheet, loss curves and a page.
+
+They are made of the study's files alone.
+"""
 
 import csv
 import itertools
@@ -20,8 +22,9 @@ _MOST_COLUMNS = 10
 
 
 def write_report(folder: Path) -> None:
-    """Writes `lanes.csv`, `contact_sheet.png`, `losses.png` and `index.html` into a study's folder,
-    each whole or not at all.
+    """Writes a study's report into its folder, each file whole or not at all.
+
+    The files are `lanes.csv`, `contact_sheet.png`, `losses.png` and `index.html`.
 
     Args:
         folder: Holds `study.json`, `lanes/*.json`, and the images that they name.
@@ -78,8 +81,10 @@ def _batched(items: Sequence[Any], length: int) -> list[Sequence[Any]]:
 
 
 def _write_table(path: Path, lanes: Sequence[dict[str, Any]]) -> None:
-    """One row a lane; of the terms of the loss, the values at the lane's best step. Nothing that
-    another run of the same would not repeat."""
+    """One row a lane; of the terms of the loss, the values at the lane's best step.
+
+    Another run of the same study writes the same table.
+    """
     terms = dict.fromkeys(name for lane in lanes for name in lane["history"]["terms"])
     rows, columns = [], {("head",): {}, **{(name, ""): {} for name in terms}, ("tail",): {}}
     for lane in lanes:
@@ -172,8 +177,10 @@ def _write_loss_plot(path: Path, study: dict[str, Any], lanes: Sequence[dict[str
 
 
 def _size_changes(lanes: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
-    """The steps, from 2, that begin a larger size, with its longest side in pixels: there all
-    curves jump. As the longest lane has them."""
+    """The steps, from 2, that begin a larger size, with its longest side in pixels.
+
+    All curves jump there. The longest lane decides.
+    """
     sizes = max((lane["history"].get("size", []) for lane in lanes), key=len, default=[])
     return [
         (step, size)

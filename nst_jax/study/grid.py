@@ -155,8 +155,11 @@ def _checked_loss(name: str, loss: Any, config: TransferConfig) -> Loss:
 
 
 def loss_of(lane: Lane, grid: Grid) -> Loss:
-    """A lane's loss: the study's own of that name, or the default one with its weights, one for
-    every layer; its numbers as arrays."""
+    """A lane's loss, its numbers as arrays.
+
+    Either the study's own of that name, or the default one with the lane's weights, one for every
+    layer.
+    """
     if lane.loss is not None:
         return grid.losses[lane.loss]
     chosen = {} if lane.layer_weights is None else grid.layer_weights[lane.layer_weights]

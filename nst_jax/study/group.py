@@ -159,8 +159,10 @@ class Group:
         return size
 
     def _bytes_for(self, lanes_per_device: int) -> tuple[int, int]:
-        """Compiles the program for so many lanes, and returns the bytes that they share, and that
-        are their own."""
+        """Compiles the program for so many lanes, and returns the bytes that it needs.
+
+        First those that the lanes share, then those that are their own.
+        """
         size = lanes_per_device * len(self._devices)
         return self._pyramid.compile(self._lanes_of(self._indices[:size], size))
 

@@ -61,8 +61,10 @@ class Lane:
         )
 
     def settings(self) -> dict[str, Any]:
-        """All of it by name, in one mapping; None for what a loss of the study's own leaves without
-        a meaning."""
+        """All of it by name, in one mapping.
+
+        None for what a loss of the study's own leaves without a meaning.
+        """
         own = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
@@ -77,8 +79,10 @@ AXES = (*(field.name for field in dataclasses.fields(Lane) if field.name != "con
 
 
 def weights_by_layer(chosen: Mapping[str, float], layers: Sequence[str]) -> dict[str, float]:
-    """What a set of weights makes of the content layers, or of the style layers; it leaves them
-    alike if it says nothing of them."""
+    """What a set of weights makes of the content layers, or of the style layers.
+
+    It leaves them alike if it says nothing of them.
+    """
     if any(layer in chosen for layer in layers):
         return {layer: float(chosen.get(layer, 0.0)) for layer in layers}
     return {layer: 1 / len(layers) for layer in layers}

@@ -75,8 +75,10 @@ class StudyResult(NamedTuple):
     seconds: np.ndarray
 
     def to_dataframe(self) -> Any:
-        """One row a lane: its settings, the steps that it made, its loss, its terms at the best
-        step (NaN if it has none), and its seconds.
+        """One row a lane, as a pandas DataFrame.
+
+        Its settings, the steps that it made, its loss, its terms at the best step (NaN if it has
+        none), and its seconds.
 
         Raises:
             ModuleNotFoundError: pandas is not installed.
@@ -108,8 +110,10 @@ def _column(term: str, part: str, taken: Collection[str]) -> str:
 
 
 def collect(settings: Sequence[Lane], lanes: Sequence[FinishedLane]) -> StudyResult:
-    """The lanes' results as arrays, padded with NaN to the longest; both arguments in the order of
-    the grid."""
+    """The lanes' results as arrays, padded with NaN to the longest.
+
+    Both arguments are in the order of the grid.
+    """
     longest = max(lane.result.losses.size for lane in lanes)
 
     def rows(pick: Callable[[TransferResult], Any]) -> np.ndarray:

@@ -117,8 +117,9 @@ def run_lanes(
     optimizer: Optimizer | None = None,
     seconds: float = 2.0,
 ) -> Iterator[RunningLanes | FinishedLane]:
-    """Runs the wanted lanes of a grid, which `check_study` found right: yields where they stand,
-    and each when it has ended.
+    """Runs lanes of a grid: yields where they stand, and each when it has ended.
+
+    `check_study` must have found the study right.
 
     Args:
         params: As in `run_study`, and so for all arguments that are not named here.
@@ -149,8 +150,9 @@ def run_lanes(
 def check_study(
     params: Params, contents: Images, styles: Images, grid: Grid, lanes_at_once: int | None = None
 ) -> None:
-    """Finds what is wrong with any group before the first one runs; the arguments are those of
-    `run_lanes`.
+    """Finds what is wrong with any group before the first one runs.
+
+    The arguments are those of `run_lanes`.
 
     Raises:
         ConfigError: As in `run_study`, but for the memory.

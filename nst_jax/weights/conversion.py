@@ -1,5 +1,6 @@
-"""From the arrays of any known file to parameters: which network it is, which array is which layer,
-and the preprocessing folded in.
+"""From the arrays of any known file to parameters.
+
+Which network it is, which array is which layer, and the preprocessing folded in.
 
 A network trained on scale · x − m, divided by a deviation and perhaps with its channels reversed,
 is the same function as one trained on x − m / scale in [0, 1] RGB, once the rest has gone into the
@@ -17,8 +18,9 @@ from nst_jax.weights.contents import Tensors, WeightsError, WeightsFile
 
 
 class Convention(NamedTuple):
-    """What a network was trained to be given, in terms of sRGB x in [0, 1]: (scale · x − mean) /
-    deviation, channel by channel.
+    """What a network was trained to be given: (scale · x − mean) / deviation, by channel.
+
+    x is sRGB in [0, 1].
 
     Args:
         description: In words.
@@ -121,8 +123,9 @@ def convert(file: WeightsFile, name: str) -> tuple[str, dict[str, Any]]:
 
 
 def _dequantise(tensors: Tensors, name: str) -> Tensors:
-    """Kernels kept in 8 bits as what they stand for: `…_W_q` has indices into the numbers of
-    `…_W_table`, and `…_b` is the bias.
+    """Kernels kept in 8 bits as what they stand for.
+
+    `…_W_q` has indices into the numbers of `…_W_table`, and `…_b` is the bias.
 
     Raises:
         WeightsError: There are no 256 numbers to look up, or more kernels than any network has.
@@ -158,8 +161,10 @@ def _dequantise(tensors: Tensors, name: str) -> Tensors:
 
 
 def _convolutions(tensors: Tensors) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, kernel (3, 3, in, out) and bias of every 3 × 3 convolution, in the order of the numbers
-    in their names."""
+    """Name, kernel (3, 3, in, out) and bias of every 3 × 3 convolution.
+
+    In the order of the numbers in their names.
+    """
     found = []
     siblings: dict[str, list[str]] = {}
     for key in tensors:
@@ -247,8 +252,7 @@ def _recognise_convention(
 
 
 def _fold(convention: Convention, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean in [0, 1] RGB, and the kernel of conv1_1 for an image in [0, 1] RGB less that
-    mean."""
+    """The mean in [0, 1] RGB, and the kernel of conv1_1 for an image less that mean."""
     if convention.reversed:
         kernel = kernel[:, :, ::-1]
     factor = convention.scale / np.asarray(convention.deviation or (1.0, 1.0, 1.0))

@@ -72,8 +72,10 @@ def leaves(tree: Any, kind: type[_Leaf], path: Path) -> Iterator[tuple[str, _Lea
 
 
 class _PickledType:
-    """What a pickle says of an array's type. NumPy's own class believes whatever state it is given,
-    and crashes of some."""
+    """What a pickle says of an array's type.
+
+    NumPy's own class believes whatever state it is given, and some make it crash.
+    """
 
     def __init__(self, text: str, *_: Any) -> None:
         self.text, self.order = text, "="

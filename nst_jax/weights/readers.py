@@ -1,5 +1,6 @@
-"""Readers of weights files, one a format. Each returns the file's arrays by name as they are; what
-they mean is `conversion`'s business.
+"""Readers of weights files, one a format.
+
+Each returns the file's arrays by name as they are; their meaning is the business of `conversion`.
 
 A format is recognised from a file's first bytes, never from its name. Nothing in a file is
 executed. Parsers that believe what a file says of its sizes run in a process of their own, for

