@@ -2,6 +2,7 @@
 
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.descent.chunk import Chunk
+from nst_jax.descent.colours import match_colours, with_luminance
 from nst_jax.descent.descend import descend, descend_batch
 from nst_jax.descent.result import Progress, TransferResult
 from nst_jax.descent.step import TransferState, init, step
@@ -66,6 +67,7 @@ __all__ = [
     "make_optimizer",
     "make_sheet",
     "make_targets",
+    "match_colours",
     "normalise_activations",
     "prepare_params",
     "read_image",
@@ -80,6 +82,7 @@ __all__ = [
     "term",
     "total_loss",
     "total_variation",
+    "with_luminance",
     "within_bounds",
     "write_image",
 ]

@@ -18,6 +18,7 @@ Scaling = Literal["relative", "paper", "mean", "notebook"]
 Optimizer = Literal["lbfgs", "adam", "sgd"]
 Init = Literal["content", "style", "noise"]
 Precision = Literal["highest", "default", "bfloat16"]
+Colours = Literal["style", "content", "luminance"]
 
 TILE_ALIGNMENT = 64
 """Pixels of which a tile's side is a multiple: four poolings, and Winograd's blocks of four."""
@@ -68,6 +69,8 @@ class TransferConfig:
             the first two are the same.
         coarse_to_fine: Descend at half the size first, from 384 pixels up; from noise, at several
             smaller sizes.
+        colours: Whose colours the picture has: the style's; the content's, by recolouring the style
+            before; or the content's by painting its luminance alone.
         tolerance: Stop (each size) once the best loss falls by less than this fraction in 10 steps;
             0 never does.
 
@@ -91,6 +94,7 @@ class TransferConfig:
     tile: int = 0
     precision: Precision = "highest"
     coarse_to_fine: bool = field(default=True, metadata=_SCHEDULED)
+    colours: Colours = field(default="style", metadata=_SCHEDULED)
     tolerance: float = field(default=0.0, metadata=_SCHEDULED)
 
     def __post_init__(self) -> None:
@@ -118,6 +122,7 @@ class TransferConfig:
         check_one_of("optimizer", self.optimizer, get_args(Optimizer))
         check_one_of("init", self.init, get_args(Init))
         check_one_of("precision", self.precision, get_args(Precision))
+        check_one_of("colours", self.colours, get_args(Colours))
         check_one_of("coarse_to_fine", self.coarse_to_fine, (False, True))
         check_at_least("num_steps", self.num_steps, 1, _MOST_STEPS)
         check_at_least("memory", self.memory, 1, _MOST_PAIRS)

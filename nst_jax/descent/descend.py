@@ -112,7 +112,11 @@ def descend_batch(
     problem = make_problem(
         params, content, style, config, weights, loss, optimizer, keys, initial, devices
     )
-    return problem.pyramid.descend(problem.lanes, problem.keeps_detail, every, start, seconds)
+    chunks = problem.pyramid.descend(problem.lanes, problem.keeps_detail, every, start, seconds)
+    if problem.finish is None:
+        return chunks
+    finish = jax.vmap(problem.finish)
+    return (chunk.picking(lambda seen: seen._replace(image=finish(seen.image))) for chunk in chunks)
 
 
 def one_lane(

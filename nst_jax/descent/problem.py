@@ -1,7 +1,7 @@
 """What a run is given, checked, and made into the lanes of a pyramid."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +11,7 @@ import optax
 from jax import Array
 
 from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.descent.colours import in_luminance, recolour
 from nst_jax.descent.lanes import Lanes
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.pyramid import Pyramid
@@ -29,11 +30,13 @@ class Problem(NamedTuple):
         pyramid: The compiled programs' host.
         lanes: What differs from run to run.
         keeps_detail: As in `Pyramid.descend`.
+        finish: Makes the picture of an image of the run, as in `Recoloured`.
     """
 
     pyramid: Pyramid
     lanes: Lanes
     keeps_detail: Sequence[bool]
+    finish: Callable[[Array], Array] | None
 
 
 def make_problem(
@@ -55,7 +58,9 @@ def make_problem(
     """
     config, kept = chosen_optimizer(optimizer, config or TransferConfig())
     keys = None if keys is None else checked_keys("keys", keys, 1)
-    content, style = checked_image("content", content), checked_image("style", style)
+    content, style, finish = recolour(
+        checked_image("content", content), checked_image("style", style), config.colours
+    )
     num_lanes = _count_lanes("weights", _as_arrays(weights), keys) if weights else 1
     loss = spelt_out(loss, weights, config)
     num_lanes = max(num_lanes, _count_lanes("loss", loss, keys))
@@ -66,6 +71,8 @@ def make_problem(
                 f"the initial image has shape {initial.shape}, the content image "
                 f"{content.shape}; they must be the same"
             )
+        if config.colours == "luminance":
+            initial = in_luminance(initial)
         images = _for_each_lane(initial, num_lanes)
         config = dataclasses.replace(config, init="content")
     elif config.init == "noise" and keys is not None:
@@ -95,7 +102,7 @@ def make_problem(
     pyramid = Pyramid(
         params, [content], [style], config, of_content[0], of_style[0], placement, kept
     )
-    return Problem(pyramid, lanes, [config.init != "noise"] * num_lanes)
+    return Problem(pyramid, lanes, [config.init != "noise"] * num_lanes, finish)
 
 
 def _for_each_lane(image: Array, num_lanes: int) -> Array:

@@ -5,7 +5,7 @@ What differs between the lanes of a group is traced: weights, learning rates, se
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.descent.colours import recolour
 from nst_jax.descent.fit import fitting_config
 from nst_jax.descent.lanes import Lanes, Optimizer, lanes_run_in_turn
 from nst_jax.descent.placement import Placement
@@ -27,6 +28,7 @@ from nst_jax.network.vgg import Params
 from nst_jax.objective.terms import Loss
 from nst_jax.optim.optimizers import traced_hyperparams
 from nst_jax.study.grid import Grid, loss_of
+from nst_jax.study.lane import Lane
 from nst_jax.study.result import FinishedLane, Images, RunningLanes
 
 _LOG = logging.getLogger(__name__)
@@ -63,13 +65,25 @@ class Group:
         self._indices = list(indices)
         self._optimizer = optimizer
         lanes = [grid.lanes[index] for index in indices]
-        self._contents = {name: contents[name] for name in dict.fromkeys(x.content for x in lanes)}
-        self._styles = {name: styles[name] for name in dict.fromkeys(x.style for x in lanes)}
+        self._pairs = {
+            (lane.content, lane.style): recolour(
+                contents[lane.content], styles[lane.style], config.colours
+            )
+            for lane in lanes
+        }
+        self._contents = {content: pair.content for (content, _), pair in self._pairs.items()}
+        self._styles = {
+            self._style_of(lane): self._pairs[lane.content, lane.style].style for lane in lanes
+        }
         self._devices = jax.local_devices()[: len(lanes)]
         losses = [loss_of(lane, grid) for lane in lanes]
         of_content, of_style = (distinct_losses(losses, kind) for kind in ("content", "style"))
-        self._content_of = self._targets_chosen("content", self._contents, of_content)
-        self._style_of = self._targets_chosen("style", self._styles, of_style)
+        self._content_targets = self._targets_chosen(
+            list(self._contents), [lane.content for lane in lanes], of_content
+        )
+        self._style_targets = self._targets_chosen(
+            list(self._styles), [self._style_of(lane) for lane in lanes], of_style
+        )
         # In tiles the result is the same, with fewer pairs it would depend on what else the machine
         # does.
         config, said = fitting_config(
@@ -117,7 +131,8 @@ class Group:
         for chunk in self._pyramid.descend(
             self._lanes_of(batch, size), keeps_detail, start=saved(batch, size), seconds=seconds
         ):
-            yield RunningLanes(batch, size, chunk.picking(partial(_first_lanes, len(batch))))
+            chunk.picking(partial(_first_lanes, len(batch))).picking(partial(self._finish, batch))
+            yield RunningLanes(batch, size, chunk)
         assert chunk is not None  # there is always a piece
         result = chunk.result()
         result = result._replace(image=jax.device_get(result.image))
@@ -173,15 +188,15 @@ class Group:
         images = [
             initial_image(
                 self._contents[lane.content],
-                self._styles[lane.style],
+                self._styles[self._style_of(lane)],
                 make_key(lane.seed) if lane.config.init == "noise" else None,
                 lane.config.init,
             )
             for lane in lanes
         ]
         return Lanes(
-            content=np.asarray([self._content_of[index] for index in filled], np.int32),
-            style=np.asarray([self._style_of[index] for index in filled], np.int32),
+            content=np.asarray([self._content_targets[index] for index in filled], np.int32),
+            style=np.asarray([self._style_targets[index] for index in filled], np.int32),
             loss=jax.tree.map(
                 lambda *leaves: np.asarray(leaves, np.float32),
                 *(loss_of(lane, self._grid) for lane in lanes),
@@ -195,16 +210,31 @@ class Group:
             is_grey=np.zeros(size, bool),  # the pyramid finds out
         )
 
+    def _style_of(self, lane: Lane) -> Hashable:
+        """The name of a lane's style image: one that is recoloured is another with each content."""
+        return lane.style if lane.config.colours == "style" else (lane.content, lane.style)
+
     def _targets_chosen(
-        self, kind: str, images: Images, distinct: tuple[Sequence[Loss], np.ndarray]
+        self,
+        names: list[Hashable],
+        chosen: Sequence[Hashable],
+        distinct: tuple[Sequence[Loss], np.ndarray],
     ) -> dict[int, int]:
-        """For each lane, which of the targets of these images it has."""
-        names, (losses, places) = list(images), distinct
-        image_of = lambda index: names.index(getattr(self._grid.lanes[index], kind))
+        """For each lane, which of the targets of the images of those names it has."""
+        losses, places = distinct
         return {
-            index: image_of(index) * len(losses) + int(place)
-            for index, place in zip(self._indices, places, strict=True)
+            index: names.index(name) * len(losses) + int(place)
+            for index, name, place in zip(self._indices, chosen, places, strict=True)
         }
+
+    def _finish(self, batch: list[int], seen: Any) -> Any:
+        """What is seen of a batch of lanes, with the pictures in place of the images of the run."""
+        lanes = [self._grid.lanes[index] for index in batch]
+        finish = [self._pairs[lane.content, lane.style].finish for lane in lanes]
+        if finish[0] is None:
+            return seen
+        images = [make(image) for make, image in zip(finish, seen.image, strict=True) if make]
+        return seen._replace(image=jnp.stack(images))
 
 
 def _first_lanes(num_lanes: int, batch: Any) -> Any:
