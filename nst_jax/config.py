@@ -6,7 +6,7 @@ programs.
 
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral
 from typing import Any, Literal, get_args
@@ -42,6 +42,7 @@ class ConfigError(ValueError):
 _SCHEDULED: dict[str, Any] = {"is_scheduled": True}
 _OF_NAMED_OPTIMIZERS: dict[str, Any] = {"is_of_named_optimizers": True}
 _TRACED: dict[str, Any] = {"is_traced": True}
+_OF_IMAGES: dict[str, Any] = {"is_of_images": True}  # what the content and the style are made of
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class TransferConfig:
             smaller sizes.
         colours: Whose colours the picture has: the style's; the content's, by recolouring the style
             before; or the content's by painting its luminance alone.
+        style_mix: Shares of several style images in the style, in any unit; equal if left out.
         tolerance: Stop (each size) once the best loss falls by less than this fraction in 10 steps;
             0 never does.
 
@@ -94,7 +96,8 @@ class TransferConfig:
     tile: int = 0
     precision: Precision = "highest"
     coarse_to_fine: bool = field(default=True, metadata=_SCHEDULED)
-    colours: Colours = field(default="style", metadata=_SCHEDULED)
+    colours: Colours = field(default="style", metadata=_SCHEDULED | _OF_IMAGES)
+    style_mix: tuple[float, ...] = field(default=(), metadata=_SCHEDULED | _OF_IMAGES)
     tolerance: float = field(default=0.0, metadata=_SCHEDULED)
 
     def __post_init__(self) -> None:
@@ -124,6 +127,7 @@ class TransferConfig:
         check_one_of("precision", self.precision, get_args(Precision))
         check_one_of("colours", self.colours, get_args(Colours))
         check_one_of("coarse_to_fine", self.coarse_to_fine, (False, True))
+        object.__setattr__(self, "style_mix", _checked_mix(self.style_mix))
         check_at_least("num_steps", self.num_steps, 1, _MOST_STEPS)
         check_at_least("memory", self.memory, 1, _MOST_PAIRS)
         check_at_least("tile", self.tile, 0, _LARGEST_TILE)
@@ -155,7 +159,7 @@ class TransferConfig:
     def group(self) -> "TransferConfig":
         """What lanes of one compiled program have in common."""
         # Noise goes through sizes of its own.
-        alike = self._blank("is_traced")
+        alike = self._blank("is_traced", "is_of_images")
         return alike if self.init == "noise" else replace(alike, init="content")
 
     def _blank(self, *kinds: str) -> "TransferConfig":
@@ -174,6 +178,19 @@ NAMED_OPTIMIZERS_OWN = tuple(
     own.name for own in fields(TransferConfig) if "is_of_named_optimizers" in own.metadata
 )
 """The settings that have no effect where an optimiser is given apart."""
+
+
+def _checked_mix(mix: Any) -> tuple[float, ...]:
+    if isinstance(mix, str) or not isinstance(mix, Iterable):
+        raise ConfigError(
+            f"style_mix is {mix!r}; give a number for each style image, such as (3, 7)"
+        )
+    mix = tuple(mix)
+    for share in mix:
+        check_weight("a share of style_mix", share)
+    if mix and not any(mix):
+        raise ConfigError("style_mix has no share above 0; at least one style must count")
+    return tuple(map(float, mix))
 
 
 def check_one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:

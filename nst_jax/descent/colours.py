@@ -8,7 +8,7 @@ References:
     (arXiv 1606.05897), sections 3.1 and 3.2.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -33,25 +33,26 @@ class Recoloured(NamedTuple):
 
     Args:
         content: The content image.
-        style: The style image.
+        styles: The style images.
         finish: Makes the picture of an image of the run; None where the image is the picture.
     """
 
     content: Array
-    style: Array
+    styles: list[Array]
     finish: Callable[[Array], Array] | None
 
 
-def recolour(content: Array, style: Array, colours: Colours) -> Recoloured:
+def recolour(content: Array, styles: Sequence[Array], colours: Colours) -> Recoloured:
     """The images of a run whose picture has those colours; `colours` as in `TransferConfig`."""
     if colours == "style":
-        return Recoloured(content, style, None)
+        return Recoloured(content, list(styles), None)
     if colours == "content":
-        return Recoloured(content, jax.device_put(match_colours(style, content)), None)
+        matched = [match_colours(style, content) for style in styles]
+        return Recoloured(content, jax.device_put(matched), None)
     brightness = luminance(content)
     return Recoloured(
         jax.device_put(in_luminance(content)),
-        jax.device_put(_matched_luminance(style, brightness)),
+        jax.device_put([_matched_luminance(style, brightness) for style in styles]),
         lambda image: with_luminance(content, luminance(image)),
     )
 

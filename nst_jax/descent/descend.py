@@ -23,7 +23,7 @@ Image = Float[Array | np.ndarray, "_height _width 3"]
 def descend(
     params: Params,
     content: Image,
-    style: Image,
+    style: Image | Sequence[Image],
     config: TransferConfig | None = None,
     weights: LossWeights | None = None,
     *,
@@ -91,7 +91,7 @@ def descend(
 def descend_batch(
     params: Params,
     content: Image,
-    style: Image,
+    style: Image | Sequence[Image],
     config: TransferConfig | None = None,
     weights: LossWeights | None = None,
     *,

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ from nst_jax.descent.scaled_targets import distinct_losses
 from nst_jax.descent.start import check_sharing, checked_image, initial_image, make_key
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights, as_loss, default_loss
+from nst_jax.objective.styles import as_images, make_style
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.optim.optimizers import keep_in_range, traced_hyperparams
 
@@ -58,9 +60,13 @@ def make_problem(
     """
     config, kept = chosen_optimizer(optimizer, config or TransferConfig())
     keys = None if keys is None else checked_keys("keys", keys, 1)
-    content, style, finish = recolour(
-        checked_image("content", content), checked_image("style", style), config.colours
+    content, images, finish = recolour(
+        checked_image("content", content),
+        [checked_image("style", image) for image in as_images(style)],
+        config.colours,
     )
+    style = make_style(images, config.style_mix)
+    start = partial(initial_image, content, style.images[0], kind=config.init)
     num_lanes = _count_lanes("weights", _as_arrays(weights), keys) if weights else 1
     loss = spelt_out(loss, weights, config)
     num_lanes = max(num_lanes, _count_lanes("loss", loss, keys))
@@ -76,10 +82,10 @@ def make_problem(
         images = _for_each_lane(initial, num_lanes)
         config = dataclasses.replace(config, init="content")
     elif config.init == "noise" and keys is not None:
-        images = jnp.stack([initial_image(content, style, key, config.init) for key in keys])
+        images = jnp.stack([start(key=key) for key in keys])
     else:
         key = make_key(0) if config.init == "noise" else None
-        images = _for_each_lane(initial_image(content, style, key, config.init), num_lanes)
+        images = _for_each_lane(start(key=key), num_lanes)
     check_sharing(content.shape[0], config, devices or ())
     by_lane = jax.tree.map(lambda number: np.broadcast_to(number, num_lanes), loss)
     losses = [

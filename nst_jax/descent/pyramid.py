@@ -33,6 +33,7 @@ from nst_jax.descent.schedule import make_schedule
 from nst_jax.descent.snapshot import Arrays, Snapshot, from_arrays
 from nst_jax.descent.step import TransferState
 from nst_jax.network.vgg import Params
+from nst_jax.objective.styles import Style
 from nst_jax.objective.targets import Targets
 from nst_jax.objective.terms import Loss
 from nst_jax.pixels import is_grey
@@ -46,7 +47,7 @@ class Pyramid:
     Args:
         params: The network's parameters, from `load_params`.
         contents: Content images, all (height, width, 3).
-        styles: Style images of any sizes; each scale shrinks them as it does the contents.
+        styles: As in `ScaledTargets`.
         config: The settings of the descent; of `init`, whether it is noise.
         of_content: As in `ScaledTargets`.
         of_style: As in `ScaledTargets`.
@@ -58,7 +59,7 @@ class Pyramid:
         self,
         params: Params,
         contents: Sequence[Array],
-        styles: Sequence[Array],
+        styles: Sequence[Style],
         config: TransferConfig,
         of_content: Sequence[Loss],
         of_style: Sequence[Loss],
@@ -233,7 +234,7 @@ class Pyramid:
     def _are_grey(self, lanes: Lanes, keeps_detail: Sequence[bool]) -> np.ndarray:
         """Which lanes are made of grey images alone; noise takes their colours."""
         contents = [is_grey(image) for image in self._contents for _ in self._of_content]
-        styles = [is_grey(image) for image in self._styles for _ in self._of_style]
+        styles = [all(map(is_grey, own.images)) for own in self._styles for _ in self._of_style]
         pairs = [
             contents[content] and styles[style]
             for content, style in zip(lanes.content, lanes.style, strict=True)

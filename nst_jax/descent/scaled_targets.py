@@ -1,9 +1,8 @@
 """The targets of many lanes at each size of the pyramid: one for each image and way to aim."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,16 @@ from nst_jax.descent.resizing import resize
 from nst_jax.descent.schedule import LEAST_SIDE
 from nst_jax.network.vgg import Params, prepare_params
 from nst_jax.objective.loss import LossParts
-from nst_jax.objective.targets import Targets, check_scales, make_targets, targets_of
+from nst_jax.objective.styles import Style
+from nst_jax.objective.targets import (
+    Measures,
+    Targets,
+    blended_targets,
+    check_scales,
+    make_targets,
+    measures_of,
+    targets_of,
+)
 from nst_jax.objective.terms import Loss, Source
 
 
@@ -28,7 +36,7 @@ class ScaledTargets:
     Args:
         params: The network's parameters, on the device.
         contents: Content images, all (height, width, 3).
-        styles: Style images of any sizes; they shrink as the content images do.
+        styles: Styles; their images, of any sizes, shrink as the content images do.
         config: As in `make_targets`.
         of_content: From `distinct_losses` of all lanes' losses, which have the same terms, those
             that aim apart at a content image.
@@ -40,15 +48,17 @@ class ScaledTargets:
         self,
         params: Params,
         contents: Sequence[Array],
-        styles: Sequence[Array],
+        styles: Sequence[Style],
         config: TransferConfig,
         of_content: Sequence[Loss],
         of_style: Sequence[Loss],
         shares_rows: bool,
     ) -> None:
         self._params = params
-        self._images: Mapping[Source, Sequence[Array]] = {"content": contents, "style": styles}
-        self._losses: Mapping[Source, Sequence[Loss]] = {"content": of_content, "style": of_style}
+        self._contents = contents
+        self._styles = styles
+        self._of_content = of_content
+        self._of_style = of_style
         self._config = config
         self._shares_rows = shares_rows
         self._loss = of_content[0]
@@ -65,7 +75,7 @@ class ScaledTargets:
     @cached_property
     def parts(self) -> LossParts:
         """Zero for each part of each term."""
-        image = jax.ShapeDtypeStruct(np.shape(self._images["content"][0]), jnp.float32)
+        image = jax.ShapeDtypeStruct(np.shape(self._contents[0]), jnp.float32)
         find = lambda params, image: make_targets(params, image, image, self._config, self._loss)
         targets = jax.eval_shape(find, self._params, image)
         return {  # type: ignore[return-value], zeros for arrays
@@ -87,23 +97,41 @@ class ScaledTargets:
             # slower; but in bfloat16, prepared kernels are exacter, and the targets should be those
             # that the descent sees.
             params = self.prepared if self._config.precision == "bfloat16" else self._params
+            see = lambda image: deal(self._shrink(image, shape))
             find = partial(targets_of, config=self._config, shape=(*shape, 3))
-            stacked: dict[str, Any] = {}
-            for source, images in self._images.items():
-                own = [
-                    find(params, image, source, loss)
-                    for image in [deal(self._shrink(image, shape)) for image in images]
-                    for loss in self._losses[source]
-                ]
-                for targets in own:
-                    check_scales(self._loss, targets)
-                stacked |= stack_targets(own)
-            self._found[shape] = stacked
+            by_content = [
+                find(params, image, "content", loss)
+                for image in map(see, self._contents)
+                for loss in self._of_content
+            ]
+            by_style = list(self._targets_of_styles(params, see, (*shape, 3)))
+            for targets in (*by_content, *by_style):
+                check_scales(self._loss, targets)
+            self._found[shape] = {**stack_targets(by_content), **stack_targets(by_style)}
         return self._found[shape]
+
+    def _targets_of_styles(
+        self, params: Params, see: Callable[[Array], Array], shape: tuple[int, ...]
+    ) -> Iterator[Targets]:
+        """The targets of each style for each loss; an image of several styles is measured once."""
+        config = self._config
+        measured: dict[tuple[int, int], Measures] = {}
+        for style in self._styles:
+            images = [see(image) for image in style.images]
+            for place, loss in enumerate(self._of_style):
+                if len(images) == 1:
+                    yield targets_of(params, images[0], "style", loss, config, shape)
+                    continue
+                keys = [(id(image), place) for image in style.images]
+                for key, image in zip(keys, images, strict=True):
+                    if key not in measured:
+                        measured[key] = measures_of(params, image, loss, config)
+                own = [measured[key] for key in keys]
+                yield blended_targets(params, own, style.shares, loss, shape)
 
     def _shrink(self, image: Array, shape: tuple[int, int]) -> Array:
         """An image at the size that it has where the content images have `shape`."""
-        whole = self._images["content"][0].shape[:2]
+        whole = self._contents[0].shape[:2]
         if shape == whole:
             return image
         height, width = (

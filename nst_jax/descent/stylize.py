@@ -21,7 +21,7 @@ _SECONDS_BETWEEN_LOOKS = 10.0  # for Ctrl-C, where nobody else looks
 def stylize(
     params: Params,
     content: Image,
-    style: Image,
+    style: Image | Sequence[Image],
     config: TransferConfig | None = None,
     weights: LossWeights | None = None,
     *,
@@ -40,7 +40,7 @@ def stylize(
     Args:
         params: The network's parameters, from `load_params`.
         content: Content image, sRGB in [0, 1].
-        style: Style image, of any size, sRGB in [0, 1].
+        style: Style image, of any size, sRGB in [0, 1]; or several, which `config.style_mix` mixes.
         config: The run's settings; `TransferConfig()` if left out.
         weights: What each part of the default loss counts; `LossWeights()` if left out.
         loss: A loss of one's own, such as `nst.content() + 20 * nst.style() + 0.1 * my_term`,
@@ -93,7 +93,7 @@ def stylize(
 def stylize_batch(
     params: Params,
     content: Image,
-    style: Image,
+    style: Image | Sequence[Image],
     config: TransferConfig | None = None,
     weights: LossWeights | None = None,
     *,

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import as_loss
+from nst_jax.objective.styles import as_images, check_mix, make_style
 from nst_jax.objective.terms import TINY, Fields, Loss, Source, Term
 from nst_jax.objective.tiles import IMAGE, Tiles
 from nst_jax.objective.views import (
@@ -24,6 +25,8 @@ from nst_jax.objective.views import (
     windows,
 )
 from nst_jax.pixels import check_image
+
+StyleImage = Float[Array | np.ndarray, "_style_height _style_width 3"]
 
 
 class Target(NamedTuple):
@@ -47,7 +50,7 @@ Targets = Mapping[str, Target]
 def make_targets(
     params: Params,
     content: Float[Array | np.ndarray, "height width 3"],
-    style: Float[Array | np.ndarray, "style_height style_width 3"],
+    style: StyleImage | Sequence[StyleImage],
     config: TransferConfig,
     loss: Loss | Term | None = None,
 ) -> Targets:
@@ -56,7 +59,8 @@ def make_targets(
     Args:
         params: The network's parameters.
         content: Content image, sRGB in [0, 1]; the generated image has its shape.
-        style: Style image, of any size the network takes.
+        style: Style image, of any size the network takes; or several, which `config.style_mix`
+            mixes.
         config: Names the pooling, the precision, the size of the tiles, and the layers and the
             scaling of the default loss.
         loss: Terms to aim with; those of the default loss if left out.
@@ -74,10 +78,17 @@ def make_targets(
         (64, 64)
     """
     check_image("content", content)
-    check_image("style", style)
+    images = as_images(style)
+    for image in images:
+        check_image("style", image)
     loss, shape = as_loss(loss, config), np.shape(content)
     of_content = targets_of(params, content, "content", loss, config, shape)
-    return {**of_content, **targets_of(params, style, "style", loss, config, shape)}
+    if len(images) == 1:
+        check_mix(1, config.style_mix)
+        return {**of_content, **targets_of(params, images[0], "style", loss, config, shape)}
+    styles = make_style(images, config.style_mix)
+    measures = [measures_of(params, image, loss, config) for image in styles.images]
+    return {**of_content, **blended_targets(params, measures, styles.shares, loss, shape)}
 
 
 def targets_of(
@@ -97,9 +108,80 @@ def targets_of(
         loss: The terms, of which those of other sources are left out.
         shape: Of the generated image.
     """
+    return _targets_of(params, image, source, loss, _seen(config), shape)
+
+
+class Measures(NamedTuple):
+    """What is measured of one source image.
+
+    Args:
+        fields: By term, what is wanted by position.
+        found: By term, its measure of the image.
+        nothing: By term, its measure of an image that excites no filter.
+    """
+
+    fields: dict[str, Any]
+    found: dict[str, Any]
+    nothing: dict[str, Any]
+
+
+def measures_of(
+    params: Params, image: Array | np.ndarray, loss: Loss, config: TransferConfig
+) -> Measures:
+    """What the terms measure of one of the images of a style; the arguments as in `targets_of`."""
+    return _measures_of(params, image, loss.of("style"), _seen(config))
+
+
+def blended_targets(
+    params: Params,
+    measures: Sequence[Measures],
+    shares: Sequence[float],
+    loss: Loss,
+    shape: tuple[int, ...],
+) -> dict[str, Target]:
+    """The targets of a style that several images make, from the measures of each.
+
+    Args:
+        params: As in `targets_of`, and so `loss` and `shape`.
+        measures: From `measures_of`.
+        shares: As in `Style`.
+
+    Raises:
+        ConfigError: A term aims at positions of the style, of which several images have others.
+
+    References:
+        Σ bᵢ ‖G − Aᵢ‖² = ‖G − Ā‖² + Σ bᵢ ‖Aᵢ − Ā‖², Ā = Σ bᵢ Aᵢ: the same gradient as one term.
+    """
+    loss = loss.of("style")
+    for name, fields in measures[0].fields.items():
+        if fields:
+            raise ConfigError(
+                f"the term {name} aims at positions of the style image, of which there are "
+                "several; give one style, or another term"
+            )
+    blended = _blended(loss, tuple(measures), jnp.asarray(shares, jnp.float32))
+    return _aimed(loss, blended, layers_shapes(params, shape, (*loss.layers, IMAGE)))
+
+
+def _seen(config: TransferConfig) -> TransferConfig:
     # what else there is compiles nothing anew
-    seen = TransferConfig(pooling=config.pooling, precision=config.precision, tile=config.tile)
-    return _targets_of(params, image, source, loss, seen, shape)
+    return TransferConfig(pooling=config.pooling, precision=config.precision, tile=config.tile)
+
+
+@partial(jax.jit, static_argnames="config")
+def _measures_of(
+    params: Params, image: Array | np.ndarray, loss: Loss, config: TransferConfig
+) -> Measures:
+    return Measures(*_measure(params, jnp.asarray(image), loss, config))
+
+
+@jax.jit
+def _blended(loss: Loss, measures: tuple[Measures, ...], shares: Array) -> Measures:
+    found = {
+        name: term.blend([own.found[name] for own in measures], list(shares))
+        for name, term in loss.items()
+    }
+    return measures[0]._replace(found=found)
 
 
 @partial(jax.jit, static_argnames=("source", "config", "shape"))
@@ -114,23 +196,30 @@ def _targets_of(
     loss = loss.of(source)
     if not loss:
         return {}
-    fields, measured, nothing = _measure(params, jnp.asarray(image), loss, config)
-    shapes = layers_shapes(params, shape, (*loss.layers, IMAGE))
+    measures = Measures(*_measure(params, jnp.asarray(image), loss, config))
+    return _aimed(loss, measures, layers_shapes(params, shape, (*loss.layers, IMAGE)))
+
+
+def _aimed(
+    loss: Loss, measures: Measures, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Target]:
+    """The targets of terms, from what they measure of their source image."""
     found = {}
     for name, term in loss.items():
-        for layer in fields[name]:
+        fields, measured, nothing = (by_term[name] for by_term in measures)
+        for layer in fields:
             if layer not in term.layers:
                 raise ConfigError(
                     f"the term {name} has fields of {layer}, which is not among its "
                     f"layers {', '.join(term.layers)}"
                 )
-        wanted = term.aim(measured[name])
-        if not isinstance(term.distance(measured[name], wanted), Mapping):
+        wanted = term.aim(measured)
+        if not isinstance(term.distance(measured, wanted), Mapping):
             raise ConfigError(
                 f"the method distance of the term {name} gives no dict; give scalars by "
                 "part, such as {'all': …}"
             )
-        found[name] = Target(fields[name], wanted, term.scale(nothing[name], wanted, shapes))
+        found[name] = Target(fields, wanted, term.scale(nothing, wanted, shapes))
     return found
 
 

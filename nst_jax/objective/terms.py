@@ -12,7 +12,7 @@ rows, lanes, studies and checkpoints, and needs to know of none of them.
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform, get_args
 
 import jax
@@ -136,6 +136,18 @@ class Term:
         So they are sums over positions weighed by their shares.
         """
         raise NotImplementedError(f"{type(self).__name__} lacks the method measure(view, fields)")
+
+    def blend(self, measured: Sequence[Any], shares: Sequence[Any]) -> Any:
+        """The measure of several source images in a mixture: by default the weighted mean.
+
+        Args:
+            measured: The measure of each.
+            shares: What each counts; they sum to 1.
+        """
+        return jax.tree.map(
+            lambda *leaves: sum(share * leaf for share, leaf in zip(shares, leaves, strict=True)),
+            *measured,
+        )
 
     def aim(self, measured: Any) -> Any:
         """What is wanted, from the measure of the source image."""

@@ -220,10 +220,12 @@ def _checked_value(name: str, value: Any, contents: Sequence[str], styles: Seque
                 "('conv4_2',)"
             )
         return tuple(map(str, value))
+    if name == "style_mix":
+        return tuple(value) if isinstance(value, Sequence) else value
     return float(value) if name.endswith("_weight") else value
 
 
 def _label(value: Any) -> str:
     if isinstance(value, tuple):
-        return "+".join(value) or "none"
+        return "+".join(map(_label, value)) or "none"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

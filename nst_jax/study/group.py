@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax.config import ConfigError, TransferConfig
-from nst_jax.descent.colours import recolour
+from nst_jax.descent.colours import Recoloured, recolour
 from nst_jax.descent.fit import fitting_config
 from nst_jax.descent.lanes import Lanes, Optimizer, lanes_run_in_turn
 from nst_jax.descent.placement import Placement
@@ -25,6 +25,7 @@ from nst_jax.descent.snapshot import Arrays
 from nst_jax.descent.start import initial_image, make_key
 from nst_jax.host.memory import free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params
+from nst_jax.objective.styles import as_images, make_style
 from nst_jax.objective.terms import Loss
 from nst_jax.optim.optimizers import traced_hyperparams
 from nst_jax.study.grid import Grid, loss_of
@@ -44,7 +45,7 @@ class Group:
     Args:
         params: The network's parameters.
         contents: Content images by name, of one size; more than the lanes have does no harm.
-        styles: Style images by name, likewise.
+        styles: Style images by name, or lists of several that are blended; likewise.
         grid: The study's grid.
         config: What the lanes have in common beside images and numbers.
         indices: The lanes, as places in the grid.
@@ -65,31 +66,34 @@ class Group:
         self._indices = list(indices)
         self._optimizer = optimizer
         lanes = [grid.lanes[index] for index in indices]
-        self._pairs = {
-            (lane.content, lane.style): recolour(
-                contents[lane.content], styles[lane.style], config.colours
-            )
-            for lane in lanes
-        }
-        self._contents = {content: pair.content for (content, _), pair in self._pairs.items()}
+        self._seen: dict[Hashable, Recoloured] = {}
+        for lane in lanes:
+            if _images_of(lane) not in self._seen:
+                own = contents[lane.content], as_images(styles[lane.style])
+                self._seen[_images_of(lane)] = recolour(*own, lane.config.colours)
+        self._contents = {_content_of(lane): self._seen_by(lane).content for lane in lanes}
         self._styles = {
-            self._style_of(lane): self._pairs[lane.content, lane.style].style for lane in lanes
+            _style_of(lane): make_style(self._seen_by(lane).styles, lane.config.style_mix)
+            for lane in lanes
         }
         self._devices = jax.local_devices()[: len(lanes)]
         losses = [loss_of(lane, grid) for lane in lanes]
         of_content, of_style = (distinct_losses(losses, kind) for kind in ("content", "style"))
         self._content_targets = self._targets_chosen(
-            list(self._contents), [lane.content for lane in lanes], of_content
+            list(self._contents), [_content_of(lane) for lane in lanes], of_content
         )
         self._style_targets = self._targets_chosen(
-            list(self._styles), [self._style_of(lane) for lane in lanes], of_style
+            list(self._styles), [_style_of(lane) for lane in lanes], of_style
         )
         # In tiles the result is the same, with fewer pairs it would depend on what else the machine
         # does.
         config, said = fitting_config(
             params,
             next(iter(self._contents.values())),
-            max(self._styles.values(), key=lambda image: image.size),
+            max(
+                (image for style in self._styles.values() for image in style.images),
+                key=lambda image: image.size,
+            ),
             losses[0],
             config,
             fewer_pairs=False,
@@ -187,8 +191,8 @@ class Group:
         lanes = [self._grid.lanes[index] for index in filled]
         images = [
             initial_image(
-                self._contents[lane.content],
-                self._styles[self._style_of(lane)],
+                self._contents[_content_of(lane)],
+                self._styles[_style_of(lane)].images[0],
                 make_key(lane.seed) if lane.config.init == "noise" else None,
                 lane.config.init,
             )
@@ -210,9 +214,8 @@ class Group:
             is_grey=np.zeros(size, bool),  # the pyramid finds out
         )
 
-    def _style_of(self, lane: Lane) -> Hashable:
-        """The name of a lane's style image: one that is recoloured is another with each content."""
-        return lane.style if lane.config.colours == "style" else (lane.content, lane.style)
+    def _seen_by(self, lane: Lane) -> Recoloured:
+        return self._seen[_images_of(lane)]
 
     def _targets_chosen(
         self,
@@ -230,11 +233,29 @@ class Group:
     def _finish(self, batch: list[int], seen: Any) -> Any:
         """What is seen of a batch of lanes, with the pictures in place of the images of the run."""
         lanes = [self._grid.lanes[index] for index in batch]
-        finish = [self._pairs[lane.content, lane.style].finish for lane in lanes]
-        if finish[0] is None:
+        finish = [self._seen_by(lane).finish for lane in lanes]
+        if not any(finish):
             return seen
-        images = [make(image) for make, image in zip(finish, seen.image, strict=True) if make]
+        images = [
+            image if make is None else make(image)
+            for make, image in zip(finish, seen.image, strict=True)
+        ]
         return seen._replace(image=jnp.stack(images))
+
+
+def _images_of(lane: Lane) -> Hashable:
+    return lane.content, lane.style, lane.config.colours
+
+
+def _content_of(lane: Lane) -> Hashable:
+    """What decides the content image that a lane's run sees."""
+    return lane.content, lane.config.colours == "luminance"
+
+
+def _style_of(lane: Lane) -> Hashable:
+    """What decides the style: one that is recoloured is another with each content."""
+    content = None if lane.config.colours == "style" else lane.content
+    return lane.style, lane.config.style_mix, lane.config.colours, content
 
 
 def _first_lanes(num_lanes: int, batch: Any) -> Any:

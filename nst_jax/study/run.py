@@ -5,6 +5,7 @@ program. Axes of other settings split the lanes into groups, each compiled once;
 once more before, for a single lane, to learn how many fit the memory.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from nst_jax.descent.result import Callback
 from nst_jax.descent.start import checked_image
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights
+from nst_jax.objective.styles import as_images, check_mix
 from nst_jax.objective.targets import make_targets
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.pixels import check_image
@@ -48,7 +50,8 @@ def run_study(
     Args:
         params: The network's parameters, from `load_params`.
         content: Content image, sRGB in [0, 1], or several of one size by name.
-        style: Style image, or several of any sizes by name.
+        style: Style image, or several of any sizes by name; for each a list of several that are
+            blended, if wanted.
         axes: What varies, by name, for instance `{"style_weight": [5, 20, 80], "seed": [0, 1]}`;
             see `make_grid`.
         config: What all runs have in common; `TransferConfig()` if left out.
@@ -124,7 +127,7 @@ def run_lanes(
     Args:
         params: As in `run_study`, and so for all arguments that are not named here.
         contents: Content images of one size by name.
-        styles: Style images by name.
+        styles: Style images by name, or lists of them.
         grid: From `make_grid`.
         wanted: The lanes to run, as places in the grid.
         lanes_at_once: As in `run_study`.
@@ -136,7 +139,10 @@ def run_lanes(
         ConfigError: As in `run_study`.
     """
     contents = {name: checked_image(f"content {name}", image) for name, image in contents.items()}
-    styles = {name: checked_image(f"style {name}", image) for name, image in styles.items()}
+    styles = {
+        name: [checked_image(f"style {name}", image) for image in as_images(style)]
+        for name, style in styles.items()
+    }
     groups: dict[Any, list[int]] = {}
     for index in wanted:
         lane = grid.lanes[index]
@@ -159,9 +165,12 @@ def check_study(
     """
     if lanes_at_once is not None and lanes_at_once < 1:
         raise ConfigError(f"the number of lanes at once is {lanes_at_once}; it must be at least 1")
-    for kind, images in (("content", contents), ("style", styles)):
-        for name, image in images.items():
-            check_image(f"{kind} {name}", image)
+    for name, image in contents.items():
+        check_image(f"content {name}", image)
+    style_images = {name: as_images(style) for name, style in styles.items()}
+    for name, images in style_images.items():
+        for image in images:
+            check_image(f"style {name}", image)
     shapes = {name: np.shape(image)[:2] for name, image in contents.items()}
     if len(set(shapes.values())) > 1:
         sizes = ", ".join(
@@ -170,10 +179,11 @@ def check_study(
         raise ConfigError(f"the content images of a study must have one size, but {sizes}")
     losses = {}
     for lane in grid.lanes:
+        check_mix(len(style_images[lane.style]), lane.config.style_mix)
         loss = loss_of(lane, grid)
         losses.setdefault((lane.config.group(), jax.tree.structure(loss)), loss)
     described = lambda image: jax.ShapeDtypeStruct(np.shape(image), jnp.float32)
     content = described(next(iter(contents.values())))
-    for style in map(described, styles.values()):
+    for style in map(described, itertools.chain(*style_images.values())):
         for (program, _), loss in losses.items():
             jax.eval_shape(partial(make_targets, config=program, loss=loss), params, content, style)

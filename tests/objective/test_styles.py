@@ -1,0 +1,138 @@
+import jax
+import numpy as np
+import pytest
+
+import nst_jax as nst
+from nst_jax.objective.styles import make_style
+from tests import reference
+
+LAYERS = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    rng = np.random.default_rng(4)
+    shapes = (40, 32, 3), (24, 36, 3), (33, 20, 3)
+    return [
+        rng.random(shape, np.float32) ** power
+        for shape, power in zip(shapes, (1, 2, 3), strict=True)
+    ]
+
+
+def loss_and_gradient(params, content, style, config, image):
+    targets = nst.make_targets(params, content, style, config)
+    (loss, parts), gradient = nst.loss_and_gradient(
+        params, image, targets, nst.LossWeights(), config
+    )
+    return loss, parts, np.asarray(gradient)
+
+
+@pytest.mark.parametrize("tile", [0, 64])
+def test_a_blend_is_compared_with_the_mean_of_gram_matrices(vgg16_params, pictures, tile):
+    content, *styles = pictures
+    config = nst.TransferConfig(style_mix=(3, 7), tile=tile, **LAYERS)
+    targets = nst.make_targets(vgg16_params, content, styles, config)
+    grams = [
+        {
+            layer: reference.gram(found)
+            for layer, found in nst.features(vgg16_params, style, config.style_layers).items()
+        }
+        for style in styles
+    ]
+    for layer in config.style_layers:
+        mean = 0.3 * grams[0][layer] + 0.7 * grams[1][layer]
+        np.testing.assert_allclose(targets["style"].wanted[layer], mean, rtol=2e-5, atol=1e-6)
+        np.testing.assert_allclose(targets["style"].scale[layer], 1 / (mean**2).sum(), rtol=2e-5)
+
+
+def test_a_blend_has_the_gradient_of_the_sum_of_losses(vgg16_params, pictures):
+    content, first, second = pictures
+    config = nst.TransferConfig(style_mix=(3, 7), scaling="mean", **LAYERS)
+    image = np.clip(content + 0.1, 0, 1)
+    alone = nst.TransferConfig(scaling="mean", **LAYERS)
+    _, _, found = loss_and_gradient(vgg16_params, content, [first, second], config, image)
+    _, _, of_first = loss_and_gradient(vgg16_params, content, first, alone, image)
+    _, _, of_second = loss_and_gradient(vgg16_params, content, second, alone, image)
+    wanted = 0.3 * of_first + 0.7 * of_second
+    np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize(
+    "mix, which", [((1, 0), [0]), ((0, 5), [1]), ((2, 3), [0, 0]), ((), [1, 1])]
+)
+def test_one_style_in_any_mixture_is_that_style(vgg16_params, pictures, mix, which):
+    content, *styles = pictures
+    given = [styles[place].copy() for place in which] if len(which) > 1 else styles
+    config = nst.TransferConfig(num_steps=3, **LAYERS)
+    mixed = nst.TransferConfig(num_steps=3, style_mix=mix, **LAYERS)
+    found = nst.stylize(vgg16_params, content, given, mixed)
+    wanted = nst.stylize(vgg16_params, content, styles[which[0]], config)
+    np.testing.assert_array_equal(found.image, wanted.image)
+    np.testing.assert_array_equal(found.losses, wanted.losses)
+
+
+def test_shares_are_normalised_and_alike_images_counted_once(pictures):
+    _, first, second = map(jax.numpy.asarray, pictures)
+    style = make_style([first, second, first + 0], (1, 2, 5))
+    assert style.shares == (0.75, 0.25)
+    assert [image.shape for image in style.images] == [first.shape, second.shape]
+    assert make_style([first, second], ()).shares == (0.5, 0.5)
+
+
+def test_a_mixture_is_an_axis_of_one_program(vgg16_params, pictures, traces):
+    content, *styles = pictures
+    mixes = [(1, 0), (0.5, 0.5), (0, 1)]
+    config = nst.TransferConfig(num_steps=3, **LAYERS)
+    result = nst.run_study(vgg16_params, content, {"both": styles}, {"style_mix": mixes}, config)
+    assert len(traces) == 1
+    assert [lane.config.style_mix for lane in result.lanes] == mixes
+    for mix, image in zip(mixes, result.image, strict=True):
+        own = nst.TransferConfig(num_steps=3, style_mix=mix, **LAYERS)
+        np.testing.assert_array_equal(image, nst.stylize(vgg16_params, content, styles, own).image)
+
+
+@nst.term
+class Pixels(nst.Term):
+    layers = ("image",)
+
+    def fields(self, view):
+        return {"image": view.features["image"]}
+
+    def measure(self, view, fields):
+        return (view.shares["image"] * (view.features["image"] - fields["image"]) ** 2).sum()
+
+    def distance(self, found, wanted):
+        return {"all": found}
+
+
+@pytest.mark.parametrize(
+    "mix, loss, said",
+    [
+        ((1, 2, 3), None, "style_mix has 3 numbers, but there are 2 style images"),
+        ((1,), None, "style_mix has 1 number, but there are 2 style images"),
+        (
+            (),
+            Pixels() + nst.content(("conv2_2",)),
+            "the term pixels aims at positions of",
+        ),
+    ],
+)
+def test_mixtures_that_cannot_be_are_named(vgg16_params, pictures, mix, loss, said):
+    content, *styles = pictures
+    config = nst.TransferConfig(num_steps=2, style_mix=mix, **LAYERS)
+    with pytest.raises(nst.ConfigError, match=said):
+        nst.stylize(vgg16_params, content, styles, config, loss=loss)
+
+
+@pytest.mark.parametrize(
+    "mix, said",
+    [
+        ((0, 0), "no share above 0"),
+        ((1, -1), "a share of style_mix is -1"),
+        ("37", "style_mix is '37'; give a number for each"),
+        (3, "style_mix is 3; give a number for each"),
+    ],
+)
+def test_shares_are_numbers_of_which_one_counts(mix, said):
+    with pytest.raises(nst.ConfigError, match=said):
+        nst.TransferConfig(style_mix=mix)
