@@ -14,14 +14,13 @@ from nst_jax.descent.resizing import resize
 from nst_jax.descent.schedule import LEAST_SIDE
 from nst_jax.network.vgg import Params, prepare_params
 from nst_jax.objective.loss import LossParts
+from nst_jax.objective.measures import Measures, measures_of
 from nst_jax.objective.styles import Style
 from nst_jax.objective.targets import (
-    Measures,
     Targets,
     blended_targets,
     check_scales,
     make_targets,
-    measures_of,
     targets_of,
 )
 from nst_jax.objective.terms import Loss, Source

@@ -17,7 +17,8 @@ from jaxtyping import Float
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights, as_loss
-from nst_jax.objective.targets import Targets, add_up, check_targets, tiles_of
+from nst_jax.objective.measures import add_up, tiles_of
+from nst_jax.objective.targets import Targets, check_targets
 from nst_jax.objective.terms import Loss, Parts, Term
 from nst_jax.objective.tiles import Tiles
 from nst_jax.objective.views import View, layers_shapes, view_tile, view_whole, windows

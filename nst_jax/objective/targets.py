@@ -7,22 +7,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Float
 
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import as_loss
+from nst_jax.objective.measures import Measures, measure_image, measures_of, what_is_seen
 from nst_jax.objective.styles import as_images, check_mix, make_style
-from nst_jax.objective.terms import TINY, Fields, Loss, Source, Term
-from nst_jax.objective.tiles import IMAGE, Tiles
+from nst_jax.objective.terms import TINY, Loss, Source, Term
+from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import (
-    View,
     layers_shapes,
-    nothing_seen,
-    view_tile,
-    view_whole,
-    windows,
 )
 from nst_jax.pixels import check_image
 
@@ -108,28 +104,7 @@ def targets_of(
         loss: The terms, of which those of other sources are left out.
         shape: Of the generated image.
     """
-    return _targets_of(params, image, source, loss, _seen(config), shape)
-
-
-class Measures(NamedTuple):
-    """What is measured of one source image.
-
-    Args:
-        fields: By term, what is wanted by position.
-        found: By term, its measure of the image.
-        nothing: By term, its measure of an image that excites no filter.
-    """
-
-    fields: dict[str, Any]
-    found: dict[str, Any]
-    nothing: dict[str, Any]
-
-
-def measures_of(
-    params: Params, image: Array | np.ndarray, loss: Loss, config: TransferConfig
-) -> Measures:
-    """What the terms measure of one of the images of a style; the arguments as in `targets_of`."""
-    return _measures_of(params, image, loss.of("style"), _seen(config))
+    return _targets_of(params, image, source, loss, what_is_seen(config), shape)
 
 
 def blended_targets(
@@ -163,18 +138,6 @@ def blended_targets(
     return _aimed(loss, blended, layers_shapes(params, shape, (*loss.layers, IMAGE)))
 
 
-def _seen(config: TransferConfig) -> TransferConfig:
-    # what else there is compiles nothing anew
-    return TransferConfig(pooling=config.pooling, precision=config.precision, tile=config.tile)
-
-
-@partial(jax.jit, static_argnames="config")
-def _measures_of(
-    params: Params, image: Array | np.ndarray, loss: Loss, config: TransferConfig
-) -> Measures:
-    return Measures(*_measure(params, jnp.asarray(image), loss, config))
-
-
 @jax.jit
 def _blended(loss: Loss, measures: tuple[Measures, ...], shares: Array) -> Measures:
     found = {
@@ -196,7 +159,7 @@ def _targets_of(
     loss = loss.of(source)
     if not loss:
         return {}
-    measures = Measures(*_measure(params, jnp.asarray(image), loss, config))
+    measures = measure_image(params, jnp.asarray(image), loss, config)
     return _aimed(loss, measures, layers_shapes(params, shape, (*loss.layers, IMAGE)))
 
 
@@ -223,69 +186,6 @@ def _aimed(
     return found
 
 
-def _measure(
-    params: Params, image: Array, loss: Loss, config: TransferConfig
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """The fields of an image, its own measure by them, and that of nothing."""
-
-    def fields_of(view: View) -> dict[str, Any]:
-        return {name: dict(term.fields(view)) for name, term in loss.items()}
-
-    def measure(view: View, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        views = view, nothing_seen(view)
-        found, nothing = (
-            {name: _measured(name, term, one, fields[name]) for name, term in loss.items()}
-            for one in views
-        )
-        return found, nothing
-
-    tiles = tiles_of(params, image.shape, loss, config)
-    if tiles is None:
-        view = view_whole(params, image, loss.layers, config)
-        fields = fields_of(view)
-        return fields, *measure(view, fields)
-
-    see = lambda place: view_tile(
-        params, tiles.patch(image, place), place, tiles, loss.layers, config
-    )
-    shapes = layers_shapes(params, image.shape, loss.layers)
-    patches = jax.eval_shape(lambda place: fields_of(see(place)), tiles.places[0])
-    blank = lambda layer, patch: jnp.zeros((*shapes[layer][:2], *patch.shape[2:]), patch.dtype)
-    start = {
-        name: {layer: blank(layer, patch) for layer, patch in own.items()}
-        for name, own in patches.items()
-    }
-
-    def add_fields(fields: Any, place: Array) -> tuple[Any, None]:
-        found = fields_of(see(place))
-        put = lambda name, layer, whole: tiles.put(whole, found[name][layer], layer, place)
-        return {
-            name: {layer: put(name, layer, whole) for layer, whole in own.items()}
-            for name, own in fields.items()
-        }, None
-
-    fields = lax.scan(add_fields, start, tiles.places)[0] if any(start.values()) else start
-    at_place = lambda place: measure(
-        see(place), {name: windows(whole, tiles, place) for name, whole in fields.items()}
-    )
-    return fields, *add_up(at_place, tiles)
-
-
-def _measured(name: str, term: Term, view: View, fields: Fields) -> Any:
-    own = {
-        name: {layer: value for layer, value in by_layer.items() if layer in term.layers}
-        for name, by_layer in view._asdict().items()
-        if isinstance(by_layer, dict)
-    }
-    try:
-        return term.measure(view._replace(**own), fields)
-    except KeyError as error:
-        raise ConfigError(
-            f"the term {name} looks for {error}, which is not among its layers: "
-            f"{', '.join(term.layers)}"
-        ) from error
-
-
 def check_scales(loss: Loss, targets: Targets) -> None:
     """Makes sure that a black image is at some distance, where `Term.scale` divides by it.
 
@@ -302,27 +202,6 @@ def check_scales(loss: Loss, targets: Targets) -> None:
                     f"({part}), so its scale cannot be told; "
                     "give its class a method scale(nothing, wanted, shapes)"
                 )
-
-
-def add_up(measure: Any, tiles: Tiles) -> Any:
-    """The sum of `measure(place)` over all tiles."""
-    start = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(measure, tiles.places[0])
-    )
-    return lax.scan(
-        lambda sums, place: (jax.tree.map(jnp.add, sums, measure(place)), None), start, tiles.places
-    )[0]
-
-
-def tiles_of(
-    params: Params, shape: Sequence[int], loss: Loss, config: TransferConfig
-) -> Tiles | None:
-    """The tiles in which an image is evaluated, or None where it is evaluated whole."""
-    if not config.tile or not loss.layers:
-        return None
-    layers_shapes(params, shape, loss.layers)  # refuses what the network has not
-    tiles = Tiles(shape, config.tile, params, loss.layers, loss.reach)
-    return None if tiles.is_one else tiles
 
 
 def check_targets(shapes: Mapping[str, tuple[int, ...]], loss: Loss, targets: Targets) -> None:
