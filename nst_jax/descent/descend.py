@@ -15,6 +15,7 @@ from nst_jax.descent.problem import check_numbers, checked_keys, make_problem, s
 from nst_jax.descent.snapshot import Arrays
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights
+from nst_jax.objective.regions import Region
 from nst_jax.objective.terms import Loss, Term
 
 Image = Float[Array | np.ndarray, "_height _width 3"]
@@ -32,6 +33,7 @@ def descend(
     key: Array | None = None,
     initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
+    regions: Sequence[Region] = (),
     start: Arrays | None = None,
     every: int = 0,
     seconds: float = 2.0,
@@ -49,6 +51,7 @@ def descend(
         key: As in `stylize`.
         initial: As in `stylize`.
         devices: As in `stylize`.
+        regions: As in `stylize`.
         start: A chunk's snapshot of the same run, to go on from; the rest is then bit for bit what
             it would have been.
         every: A piece ends at every multiple of this many steps; 0 asks for none.
@@ -81,6 +84,7 @@ def descend(
         keys=keys,
         initial=initial,
         devices=devices,
+        regions=regions,
         start=start,
         every=every,
         seconds=seconds,
@@ -100,6 +104,7 @@ def descend_batch(
     keys: Array | None = None,
     initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
+    regions: Sequence[Region] = (),
     start: Arrays | None = None,
     every: int = 0,
     seconds: float = 2.0,
@@ -110,7 +115,7 @@ def descend_batch(
         ConfigError: As `stylize_batch`, or `start` is not of such a run.
     """
     problem = make_problem(
-        params, content, style, config, weights, loss, optimizer, keys, initial, devices
+        params, content, style, config, weights, loss, optimizer, keys, initial, devices, regions
     )
     chunks = problem.pyramid.descend(problem.lanes, problem.keeps_detail, every, start, seconds)
     if problem.finish is None:

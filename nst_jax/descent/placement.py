@@ -68,10 +68,14 @@ class Placement:
         if not self.by_rows:
             return self.put_everywhere(targets)
 
+        by_rows = lambda fields: self.deal(fields, jax.tree.map(lambda field: 0, fields))
+
         def dealt(target: Any) -> Any:
-            fields = self.deal(target.fields, jax.tree.map(lambda field: 0, target.fields))
             return type(target)(
-                fields, self.put_everywhere(target.wanted), self.put_everywhere(target.scale)
+                by_rows(target.fields),
+                self.put_everywhere(target.wanted),
+                self.put_everywhere(target.scale),
+                by_rows(target.shares),
             )
 
         return {name: dealt(target) for name, target in targets.items()}

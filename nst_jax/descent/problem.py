@@ -20,7 +20,14 @@ from nst_jax.descent.scaled_targets import distinct_losses
 from nst_jax.descent.start import check_sharing, checked_image, initial_image, make_key
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights, as_loss, default_loss
-from nst_jax.objective.styles import as_images, make_style
+from nst_jax.objective.regions import (
+    Region,
+    check_regions,
+    names_of,
+    shared_masks,
+    with_regions,
+)
+from nst_jax.objective.styles import Style, Styles, as_images, make_style
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.optim.optimizers import keep_in_range, traced_hyperparams
 
@@ -52,6 +59,7 @@ def make_problem(
     keys: Array | None,
     initial: Any,
     devices: Sequence[jax.Device] | None,
+    regions: Sequence[Region] = (),
 ) -> Problem:
     """Checks the arguments of `stylize_batch`, which are described there.
 
@@ -65,11 +73,13 @@ def make_problem(
         [checked_image("style", image) for image in as_images(style)],
         config.colours,
     )
-    style = make_style(images, config.style_mix)
-    start = partial(initial_image, content, style.images[0], kind=config.init)
+    styles, masks = _styles_of(content, images, config, regions)
+    start = partial(initial_image, content, images[0], kind=config.init)
     num_lanes = _count_lanes("weights", _as_arrays(weights), keys) if weights else 1
-    loss = spelt_out(loss, weights, config)
-    num_lanes = max(num_lanes, _count_lanes("loss", loss, keys))
+    terms = spelt_out(loss, weights, config)
+    if regions:
+        terms = _as_arrays(with_regions(terms, regions, list(masks.values())))
+    num_lanes = max(num_lanes, _count_lanes("loss", terms, keys))
     if initial is not None:
         initial = checked_image("initial", initial)
         if initial.shape != content.shape:
@@ -87,7 +97,7 @@ def make_problem(
         key = make_key(0) if config.init == "noise" else None
         images = _for_each_lane(start(key=key), num_lanes)
     check_sharing(content.shape[0], config, devices or ())
-    by_lane = jax.tree.map(lambda number: np.broadcast_to(number, num_lanes), loss)
+    by_lane = jax.tree.map(lambda number: np.broadcast_to(number, num_lanes), terms)
     losses = [
         jax.tree.map(lambda numbers, lane=lane: numbers[lane], by_lane) for lane in range(num_lanes)
     ]
@@ -105,10 +115,33 @@ def make_problem(
         is_grey=np.zeros(num_lanes, bool),  # the pyramid finds out
     )
     placement = Placement(tuple(devices or ()), by_rows=True)
-    pyramid = Pyramid(
-        params, [content], [style], config, of_content[0], of_style[0], placement, kept
-    )
+    aims = of_content[0], of_style[0]
+    pyramid = Pyramid(params, [content], [styles], config, *aims, placement, kept, masks)
     return Problem(pyramid, lanes, [config.init != "noise"] * num_lanes, finish)
+
+
+def _styles_of(
+    content: Array, images: Sequence[Array], config: TransferConfig, regions: Sequence[Region]
+) -> tuple[Styles, dict[str, np.ndarray]]:
+    """The style of each region, or of the whole picture, and the regions' masks.
+
+    Raises:
+        ConfigError: A region cannot be, or there is a mixture beside regions.
+    """
+    if not regions:
+        return {None: make_style(images, config.style_mix)}, {}
+    if config.style_mix:
+        raise ConfigError(
+            "style_mix mixes the styles of the whole picture, but there are regions, which name "
+            "theirs; leave one of the two out"
+        )
+    check_regions(regions, content.shape, [image.shape for image in images])
+    names = names_of(regions)
+    styles: dict[str | None, Style] = {
+        name: Style((images[region.style],), (1.0,), region.style_mask)
+        for name, region in zip(names, regions, strict=True)
+    }
+    return styles, dict(zip(names, shared_masks(regions), strict=True))
 
 
 def _for_each_lane(image: Array, num_lanes: int) -> Array:

@@ -13,8 +13,9 @@ References:
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,7 @@ from nst_jax.descent.schedule import make_schedule
 from nst_jax.descent.snapshot import Arrays, Snapshot, from_arrays
 from nst_jax.descent.step import TransferState
 from nst_jax.network.vgg import Params
-from nst_jax.objective.styles import Style
+from nst_jax.objective.styles import Styles
 from nst_jax.objective.targets import Targets
 from nst_jax.objective.terms import Loss
 from nst_jax.pixels import is_grey
@@ -53,18 +54,20 @@ class Pyramid:
         of_style: As in `ScaledTargets`.
         placement: As in `LaneProgram`; a scale whose rows do not go round takes fewer devices.
         optimizer: As in `LaneProgram`.
+        masks: As in `ScaledTargets`.
     """
 
     def __init__(
         self,
         params: Params,
         contents: Sequence[Array],
-        styles: Sequence[Style],
+        styles: Sequence[Styles],
         config: TransferConfig,
         of_content: Sequence[Loss],
         of_style: Sequence[Loss],
         placement: Placement = DEFAULT_DEVICE,
         optimizer: Optimizer | None = None,
+        masks: Mapping[str, Any] | None = None,
     ) -> None:
         # Put on the device by name: what is moved on purpose is no accident to whoever guards
         # against transfers.
@@ -76,6 +79,7 @@ class Pyramid:
             of_content,
             of_style,
             placement.shares_rows,
+            masks,
         )
         self._contents = contents
         self._styles = styles
@@ -234,7 +238,11 @@ class Pyramid:
     def _are_grey(self, lanes: Lanes, keeps_detail: Sequence[bool]) -> np.ndarray:
         """Which lanes are made of grey images alone; noise takes their colours."""
         contents = [is_grey(image) for image in self._contents for _ in self._of_content]
-        styles = [all(map(is_grey, own.images)) for own in self._styles for _ in self._of_style]
+        styles = [
+            all(is_grey(image) for style in own.values() for image in style.images)
+            for own in self._styles
+            for _ in self._of_style
+        ]
         pairs = [
             contents[content] and styles[style]
             for content, style in zip(lanes.content, lanes.style, strict=True)

@@ -1,8 +1,9 @@
 """The targets of many lanes at each size of the pyramid: one for each image and way to aim."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,8 @@ from nst_jax.descent.schedule import LEAST_SIDE
 from nst_jax.network.vgg import Params, prepare_params
 from nst_jax.objective.loss import LossParts
 from nst_jax.objective.measures import Measures, measures_of
-from nst_jax.objective.styles import Style
+from nst_jax.objective.regions import shares_of
+from nst_jax.objective.styles import Styles
 from nst_jax.objective.targets import (
     Targets,
     blended_targets,
@@ -35,27 +37,31 @@ class ScaledTargets:
     Args:
         params: The network's parameters, on the device.
         contents: Content images, all (height, width, 3).
-        styles: Styles; their images, of any sizes, shrink as the content images do.
+        styles: Styles, by region, or of the whole image by None; their images, of any sizes, shrink
+            as the content images do.
         config: As in `make_targets`.
         of_content: From `distinct_losses` of all lanes' losses, which have the same terms, those
             that aim apart at a content image.
         of_style: Likewise of style images.
         shares_rows: Whether devices share the rows of an image.
+        masks: By region, how much of each pixel of the content images belongs to it.
     """
 
     def __init__(
         self,
         params: Params,
         contents: Sequence[Array],
-        styles: Sequence[Style],
+        styles: Sequence[Styles],
         config: TransferConfig,
         of_content: Sequence[Loss],
         of_style: Sequence[Loss],
         shares_rows: bool,
+        masks: Mapping[str, Any] | None = None,
     ) -> None:
         self._params = params
         self._contents = contents
         self._styles = styles
+        self._masks = masks or {}
         self._of_content = of_content
         self._of_style = of_style
         self._config = config
@@ -113,20 +119,39 @@ class ScaledTargets:
         self, params: Params, see: Callable[[Array], Array], shape: tuple[int, ...]
     ) -> Iterator[Targets]:
         """The targets of each style for each loss; an image of several styles is measured once."""
-        config = self._config
-        measured: dict[tuple[int, int], Measures] = {}
-        for style in self._styles:
-            images = [see(image) for image in style.images]
+        measured: dict[Hashable, Measures] = {}
+
+        def measures(image: Array, mask: Any, place: int, loss: Loss) -> Measures:
+            key = id(image), id(mask), place, tuple(loss)
+            if key not in measured:
+                measured[key] = measures_of(params, see(image), loss, self._config, mask)
+            return measured[key]
+
+        for styles in self._styles:
             for place, loss in enumerate(self._of_style):
-                if len(images) == 1:
-                    yield targets_of(params, images[0], "style", loss, config, shape)
-                    continue
-                keys = [(id(image), place) for image in style.images]
-                for key, image in zip(keys, images, strict=True):
-                    if key not in measured:
-                        measured[key] = measures_of(params, image, loss, config)
-                own = [measured[key] for key in keys]
-                yield blended_targets(params, own, style.shares, loss, shape)
+                found: Targets = {}
+                for region, style in styles.items():
+                    own = loss.of("style").within(region)
+                    if region is None and len(style.images) == 1:
+                        image = see(style.images[0])
+                        found |= targets_of(params, image, "style", own, self._config, shape)
+                    elif own:
+                        each = [measures(image, style.mask, place, own) for image in style.images]
+                        blended = blended_targets(params, each, style.shares, own, shape)
+                        found |= self._in_region(region, blended, own, shape)
+                yield found
+
+    def _in_region(
+        self, region: str | None, targets: Targets, loss: Loss, shape: tuple[int, ...]
+    ) -> Targets:
+        """The targets with what the picture's positions stand for in a region."""
+        if region is None or np.all(self._masks[region] == 1):
+            return targets
+        shares = shares_of(jnp.asarray(self._masks[region]), loss.layers, shape)
+        return {
+            name: target._replace(shares={layer: shares[layer] for layer in loss[name].layers})
+            for name, target in targets.items()
+        }
 
     def _shrink(self, image: Array, shape: tuple[int, int]) -> Array:
         """An image at the size that it has where the content images have `shape`."""

@@ -13,6 +13,7 @@ from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.host.stopping import HeldInterrupt
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights
+from nst_jax.objective.regions import Region
 from nst_jax.objective.terms import Loss, Term
 
 _SECONDS_BETWEEN_LOOKS = 10.0  # for Ctrl-C, where nobody else looks
@@ -30,6 +31,7 @@ def stylize(
     key: Array | None = None,
     initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
+    regions: Sequence[Region] = (),
     callback: Callback | None = None,
 ) -> TransferResult:
     """Paints `content` in the style of `style`.
@@ -54,6 +56,8 @@ def stylize(
             the start; see `nst_jax.descent.pyramid`.
         devices: Devices that share the image, each some of its rows, where it is beyond the memory
             of one; one device if left out.
+        regions: Parts of the picture that have styles of their own; each term that aims at a style
+            is then there once for each, as `style_NAME`.
         callback: Called with a `Progress` about every two seconds, and after the last step.
             `descend` can do more.
 
@@ -84,6 +88,7 @@ def stylize(
             key=key,
             initial=initial,
             devices=devices,
+            regions=regions,
             seconds=seconds,
         ),
         callback,
@@ -102,6 +107,7 @@ def stylize_batch(
     keys: Array | None = None,
     initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
+    regions: Sequence[Region] = (),
     callback: Callback | None = None,
 ) -> TransferResult:
     """Runs `stylize` for several weightings, seeds or both at once, in one compiled program.
@@ -117,6 +123,7 @@ def stylize_batch(
         keys: Random keys, (lanes,); without them every lane has `jax.random.key(0)`.
         initial: As in `stylize`; shared by all lanes.
         devices: As in `stylize`.
+        regions: As in `stylize`; shared by all lanes.
         callback: As in `stylize`; sees all lanes.
 
     Returns:
@@ -146,6 +153,7 @@ def stylize_batch(
             keys=keys,
             initial=initial,
             devices=devices,
+            regions=regions,
             seconds=seconds,
         ),
         callback,

@@ -19,9 +19,16 @@ from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights, as_loss
 from nst_jax.objective.measures import add_up, tiles_of
 from nst_jax.objective.targets import Targets, check_targets
-from nst_jax.objective.terms import Loss, Parts, Term
+from nst_jax.objective.terms import Fields, Loss, Parts, Term
 from nst_jax.objective.tiles import Tiles
-from nst_jax.objective.views import View, layers_shapes, view_tile, view_whole, windows
+from nst_jax.objective.views import (
+    View,
+    layers_shapes,
+    view_tile,
+    view_whole,
+    windows,
+    with_shares,
+)
 from nst_jax.pixels import WHILE_IT_MOVES, check_image
 
 LossParts = Mapping[str, Mapping[str, Array | np.ndarray]]
@@ -66,7 +73,7 @@ def total_loss(
     check_targets(layers_shapes(params, image.shape, loss.layers), loss, targets)
     return _compare(
         loss,
-        _measure(loss, view_whole(params, image, loss.layers, config), _fields(targets)),
+        _measure(loss, view_whole(params, image, loss.layers, config), _by_position(targets)),
         targets,
     )
 
@@ -116,11 +123,11 @@ def _in_tiles(
 
     def measure(patch: Array, place: Array) -> dict[str, Any]:
         view = view_tile(params, patch, place, tiles, loss.layers, config)
-        return _measure(
-            loss,
-            view,
-            {name: windows(fields, tiles, place) for name, fields in _fields(targets).items()},
-        )
+        seen = {
+            name: (windows(fields, tiles, place), windows(shares, tiles, place))
+            for name, (fields, shares) in _by_position(targets).items()
+        }
+        return _measure(loss, view, seen)
 
     found = add_up(lambda place: measure(tiles.patch(image, place), place), tiles)
     (value, parts), by_measure = jax.value_and_grad(
@@ -144,12 +151,18 @@ def _in_tiles(
     return (value, parts), lax.scan(back_propagate, jnp.zeros_like(image), tiles.places)[0]
 
 
-def _fields(targets: Targets) -> dict[str, Any]:
-    return {name: target.fields for name, target in targets.items()}
+def _by_position(targets: Targets) -> dict[str, tuple[Fields, Fields]]:
+    """By term, what is wanted by position, and the shares of the positions of a region."""
+    return {name: (target.fields, target.shares) for name, target in targets.items()}
 
 
-def _measure(loss: Loss, view: View, fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: term.measure(view, fields[name]) for name, term in loss.items()}
+def _measure(
+    loss: Loss, view: View, by_position: Mapping[str, tuple[Fields, Fields]]
+) -> dict[str, Any]:
+    return {
+        name: term.measure(with_shares(view, by_position[name][1]), by_position[name][0])
+        for name, term in loss.items()
+    }
 
 
 def _compare(loss: Loss, found: Mapping[str, Any], targets: Targets) -> tuple[Array, LossParts]:

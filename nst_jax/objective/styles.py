@@ -4,7 +4,7 @@ Several styles are blended by what is measured of them, which is then compared o
 of Gram matrices costs a step nothing, and has the gradient of the weighted sum of losses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,10 +20,16 @@ class Style(NamedTuple):
     Args:
         images: Style images of any sizes, no two alike.
         shares: What each counts; more than 0, and 1 in all.
+        mask: Which part of a single image counts; None for all of it.
     """
 
     images: tuple[Array, ...]
     shares: tuple[float, ...]
+    mask: Any = None
+
+
+Styles = Mapping[str | None, Style]
+"""The style of each region by name, or that of the whole picture by None."""
 
 
 def as_images(style: Any) -> list[Any]:

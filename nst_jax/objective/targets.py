@@ -32,11 +32,14 @@ class Target(NamedTuple):
         fields: What is wanted by position, by layer, (height, width, …).
         wanted: What else is wanted, as the term's `aim` gives it.
         scale: What each part of its distance is multiplied by.
+        shares: What the generated image's positions stand for in its region, by layer; nothing for
+            the whole image.
     """
 
     fields: Mapping[str, Any]
     wanted: Any
     scale: Mapping[str, Any]
+    shares: Mapping[str, Any] = {}
 
 
 Targets = Mapping[str, Target]

@@ -43,7 +43,6 @@ def static(default: Value) -> Value:
 
     It is compared by value, and no lane varies it.
     """
-    # As `dataclasses.field` is typed.
     return dataclasses.field(default=default, metadata={"static": True})  # type: ignore[return-value]
 
 
@@ -106,6 +105,7 @@ class Term:
         part_weights: What each of its parts counts; None weighs all alike, summing to 1.
         layers: Layers that it sees; the pixels are `"image"`.
         source: The image that it aims at, `"content"` or `"style"`.
+        region: The region whose positions it measures; None for the whole image.
 
     Attributes:
         reach: Pixels that `measure` reads beyond a position's own where what it makes of them is
@@ -119,6 +119,7 @@ class Term:
     part_weights: Mapping[str, Any] | None = None
     layers: tuple[str, ...] = static(())
     source: Source = static("style")
+    region: str | None = static(None)
 
     @classmethod
     def default_name(cls) -> str:
@@ -283,6 +284,10 @@ class Loss(Mapping[str, Term]):
     def of(self, source: Source) -> "Loss":
         """The terms that aim at one of the images."""
         return Loss({name: part for name, part in self.items() if part.source == source})
+
+    def within(self, region: str | None) -> "Loss":
+        """The terms that measure one of the regions; None for those of the whole image."""
+        return Loss({name: part for name, part in self.items() if part.region == region})
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -117,6 +117,13 @@ def _features(
     return {layer: image if layer == IMAGE else found[layer] for layer in layers}
 
 
+def with_shares(view: View, shares: Mapping[str, Array]) -> View:
+    """The view in which positions stand for other shares, given for some layers, or for none."""
+    return view._replace(
+        shares=view.shares | {layer: view.own[layer] * own for layer, own in shares.items()}
+    )
+
+
 def windows(fields: Mapping[str, Array], tiles: Tiles, place: Array) -> dict[str, Array]:
     """Of what is wanted by position, the part where a tile's patch lies."""
     return {layer: tiles.window(whole, layer, place) for layer, whole in fields.items()}

@@ -104,7 +104,7 @@ class Group:
         self._pyramid = Pyramid(
             params,
             list(self._contents.values()),
-            list(self._styles.values()),
+            [{None: style} for style in self._styles.values()],
             config,
             of_content[0],
             of_style[0],

@@ -1,0 +1,193 @@
+import numpy as np
+import pytest
+
+import nst_jax as nst
+from tests import reference
+
+LAYERS = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1", "conv3_1"))
+CONFIG = nst.TransferConfig(num_steps=3, **LAYERS)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    rng = np.random.default_rng(7)
+    shapes = (64, 96, 3), (48, 80, 3), (50, 33, 3)
+    return [
+        rng.random(shape, np.float32) ** power
+        for shape, power in zip(shapes, (1, 2, 3), strict=True)
+    ]
+
+
+def left_half(shape, soft=False):
+    """1 at the left, 0 at the right, from one to the other in the middle or all the way."""
+    edge = np.linspace(1, 0, shape[1]) if soft else np.arange(shape[1]) < shape[1] // 2
+    return np.broadcast_to(edge.astype(np.float32), shape[:2]).copy()
+
+
+def first_loss(params, content, styles, regions, config=CONFIG, **arguments):
+    """The loss and its parts at the content, where each run begins."""
+    result = nst.stylize(params, content, styles, config, regions=regions, **arguments)
+    parts = {
+        name: {part: rows[0] for part, rows in own.items()} for name, own in result.terms.items()
+    }
+    return result.losses[0], parts
+
+
+def test_a_region_is_compared_by_the_gram_matrix_of_its_positions(vgg16_params, pictures):
+    content, style, _ = pictures
+    regions = [nst.Region(left_half(content.shape), name="left", style_mask=left_half(style.shape))]
+    _, parts = first_loss(vgg16_params, content, style, regions)
+    image, wanted = (
+        reference.features(vgg16_params, picture.astype(np.float64)) for picture in (content, style)
+    )
+    for layer in CONFIG.style_layers:
+        # The edge lies between two positions of each layer.
+        found = reference.gram(image[layer][:, : image[layer].shape[1] // 2])
+        aim = reference.gram(wanted[layer][:, : wanted[layer].shape[1] // 2])
+        distance = ((found - aim) ** 2).sum() / (aim**2).sum()
+        np.testing.assert_allclose(parts["style_left"][layer], distance, rtol=1e-4)
+
+
+def test_nothing_pulls_outside_of_a_region(vgg16_params, pictures):
+    content, style, _ = pictures
+    mask = np.zeros(content.shape[:2], np.float32)
+    mask[:, :32] = 1
+    config = nst.TransferConfig(num_steps=2, optimizer="sgd", learning_rate=100.0, **LAYERS)
+    weights = nst.LossWeights(content=0.0, style=1.0)
+    start = np.clip(content + 0.1, 0.2, 0.8)
+    run = nst.descend(
+        vgg16_params, content, style, config, weights, regions=[nst.Region(mask)], initial=start
+    )
+    *_, last = run
+    moved = np.abs(np.asarray(last.snapshot()["states/image"])[0] - start).max((0, 2))
+    # conv3_1 sees 12 pixels beyond its own four.
+    assert (moved[:32] > 0).all() and (moved[32 + 16 :] == 0).all()
+
+
+@pytest.mark.parametrize("tile", [0, 64])
+def test_a_partition_adds_up_to_the_whole(vgg16_params, pictures, tile):
+    content, style, _ = pictures
+    soft = left_half(content.shape, soft=True)
+    config = nst.TransferConfig(num_steps=2, tile=tile, scaling="mean", **LAYERS)
+    targets = nst.make_targets(vgg16_params, content, style, config)
+    whole, _ = nst.loss_and_gradient(vgg16_params, content, targets, nst.LossWeights(), config)
+    # Half and half everywhere: each region's Gram matrix is the whole's.
+    half = np.full(content.shape[:2], 0.5, np.float32)
+    loss, _ = first_loss(vgg16_params, content, style, [nst.Region(half), nst.Region(half)], config)
+    np.testing.assert_allclose(loss, whole[0], rtol=1e-5)
+    # Σ area ‖G_r − A‖² = ‖G − A‖² + Σ area ‖G_r − G‖², and so never less.
+    loss, _ = first_loss(
+        vgg16_params, content, style, [nst.Region(soft), nst.Region(1 - soft)], config
+    )
+    assert whole[0] < loss < 1.5 * whole[0]
+
+
+def test_tiles_see_the_regions_of_the_whole(vgg16_params, rng):
+    content, style = rng.random((150, 100, 3), np.float32), rng.random((60, 70, 3), np.float32) ** 2
+    soft = left_half(content.shape, soft=True)
+    regions = [nst.Region(soft, style=1), nst.Region(1 - soft, style=0)]
+    results = [
+        nst.stylize(
+            vgg16_params,
+            content,
+            [style, style[::-1].copy() ** 2],
+            nst.TransferConfig(num_steps=2, tile=tile, **LAYERS),
+            regions=regions,
+        )
+        for tile in (0, 64)
+    ]
+    np.testing.assert_allclose(results[0].losses, results[1].losses, rtol=1e-5)
+
+
+def test_one_region_of_the_whole_picture_is_none(vgg16_params, pictures):
+    content, style, _ = pictures
+    full = nst.Region(np.ones(content.shape[:2], np.float32))
+    found = nst.stylize(vgg16_params, content, style, CONFIG, regions=[full])
+    wanted = nst.stylize(vgg16_params, content, style, CONFIG)
+    np.testing.assert_array_equal(found.image, wanted.image)
+    np.testing.assert_array_equal(found.losses, wanted.losses)
+
+
+def test_regions_swap_as_their_styles_do(vgg16_params, pictures):
+    content, *styles = pictures
+    mask = left_half(content.shape)
+    regions = [nst.Region(mask, style=0), nst.Region(1 - mask, style=1)]
+    swapped = [nst.Region(1 - mask, style=0), nst.Region(mask, style=1)]
+    first, _ = first_loss(vgg16_params, content, styles, regions)
+    second, _ = first_loss(vgg16_params, content, styles[::-1], swapped)
+    np.testing.assert_allclose(first, second, rtol=1e-6)
+
+
+def test_masks_that_overlap_share_the_pixel(vgg16_params, pictures):
+    content, *styles = pictures
+    ones = np.ones(content.shape[:2], np.float32)
+    both, _ = first_loss(
+        vgg16_params, content, styles, [nst.Region(ones), nst.Region(ones, style=1)]
+    )
+    half, _ = first_loss(
+        vgg16_params, content, styles, [nst.Region(ones / 2), nst.Region(ones / 2, style=1)]
+    )
+    assert both == half
+
+
+def test_lanes_with_regions_equal_single_runs(vgg16_params, pictures):
+    content, *styles = pictures
+    mask = left_half(content.shape, soft=True)
+    regions = [nst.Region(mask, name="a"), nst.Region(1 - mask, style=1, name="b", weight=0.3)]
+    batch = nst.stylize_batch(
+        vgg16_params,
+        content,
+        styles,
+        CONFIG,
+        nst.LossWeights(style=[5.0, 80.0]),
+        regions=regions,
+    )
+    assert set(batch.terms) == {"content", "style_a", "style_b", "total_variation"}
+    for lane, weight in enumerate((5.0, 80.0)):
+        single = nst.stylize(
+            vgg16_params, content, styles, CONFIG, nst.LossWeights(style=weight), regions=regions
+        )
+        np.testing.assert_array_equal(batch.image[lane], single.image)
+        np.testing.assert_array_equal(batch.losses[lane], single.losses)
+
+
+def test_deep_layers_of_a_small_region_are_left_out(vgg16_params, pictures):
+    content, style, _ = pictures
+    mask = np.zeros(content.shape[:2], np.float32)
+    mask[:10, :10] = 1  # 6 positions at conv3_1
+    _, parts = first_loss(vgg16_params, content, style, [nst.Region(mask)])
+    assert set(parts["style_1"]) == {"conv1_1", "conv2_1"}
+
+
+SHAPE = (64, 96)
+
+
+@pytest.mark.parametrize(
+    "regions, said",
+    [
+        ([nst.Region(np.ones((3, 4), np.float32))], r"has shape \(3, 4\), its image \(64, 96\)"),
+        ([nst.Region(np.ones(SHAPE, np.uint8))], "mask of region 1 is of uint8"),
+        ([nst.Region(np.full(SHAPE, 2.0))], r"holds values outside \[0, 1\]"),
+        ([nst.Region(np.full(SHAPE, np.nan))], r"holds values outside \[0, 1\]"),
+        ([nst.Region(np.zeros(SHAPE))], "is empty; leave the region out"),
+        ([nst.Region(np.ones(SHAPE), style=2)], "has style 2, but the style images are numbered"),
+        ([nst.Region(np.ones(SHAPE), name="a")] * 2, "two regions are called a"),
+        (
+            [nst.Region(np.ones(SHAPE), style_mask=np.ones((2, 2)))],
+            "the style mask of region 1 has shape",
+        ),
+        ([nst.Region(np.eye(64, 96) * 0.01, name="thin")], "region thin is too small"),
+    ],
+)
+def test_regions_that_cannot_be_are_named(vgg16_params, pictures, regions, said):
+    content, *styles = pictures
+    with pytest.raises(nst.ConfigError, match=said):
+        nst.stylize(vgg16_params, content, styles, CONFIG, regions=regions)
+
+
+def test_a_mixture_beside_regions_is_refused(vgg16_params, pictures):
+    content, *styles = pictures
+    config = nst.TransferConfig(style_mix=(1, 2), **LAYERS)
+    regions = [nst.Region(np.ones(SHAPE))]
+    with pytest.raises(nst.ConfigError, match="leave one of the two out"):
+        nst.stylize(vgg16_params, content, styles, config, regions=regions)
