@@ -16,7 +16,7 @@ import pytest
 
 import nst_jax as nst
 from nst_jax import cli, weights
-from nst_jax.jobs.record import describe_network
+from nst_jax.jobs.describe import describe_network
 from nst_jax.weights import choice, download, registry
 from nst_jax.weights.conversion import convert
 from nst_jax.weights.index import installed_file
