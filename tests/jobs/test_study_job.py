@@ -235,7 +235,10 @@ def test_only_what_is_meant_is_overwritten(photos, capfd):
             "out: holds a study with other lanes (style_weight=5)",
         ),
         (["--output-dir", "mine"], "mine/index.html: is there already, of no study"),
-        (["--output-dir", "odd"], "odd/study.json: is not the record of a study ($.lanes: expected array, got int)"),
+        (
+            ["--output-dir", "odd"],
+            "odd/study.json: is not the record of a study ($.lanes: expected array, got int)",
+        ),
     ):
         capfd.readouterr()
         assert cli.main([*STUDY, *words]) == 2
