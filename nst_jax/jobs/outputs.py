@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.files.images import ImageError, check_output, read_image, write_image
@@ -200,7 +201,7 @@ def is_lane_finished(folder: StudyFolder, name: str, settings: Mapping[str, Any]
     return True
 
 
-def write_picture(path: Path, image: Any, settings: Mapping[str, Any]) -> None:
+def write_picture(path: Path, image: ArrayLike, settings: Mapping[str, Any]) -> None:
     """Writes a picture that says what it is made of, as far as its format can.
 
     Pictures are passed on, so files go by their names, without their folders.

@@ -110,11 +110,11 @@ def _run(
     Raises:
         Stopped: A signal came.
     """
-    saving, inputs = _LanesSaving(plan, checkpoint), plan.inputs
+    saving = _LanesSaving(plan, checkpoint)
     for event in run_lanes(
-        inputs.loaded.params,
-        inputs.contents,
-        inputs.styles,
+        plan.inputs.loaded.params,
+        plan.contents,
+        plan.styles,
         plan.grid,
         own,
         plan.job.lanes_at_once,

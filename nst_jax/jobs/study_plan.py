@@ -17,6 +17,7 @@ from nst_jax.jobs.record_files import plain
 from nst_jax.jobs.study_folder import StudyFolder, lane_names
 from nst_jax.objective.default import LossWeights
 from nst_jax.study.grid import Grid, make_grid
+from nst_jax.study.result import Images
 from nst_jax.study.run import check_study
 
 
@@ -31,6 +32,8 @@ class StudyPlan:
         grid: Its lanes.
         names: Their names.
         inputs: What it is made of.
+        contents: The content images by name, as `run_lanes` takes them.
+        styles: The style images, likewise.
         settings: Of each lane, everything that decides its result.
         finished: Of each lane, whether it is there already.
     """
@@ -41,6 +44,8 @@ class StudyPlan:
     grid: Grid
     names: Sequence[str]
     inputs: Inputs
+    contents: Images
+    styles: Images
     settings: Sequence[LaneSettings]
     finished: Sequence[bool]
 
@@ -63,13 +68,17 @@ def plan_study(job: StudyJob) -> StudyPlan:
     names = lane_names(grid)
     check_study_outputs(folder, names, sources, preset.network, job.overwrite)
     inputs = read_inputs(sources, preset, job.max_pixels, job.hashes)
-    check_study(inputs.loaded.params, inputs.contents, inputs.styles, grid, job.lanes_at_once)
+    contents, styles = check_study(
+        inputs.loaded.params, inputs.contents, inputs.styles, grid, job.lanes_at_once
+    )
     settings = [_describe_lane(grid, index, inputs, preset) for index in range(len(grid.lanes))]
     finished = [
         not job.overwrite and is_lane_finished(folder, name, plain(own))
         for name, own in zip(names, settings, strict=True)
     ]
-    return StudyPlan(job, sources, folder, grid, names, inputs, settings, finished)
+    return StudyPlan(
+        job, sources, folder, grid, names, inputs, contents, styles, settings, finished
+    )
 
 
 def _describe_lane(grid: Grid, index: int, inputs: Inputs, preset: Preset) -> LaneSettings:
