@@ -32,6 +32,11 @@ def job_of_record(path: Path, output: Path | None = None) -> Job | StudyJob:
         return _single(path, record, output)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: is of a file that cannot be read ({error.filename}: {error.strerror}); "
+            "put the file where it was"
+        ) from error
 
 
 _ITS_OWN_LOSS = "was made with a loss given in Python, which no record holds; run it from there"

@@ -1,5 +1,6 @@
 """Records are read as they were written, and what is no record is refused by the place in it."""
 
+import itertools
 import json
 import os
 
@@ -321,6 +322,36 @@ def test_what_is_no_record_is_refused_in_a_line(text, reason, tmp_path):
     with pytest.raises(nst.ConfigError) as refused:
         job_of_record(path)
     assert f"({reason}" in str(refused.value) and "\n" not in str(refused.value)
+
+
+ODD = (None, -1, 10**30, float("nan"), "", "..", "a\0b", "\udcff", "a" * 5000, [[]], {"a\nb": 1})
+
+
+def places(value, place=()):
+    """The keys that lead to each value within a value."""
+    yield place
+    inner = value.items() if isinstance(value, dict) else ()
+    for key, other in enumerate(value) if isinstance(value, list) else inner:
+        yield from places(other, (*place, key))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_stands_in_a_record_it_is_a_job_or_refused_in_a_line(kind, tmp_path):
+    path = tmp_path / "odd.json"
+    text = json.dumps(example(kind))
+    refused = 0
+    for place, odd in itertools.product(list(places(json.loads(text)))[1:], ODD):
+        record = inner = json.loads(text)
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = odd
+        path.write_text(json.dumps(record))
+        try:
+            job_of_record(path)
+        except nst.ConfigError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+    assert refused > 100
 
 
 @pytest.mark.parametrize("kind", KINDS)
