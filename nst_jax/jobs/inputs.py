@@ -1,5 +1,7 @@
-"""What a job is made of: its images and its network, read, described, and compared with the record
-of a job that is made again."""
+"""What a job is made of: its images and its network.
+
+They are read, described, and compared with the record of a job that is made again.
+"""
 
 import logging
 import os

@@ -1,5 +1,7 @@
-"""What lies where a job is to write: checked before it runs, compared where it goes on, written at
-its end."""
+"""What lies where a job is to write.
+
+It is checked before the job runs, compared where the job goes on, and written at its end.
+"""
 
 import dataclasses
 import glob
@@ -64,8 +66,7 @@ def check_study_outputs(
     network: str | None,
     overwrite: bool,
 ) -> None:
-    """Makes sure that a study can be written into the folder, and nothing is lost that is not the
-    study's own.
+    """Makes sure that a study can be written, and that nothing is lost that is not its own.
 
     Args:
         folder: The study's.
@@ -121,8 +122,17 @@ def _refuse_inputs(
 
 
 def config_of(saved: Saved, config: TransferConfig) -> TransferConfig:
-    """The settings of the run to go on with; what was chosen for it by the memory that was free
-    then stays."""
+    """The settings of the run to go on with.
+
+    What was chosen for it by the memory that was free then stays.
+
+    Args:
+        saved: Its checkpoint.
+        config: The settings that are asked for now.
+
+    Raises:
+        ConfigError: The checkpoint holds values that cannot be.
+    """
     chosen = {name: saved.settings[name] for name in ("tile", "memory") if name in saved.settings}
     if config.tile:
         chosen.pop("tile", None)
@@ -130,11 +140,15 @@ def config_of(saved: Saved, config: TransferConfig) -> TransferConfig:
 
 
 def check_same(wanted: Mapping[str, Any], found: Mapping[str, Any], where: Path) -> None:
-    """Makes sure that a run found at `where` is of the settings that are wanted, given as plain
-    values.
+    """Makes sure that a run is of the settings that are wanted.
 
     Files are compared by what they hold, wherever they lie; versions, the device and what is saved
     on the way make no other run.
+
+    Args:
+        wanted: Plain settings.
+        found: Plain settings of the run.
+        where: The file that they were found in.
 
     Raises:
         ConfigError: It is of others; the message names the first.

@@ -64,7 +64,10 @@ IN_COMMON = ("size", "rows", "resample", "squash_style")
 
 @beside(fields_of(Preset, leave_out=("config", "network")), fields_of(TransferConfig))
 class RunSettings(Part):
-    """Everything that decides the result of a run; beside these, the fields of its preset."""
+    """Everything that decides the result of a run.
+
+    Beside these, the fields of its preset.
+    """
 
     inputs: RunInputs
     network: Network
@@ -102,8 +105,10 @@ class LaneValues(Part):
     fields_of(TransferConfig, or_none=OF_THE_DEFAULT_LOSS),
 )
 class LaneSettings(Part):
-    """Everything that decides the result of a lane; beside these, what it has on each axis, and how
-    its images are read."""
+    """Everything that decides the result of a lane.
+
+    Beside these, what it has on each axis, and how its images are read.
+    """
 
     network: Network
     height: int
@@ -138,8 +143,10 @@ def _preset_of(settings: RunSettings | LaneSettings, network: str | None) -> Pre
     fields_of(TransferConfig, or_none=OF_THE_DEFAULT_LOSS, or_unset=True),
 )
 class StudySettings(Part):
-    """What all lanes of a study have in common; beside these, how the images are read, and what
-    does not vary."""
+    """What all lanes of a study have in common.
+
+    Beside these, how the images are read, and what does not vary.
+    """
 
     network: Network
     height: int
@@ -186,8 +193,13 @@ class StudyDescription(Part):
 
 
 class History(Part):
-    """The longest side of the image, the loss and its terms at each evaluation; null where one was
-    not finite."""
+    """What was seen at each evaluation.
+
+    Args:
+        size: Longest side of the image in pixels.
+        loss: The loss; None where it was not finite.
+        terms: The parts of each term, likewise.
+    """
 
     size: list[int]
     loss: list[float | None]

@@ -97,8 +97,10 @@ def _as_record(path: Path, kind: type[R], given: object, advice: str) -> R:
 
 
 def deciding(value: Any) -> Any:
-    """Of plain settings, what decides the result: of a file what it holds, not the place where it
-    lies."""
+    """What of plain settings decides the result.
+
+    Of a file, that is what it holds, not the place where it lies.
+    """
     if isinstance(value, Mapping) and "sha256" in value:
         return value["sha256"]
     if isinstance(value, Mapping):

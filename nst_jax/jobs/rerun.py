@@ -98,8 +98,10 @@ def _network(described: Network, record: Path) -> str:
 
 
 def _find(file: File | Network, record: Path) -> Path:
-    """A file where it was, as seen from here or from a folder that the record lies in, or beside
-    the record: the first that is the same."""
+    """A file where it was, or beside the record: the first that is the same.
+
+    Where it was is as seen from here, or from a folder that the record lies in.
+    """
     path = Path(file.path)
     places = [
         path,

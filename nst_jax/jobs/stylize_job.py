@@ -1,5 +1,7 @@
-"""One style transfer from files to files, with everything beside the result that it takes to make
-it again."""
+"""One style transfer from files to files.
+
+Beside the result lies everything that it takes to make it again.
+"""
 
 import logging
 from collections.abc import Sequence

@@ -29,7 +29,7 @@ from nst_jax.jobs.record import (
 )
 from nst_jax.jobs.record_files import plain, read_any_record, read_record, write_record
 from nst_jax.jobs.rerun import job_of_record
-from nst_jax.study.grid import Lane
+from nst_jax.study.lane import Lane
 
 KINDS = {"run": RunRecord, "lane": LaneRecord, "study": StudyRecord}
 
