@@ -180,7 +180,7 @@ class PresetRecord(Part):
         return Preset(config=config, **values_of(self, Preset, leave_out=("config",)))
 
 
-Axis = list[str | int | float | bool | list[str]] | dict[str, dict[str, Any]]
+Axis = list[str | int | float | bool | list[str | float]] | dict[str, dict[str, Any]]
 """The values of an axis; sets of weights, and losses, by name."""
 
 

@@ -27,7 +27,6 @@ class StudyPlan:
 
     Args:
         job: What was asked for.
-        sources: Where its images are.
         folder: Where its results go.
         grid: Its lanes.
         names: Their names.
@@ -39,7 +38,6 @@ class StudyPlan:
     """
 
     job: StudyJob
-    sources: Sources
     folder: StudyFolder
     grid: Grid
     names: Sequence[str]
@@ -76,9 +74,7 @@ def plan_study(job: StudyJob) -> StudyPlan:
         not job.overwrite and is_lane_finished(folder, name, plain(own))
         for name, own in zip(names, settings, strict=True)
     ]
-    return StudyPlan(
-        job, sources, folder, grid, names, inputs, contents, styles, settings, finished
-    )
+    return StudyPlan(job, folder, grid, names, inputs, contents, styles, settings, finished)
 
 
 def _describe_lane(grid: Grid, index: int, inputs: Inputs, preset: Preset) -> LaneSettings:

@@ -51,6 +51,7 @@ configs = st.builds(
     learning_rate=st.floats(1e-9, 1e9),
     tile=st.sampled_from((0, 64, 640)),
     coarse_to_fine=st.booleans(),
+    style_mix=st.lists(st.floats(0.1, 9), max_size=2),
 )
 presets = st.builds(
     nst.Preset,
@@ -129,7 +130,9 @@ def lane_records(draw):
 
 axes = st.dictionaries(
     names,
-    st.lists(st.integers() | numbers | st.text() | st.lists(names, max_size=2), max_size=2)
+    st.lists(
+        st.integers() | numbers | st.text() | st.lists(names | numbers, max_size=2), max_size=2
+    )
     | st.dictionaries(names, st.dictionaries(names, numbers, max_size=2), max_size=2),
     max_size=2,
 )
