@@ -1,8 +1,7 @@
-"""A run's state on disk: a snapshot with the settings that it belongs to, written whole, checked
-when read.
+"""A run's state on disk: a snapshot with the settings that it belongs to.
 
-A checkpoint is an uncompressed NumPy archive, whose zip format keeps a checksum of each array.
-Reading it executes nothing.
+It is written whole, and checked when read. It is an uncompressed NumPy archive, whose zip format
+keeps a checksum of each array. Reading it executes nothing.
 """
 
 import json
@@ -39,8 +38,9 @@ class Saved(NamedTuple):
 
 
 class Checkpoint:
-    """The checkpoint of one run: the last that was saved, and the one before it for when the last
-    is damaged.
+    """The checkpoint of one run.
+
+    It keeps the last snapshot that was saved, and the one before it for when the last is damaged.
 
     Args:
         path: The file; the one before it has `.previous` behind its name.

@@ -1,15 +1,124 @@
-"""The images of a job, read and named."""
+"""What a job is made of: its images and its network.
 
+They are read, described, and compared with the record of a job that is made again.
+"""
+
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from nst_jax.config import ConfigError
 from nst_jax.files.images import PixelArray, read_image
+from nst_jax.jobs.describe import describe_files, describe_network
 from nst_jax.jobs.presets import Preset
+from nst_jax.jobs.record import File, Network
 from nst_jax.jobs.study_folder import file_name
-from nst_jax.study.result import Images
+from nst_jax.weights import LoadedWeights, load_weights
+
+_LOG = logging.getLogger(__name__)
+
+
+class Sources(NamedTuple):
+    """Where the images of a job are.
+
+    Args:
+        content: Content images by name; those of a study come to one size.
+        style: Style images by name.
+        initial: The image to start from.
+    """
+
+    content: Mapping[str, Path]
+    style: Mapping[str, Path]
+    initial: Path | None = None
+
+    def labelled(self) -> dict[str, Path]:
+        """All of them by kind and name, as messages and `hashes` call them."""
+        found = {
+            label_of(kind, name): path
+            for kind, paths in (("content", self.content), ("style", self.style))
+            for name, path in paths.items()
+        }
+        return found | ({"initial": self.initial} if self.initial else {})
+
+
+def label_of(kind: str, name: str) -> str:
+    """What an image is called among all those of a job."""
+    return f"{kind} {name}"
+
+
+class Inputs(NamedTuple):
+    """What a job is made of, read.
+
+    Args:
+        contents: Content images by name.
+        styles: Style images by name.
+        initial: The image to start from.
+        loaded: The network's parameters.
+        files: The files of the images, by label.
+        network: The network as a record says it.
+    """
+
+    contents: Mapping[str, PixelArray]
+    styles: Mapping[str, PixelArray]
+    initial: PixelArray | None
+    loaded: LoadedWeights
+    files: Mapping[str, File]
+    network: Network
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the results."""
+        first = next(iter(self.contents.values()))
+        return first.shape[0], first.shape[1]
+
+
+def read_inputs(
+    sources: Sources, preset: Preset, max_pixels: int, hashes: Mapping[str, str]
+) -> Inputs:
+    """Reads the images and the network of a job.
+
+    Args:
+        sources: Where the images are.
+        preset: Says how they are read, and the network.
+        max_pixels: An image of more is refused.
+        hashes: SHA-256 that images, by label, and the `network` must have.
+
+    Raises:
+        ImageError: An image cannot be read.
+        WeightsError: The network cannot be had.
+        ConfigError: A file is not the one that `hashes` asks for.
+    """
+    contents, styles, initial = _read_images(sources, preset, max_pixels)
+    loaded = load_weights(preset.network)
+    _LOG.info(f"network: {loaded.why}")
+    files, network = describe_files(sources.labelled()), describe_network(loaded)
+    _check_hashes({**files, "network": network}, hashes)
+    return Inputs(contents, styles, initial, loaded, files, network)
+
+
+def _read_images(
+    sources: Sources, preset: Preset, max_pixels: int
+) -> tuple[dict[str, PixelArray], dict[str, PixelArray], PixelArray | None]:
+    read = partial(read_image, resample=preset.resample, max_pixels=max_pixels)
+    sized = partial(read, size=preset.size, rows=preset.rows)
+    contents = {name: sized(path) for name, path in sources.content.items()}
+    shape = next(iter(contents.values())).shape
+    like_content = partial(read, shape=(shape[0], shape[1]))
+    read_style = like_content if preset.squash_style else sized
+    styles = {name: read_style(path) for name, path in sources.style.items()}
+    return contents, styles, like_content(sources.initial) if sources.initial else None
+
+
+def _check_hashes(found: Mapping[str, File | Network], wanted: Mapping[str, str]) -> None:
+    for label, sha256 in wanted.items():
+        if found[label].sha256 != sha256:
+            raise ConfigError(
+                f"{found[label].path}: is not the {label} that the record is of, whose "
+                f"SHA-256 is {sha256}; put that file there"
+            )
 
 
 def named_images(kind: str, paths: Sequence[Path]) -> dict[str, Path]:
@@ -31,26 +140,3 @@ def named_images(kind: str, paths: Sequence[Path]) -> dict[str, Path]:
                 )
         named[path.stem] = path
     return named
-
-
-def read_images(
-    contents: Mapping[str, Path], styles: Mapping[str, Path], preset: Preset, max_pixels: int
-) -> tuple[Images, Images]:
-    """Content and style images, sized as the preset says."""
-    read = partial(read_image, resample=preset.resample, max_pixels=max_pixels)
-    content_images = {
-        name: read(path, size=preset.size, rows=preset.rows) for name, path in contents.items()
-    }
-    if preset.squash_style:
-        first = next(iter(content_images.values()))
-        return content_images, {
-            name: read_like(path, first, preset, max_pixels) for name, path in styles.items()
-        }
-    return content_images, {
-        name: read(path, size=preset.size, rows=preset.rows) for name, path in styles.items()
-    }
-
-
-def read_like(path: Path, image: PixelArray, preset: Preset, max_pixels: int) -> PixelArray:
-    """An image brought to another's shape."""
-    return read_image(path, shape=image.shape[:2], resample=preset.resample, max_pixels=max_pixels)

@@ -32,7 +32,8 @@ class StudyJob:
             when asked to stop.
         overwrite: Whether what is there already may be lost; lanes that are there are run again
             then.
-        hashes: SHA-256 that images (`content NAME`, `style NAME`) and the `network` must have.
+        hashes: SHA-256 that images (`content NAME`, `style NAME`) and the `network` must have;
+            names are the stems of the files'.
     """
 
     contents: tuple[Path, ...]
@@ -71,7 +72,8 @@ class Job:
         overwrite: Whether what is there already may be lost.
         checkpoint_every: Seconds between two checkpoints; 0 writes one only when asked to stop.
         max_pixels: An image of more is refused.
-        hashes: SHA-256 that `content`, `style`, `initial` or `network` must have, by those names.
+        hashes: SHA-256 that images (`content NAME`, `style NAME`, `initial`) and the `network` must
+            have; names are the stems of the files'.
     """
 
     content: Path

@@ -1,36 +1,53 @@
-"""What is where a single run would write, and whether it may go there."""
+"""What lies where a job is to write.
+
+It is checked before the job runs, compared where the job goes on, and written at its end.
+"""
 
 import dataclasses
 import glob
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from nst_jax.config import ConfigError, TransferConfig
-from nst_jax.files.images import ImageError
+from nst_jax.files.images import ImageError, check_output, read_image, write_image
 from nst_jax.jobs.checkpoint import Saved
+from nst_jax.jobs.inputs import Sources
 from nst_jax.jobs.job import Job
-from nst_jax.jobs.record import check_same
+from nst_jax.jobs.record import LaneRecord, RunRecord, StudyRecord
+from nst_jax.jobs.record_files import deciding, first_difference, plain, read_record
+from nst_jax.jobs.study_folder import StudyFolder
+
+_OTHER_FILE = "choose another --output"
+_OTHER_FOLDER = "choose another --output-dir"
+_OVERWRITE_FILE = f"pass --overwrite, or {_OTHER_FILE}"
+_OVERWRITE_FOLDER = f"pass --overwrite, or {_OTHER_FOLDER}"
+
+# These make no other run.
+_NO_MATTER = ("versions", "device", "save_every")
 
 
-def check_outputs(job: Job, inputs: Mapping[str, Path]) -> None:
-    if job.record.is_dir():
-        raise ImageError(
-            f"{job.record}: is a folder, where the record of the run would go; choose "
-            "another --output"
-        )
+def check_run_outputs(job: Job, sources: Sources) -> None:
+    """Makes sure that a run can be written, and that nothing is lost that it may not overwrite.
+
+    Args:
+        job: The run.
+        sources: What it is made of, which it never overwrites.
+
+    Raises:
+        ConfigError, ImageError: It cannot.
+    """
+    _refuse_folders([job.record], _OTHER_FILE)
     pattern = glob.escape(job.output.stem) + "_at_iteration_*.png"
-    intermediate = sorted(job.output.parent.glob(pattern)) if job.preset.save_every else []
-    weights = {"network": Path(job.preset.network)} if job.preset.network else {}
-    for name, path in {**inputs, **weights}.items():
-        for output in (job.output, job.record, *intermediate):
-            if output.exists() and path.is_file() and os.path.samefile(path, output):
-                what = "file of the network" if name == "network" else f"{name} image"
-                raise ImageError(
-                    f"{output}: is the {what}, which would be lost; choose another --output"
-                )
+    on_the_way = sorted(job.output.parent.glob(pattern)) if job.preset.save_every else []
+    there = [path for path in (job.output, job.record, *on_the_way) if path.exists()]
+    _refuse_inputs(there, sources, job.preset.network, _OTHER_FILE)
     if job.overwrite or job.resume:
         return
     if job.checkpoint.exists:
@@ -38,24 +55,120 @@ def check_outputs(job: Job, inputs: Mapping[str, Path]) -> None:
             f"{job.checkpoint.path}: a run was cut off; pass --resume to go on with it, "
             "or --overwrite to begin anew"
         )
-    for output in (job.output, job.record, *intermediate):
-        if output.exists():
+    if there:
+        raise ConfigError(f"{there[0]}: is there already; {_OVERWRITE_FILE}")
+
+
+def check_study_outputs(
+    folder: StudyFolder,
+    names: Sequence[str],
+    sources: Sources,
+    network: str | None,
+    overwrite: bool,
+) -> None:
+    """Makes sure that a study can be written, and that nothing is lost that is not its own.
+
+    Args:
+        folder: The study's.
+        names: Those of its lanes.
+        sources: What it is made of, which it never overwrites.
+        network: The network or its file, likewise.
+        overwrite: Whether what is there already may be lost.
+
+    Raises:
+        ImageError: The study cannot be written, or would overwrite what it is made of.
+        ConfigError: There is something else, or another study.
+    """
+    pictures = [folder.lane_image(name) for name in names]
+    records = [folder.lane_record(name) for name in names]
+    for path in pictures:
+        check_output(path)
+    _refuse_folders([folder.record, *records], _OTHER_FOLDER)
+    copies = [
+        folder.copy(kind, name)
+        for kind, images in (("content", sources.content), ("style", sources.style))
+        for name in images
+    ]
+    beside = [path for path in (folder.record, *folder.report, *copies) if path.exists()]
+    lanes = [path for path in (*pictures, *records) if path.exists()]
+    _refuse_inputs([*beside, *lanes], sources, network, _OTHER_FOLDER)
+    if overwrite:
+        return
+    if folder.record.exists():
+        there = read_record(folder.record, StudyRecord, _OVERWRITE_FOLDER)
+        for name in sorted(set(there.lanes) - set(names)):
             raise ConfigError(
-                f"{output}: is there already; pass --overwrite, or choose another --output"
+                f"{folder.path}: holds a study with other lanes ({name}); {_OVERWRITE_FOLDER}"
             )
+    elif beside and not lanes:
+        raise ConfigError(f"{beside[0]}: is there already, of no study; {_OVERWRITE_FOLDER}")
+
+
+def _refuse_folders(records: Iterable[Path], advice: str) -> None:
+    for path in records:
+        if path.is_dir():
+            raise ConfigError(f"{path}: is a folder, where a record would go; {advice}")
+
+
+def _refuse_inputs(
+    outputs: Iterable[Path], sources: Sources, network: str | None, advice: str
+) -> None:
+    files = {f"the {label} image": path for label, path in sources.labelled().items()}
+    files |= {"the file of the network": Path(network)} if network else {}
+    for output in outputs:
+        for what, path in files.items():
+            if path.is_file() and os.path.samefile(path, output):
+                raise ImageError(f"{output}: is {what}, which would be lost; {advice}")
 
 
 def config_of(saved: Saved, config: TransferConfig) -> TransferConfig:
-    """The settings of the run to go on with; what was chosen for it by the memory that was free
-    then stays."""
+    """The settings of the run to go on with.
+
+    What was chosen for it by the memory that was free then stays.
+
+    Args:
+        saved: Its checkpoint.
+        config: The settings that are asked for now.
+
+    Raises:
+        ConfigError: The checkpoint holds values that cannot be.
+    """
     chosen = {name: saved.settings[name] for name in ("tile", "memory") if name in saved.settings}
     if config.tile:
         chosen.pop("tile", None)
     return dataclasses.replace(config, **chosen)
 
 
-def is_finished(job: Job, settings: Mapping[str, Any]) -> bool:
+def check_same(wanted: Mapping[str, Any], found: Mapping[str, Any], where: Path) -> None:
+    """Makes sure that a run is of the settings that are wanted.
+
+    Files are compared by what they hold, wherever they lie; versions, the device and what is saved
+    on the way make no other run.
+
+    Args:
+        wanted: Plain settings.
+        found: Plain settings of the run.
+        where: The file that they were found in.
+
+    Raises:
+        ConfigError: It is of others; the message names the first.
+    """
+    name = first_difference(wanted, found, _NO_MATTER)
+    if name is not None:
+        there, here = deciding(found.get(name)), deciding(wanted.get(name))
+        values = "" if isinstance(wanted.get(name), dict) else f", {there} there and {here} here"
+        raise ConfigError(
+            f"{where}: is of a run of other settings ({name} differs{values}); give "
+            f"the same, or {_OTHER_FILE}"
+        )
+
+
+def is_run_finished(job: Job, settings: Mapping[str, Any]) -> bool:
     """Whether the result is there already, whole.
+
+    Args:
+        job: The run.
+        settings: Its settings, as plain values.
 
     Raises:
         ConfigError: Another one is there.
@@ -63,16 +176,69 @@ def is_finished(job: Job, settings: Mapping[str, Any]) -> bool:
     if not job.output.exists() and not job.record.exists():
         return False
     try:
-        record = json.loads(job.record.read_text())
-        found, is_finished = dict(record["settings"]), bool(record["finished"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        record = read_record(job.record, RunRecord, _OVERWRITE_FILE)
+    except ConfigError as error:
         raise ConfigError(
-            f"{job.output}: is there already, of no run that can go on; pass --overwrite, "
-            "or choose another --output"
+            f"{job.output}: is there already, of no run that can go on; {error}"
         ) from error
-    check_same(
-        {**settings, "tile": None, "memory": None},
-        {**found, "tile": None, "memory": None},
-        job.record,
-    )
-    return is_finished and job.output.exists()
+    free = {"tile": None, "memory": None}  # as the memory was that the run found
+    check_same({**settings, **free}, {**plain(record.settings), **free}, job.record)
+    return record.finished and job.output.exists()
+
+
+def is_lane_finished(folder: StudyFolder, name: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a lane is there, whole.
+
+    Args:
+        folder: The study's.
+        name: The lane's.
+        settings: Its settings, as plain values.
+
+    Raises:
+        ConfigError: Another lane is there under its name.
+    """
+    path = folder.lane_record(name)
+    if not path.exists():
+        return False
+    record = read_record(path, LaneRecord, _OVERWRITE_FOLDER)
+    differing = first_difference(settings, plain(record.settings))
+    if differing is not None:
+        raise ConfigError(
+            f"{folder.path}: holds a study of other settings ({differing} differs at {name}); "
+            f"{_OVERWRITE_FOLDER}"
+        )
+    if record.best_loss is not None:
+        try:
+            read_image(folder.lane_image(name))
+        except ImageError:  # missing or damaged; it is painted again
+            return False
+    return True
+
+
+def write_picture(path: Path, image: ArrayLike, settings: Mapping[str, Any]) -> None:
+    """Writes a picture that says what it is made of, as far as its format can.
+
+    Pictures are passed on, so files go by their names, without their folders.
+
+    Args:
+        path: The file.
+        image: (height, width, 3) of floating-point sRGB in [0, 1].
+        settings: Plain values.
+
+    Raises:
+        ImageError: It cannot be written.
+    """
+    texts = {
+        "Software": f"nst-jax {version('nst-jax')}",
+        "nst_jax": json.dumps(_without_folders(settings)),
+    }
+    write_image(path, np.asarray(image), texts)
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            name: Path(inner).name if name == "path" else _without_folders(inner)
+            for name, inner in value.items()
+        }
+    return value

@@ -18,8 +18,9 @@ from nst_jax.config import (
 
 @dataclass(frozen=True)
 class Preset:
-    """A whole configuration known by a name: the settings of the transfer, the weights of its loss,
-    and how the images are read.
+    """A whole configuration known by a name.
+
+    It has the settings of the transfer, the weights of its loss, and how the images are read.
 
     The command line has each as an option, and says of it what stands here.
 
@@ -105,6 +106,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
     }
 )
-"""The named configurations. `paper` is meant for activation-normalised weights; `notebook` is the
-Keras notebook, but for its pixels, which it lets leave the range until it saves them: here they are
-kept within it."""
+"""The named configurations.
+
+`paper` is meant for activation-normalised weights. `notebook` is the Keras notebook, except that
+its pixels, which the notebook lets leave the range until it saves them, are kept within it.
+"""

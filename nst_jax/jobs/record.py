@@ -1,168 +1,256 @@
-"""What is written beside a result so that it can be made again."""
+"""The records that lie beside results: their schema.
 
-import dataclasses
-import json
-import platform
-from collections.abc import Mapping
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+There are three: of a run, of a lane of a study, and of a study. The fields of `TransferConfig`,
+`Preset` and `Lane` lie in them by their own names, so a new field of those is in the records, too.
+A record has every field, of the right type, and no other.
+"""
 
-import jax
-import numpy as np
+from typing import Annotated, Any, ClassVar
 
-from nst_jax.config import ConfigError
-from nst_jax.descent.result import TransferResult
-from nst_jax.files.atomic import hash_of, whole_file
-from nst_jax.files.images import ImageError
-from nst_jax.objective.terms import Loss
-from nst_jax.weights import LoadedWeights
+from msgspec import UNSET, Meta, UnsetType
 
+from nst_jax.config import TransferConfig
+from nst_jax.jobs.parts import Part, beside, fields_of, values_of
+from nst_jax.jobs.presets import Preset
+from nst_jax.study.lane import OF_THE_DEFAULT_LOSS, Lane
 
-def describe_inputs(inputs: Mapping[str, Path]) -> dict[str, Any]:
-    """Path and hash of each file."""
-    return {name: {"path": str(path), "sha256": hash_of(path)} for name, path in inputs.items()}
+Name = Annotated[str, Meta(pattern="^[^\0]*$")]
+"""What can be a file's name or path."""
 
 
-def describe_network(loaded: LoadedWeights) -> dict[str, Any]:
-    """Where the parameters came from."""
-    return {
-        "name": loaded.name,
-        "file": loaded.path.name,
-        "path": str(loaded.path),
-        "sha256": loaded.sha256,
-        "normalised": loaded.normalised,
-    }
+class File(Part):
+    """Where a file was, and its SHA-256."""
+
+    path: Name
+    sha256: str
 
 
-def describe_loss(loss: Loss) -> dict[str, Any]:
-    """The class and the fields of each term, as plain values for JSON."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {name: plain(inner) for name, inner in value.items()}
-        if isinstance(value, tuple | list):
-            return [plain(inner) for inner in value]
-        if callable(value):
-            return f"{value.__module__}:{value.__qualname__}"
-        return value if isinstance(value, str | bool | None) else np.asarray(value).tolist()
-
-    return {
-        name: {"type": f"{type(term).__module__}:{type(term).__qualname__}"}
-        | {field.name: plain(getattr(term, field.name)) for field in dataclasses.fields(term)}
-        for name, term in loss.items()
-    }
-
-
-def describe_machine() -> dict[str, Any]:
-    """The versions that ran, and on what."""
-    packages = ("nst-jax", "jax", "jaxlib", "optax", "numpy")
-    versions = {"python": platform.python_version(), **{name: version(name) for name in packages}}
-    return {"versions": versions, "device": jax.local_devices()[0].device_kind}
-
-
-def describe_result(result: TransferResult) -> dict[str, Any]:
-    """One run's loss and its terms over time, as plain values for JSON."""
-
-    def plain(rows: np.ndarray) -> list[float | None]:
-        return [float(value) if np.isfinite(value) else None for value in rows]
-
-    losses, terms = jax.tree.map(plain, (result.losses, result.terms))
-    return {
-        "best_loss": float(result.loss) if np.isfinite(result.loss) else None,
-        "best_step": int(result.best_step),
-        "history": {
-            "size": result.sizes.tolist(),
-            "loss": losses,
-            "terms": terms,
-        },
-    }
-
-
-def check_same(settings: Mapping[str, Any], found: Mapping[str, Any], where: Path) -> None:
-    """Makes sure that a run found at `where` is of the settings that are wanted.
-
-    Files are compared by what they hold, wherever they lie; versions, the device and what is saved
-    on the way make no other run.
-
-    Raises:
-        ConfigError: It is of others; the message names the first.
-    """
-    for name in settings:
-        if name not in _NO_MATTER and deciding(settings[name]) != deciding(found.get(name)):
-            values = (
-                ""
-                if isinstance(settings[name], dict)
-                else f", {found.get(name)} there and {settings[name]} here"
-            )
-            raise ConfigError(
-                f"{where}: is of a run of other settings ({name} differs{values}); give "
-                "the same, or choose another --output"
-            )
-
-
-def check_hashes(found: Mapping[str, Any], wanted: Mapping[str, str]) -> None:
-    """Makes sure that files, described by name, are those that a record is of.
+class Network(Part):
+    """Where the parameters came from.
 
     Args:
-        found: From `describe_inputs` and `describe_network`.
-        wanted: The SHA-256 of those that must be the same.
-
-    Raises:
-        ConfigError: One is another.
+        name: Of the network, or of the published file that they are from.
+        file: The name of the file that they were read from.
+        path: Where it was.
+        sha256: Its hash.
+        normalised: Whether its activations were normalised.
     """
-    for name, sha256 in wanted.items():
-        if found[name]["sha256"] != sha256:
-            raise ConfigError(
-                f"{found[name]['path']}: is not the {name} that the record is of, whose "
-                f"SHA-256 is {sha256}; put that file there"
-            )
+
+    name: Name
+    file: Name
+    path: Name
+    sha256: str
+    normalised: bool
 
 
-def deciding(value: Any) -> Any:
-    """What of a setting decides the result: of a file what it holds, not the place where it
-    lies."""
-    if isinstance(value, dict) and "sha256" in value:
-        return value["sha256"]
-    if isinstance(value, dict):
-        return {name: deciding(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [deciding(inner) for inner in value]
-    return value
+class RunInputs(Part):
+    """The images that a run or a lane is made of."""
+
+    content: File
+    style: File
+    initial: File | UnsetType = UNSET
 
 
-_NO_MATTER = ("versions", "device", "save_every")
+class StudyInputs(Part):
+    """The images that a study is made of, by name."""
+
+    content: Annotated[dict[str, File], Meta(min_length=1)]
+    style: Annotated[dict[str, File], Meta(min_length=1)]
 
 
-def image_metadata(settings: Mapping[str, Any]) -> dict[str, str]:
-    """The texts that a PNG carries: pictures are passed on, so files go by their names, without
-    their folders."""
-    return {
-        "Software": f"nst-jax {version('nst-jax')}",
-        "nst_jax": json.dumps(_without_folders(settings)),
-    }
+IN_COMMON = ("size", "rows", "resample", "squash_style")
+"""Of a preset, how the images of all lanes of a study are read."""
 
 
-def _without_folders(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {
-            name: Path(inner).name if name == "path" else _without_folders(inner)
-            for name, inner in value.items()
-        }
-    return value
+@beside(fields_of(Preset, leave_out=("config", "network")), fields_of(TransferConfig))
+class RunSettings(Part):
+    """Everything that decides the result of a run.
 
-
-def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Writes a record as JSON, whole or not at all.
-
-    Raises:
-        ImageError: It cannot be written.
+    Beside these, the fields of its preset.
     """
-    try:
-        with whole_file(path) as partial:
-            partial.write_text(json.dumps(record, indent=1) + "\n")
-    except OSError as error:
-        raise ImageError(
-            f"{path}: cannot be written ({error.strerror or error}); choose another place "
-            "for the output"
-        ) from error
+
+    inputs: RunInputs
+    network: Network
+    height: int
+    width: int
+    seed: int
+    num_devices: int
+    versions: dict[str, str]
+    device: str
+    weights_by_layer: dict[str, float] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        self.preset()
+
+    def preset(self, network: str | None = None) -> Preset:
+        """The settings as a preset with that network.
+
+        Raises:
+            ConfigError: A value cannot be.
+        """
+        return _preset_of(self, network)
+
+
+@beside(
+    fields_of(Lane, leave_out=("config",)),
+    fields_of(TransferConfig, or_none=OF_THE_DEFAULT_LOSS),
+)
+class LaneValues(Part):
+    """What a lane has on each axis that a study can have: the fields of `Lane` and its config."""
+
+
+@beside(
+    fields_of(Preset, IN_COMMON),
+    fields_of(Lane, leave_out=("config", "seed")),
+    fields_of(TransferConfig, or_none=OF_THE_DEFAULT_LOSS),
+)
+class LaneSettings(Part):
+    """Everything that decides the result of a lane.
+
+    Beside these, what it has on each axis, and how its images are read.
+    """
+
+    network: Network
+    height: int
+    width: int
+    inputs: RunInputs
+    seed: int
+    weights_by_layer: dict[str, float] | UnsetType = UNSET
+    terms: dict[str, dict[str, Any]] | UnsetType = UNSET  # of a loss of the study's own
+
+    def __post_init__(self) -> None:
+        if self.terms is UNSET:
+            self.preset()
+
+    def preset(self, network: str | None = None) -> Preset:
+        """As of a run; the lane must have the default loss.
+
+        Raises:
+            ConfigError: A value cannot be.
+        """
+        return _preset_of(self, network)
+
+
+def _preset_of(settings: RunSettings | LaneSettings, network: str | None) -> Preset:
+    config = TransferConfig(**values_of(settings, TransferConfig))
+    own = values_of(settings, Preset, leave_out=("config", "network"))
+    return Preset(config=config, network=network, **own)
+
+
+@beside(
+    fields_of(Preset, IN_COMMON),
+    fields_of(Lane, leave_out=("config",), or_unset=True),
+    fields_of(TransferConfig, or_none=OF_THE_DEFAULT_LOSS, or_unset=True),
+)
+class StudySettings(Part):
+    """What all lanes of a study have in common.
+
+    Beside these, how the images are read, and what does not vary.
+    """
+
+    network: Network
+    height: int
+    width: int
+    inputs: StudyInputs
+    versions: dict[str, str]
+    device: str
+
+
+@beside(fields_of(TransferConfig))
+class ConfigRecord(Part):
+    """The fields of a `TransferConfig`."""
+
+
+@beside(fields_of(Preset, leave_out=("config",)))
+class PresetRecord(Part):
+    """The fields of a `Preset`."""
+
+    config: ConfigRecord
+
+    def __post_init__(self) -> None:
+        self.preset()
+
+    def preset(self) -> Preset:
+        """The preset itself.
+
+        Raises:
+            ConfigError: A value cannot be.
+        """
+        config = TransferConfig(**values_of(self.config, TransferConfig))
+        return Preset(config=config, **values_of(self, Preset, leave_out=("config",)))
+
+
+Axis = list[str | int | float | bool | list[str | float]] | dict[str, dict[str, Any]]
+"""The values of an axis; sets of weights, and losses, by name."""
+
+
+class StudyDescription(Part):
+    """What it takes, beside the images, to make a study again."""
+
+    preset: PresetRecord
+    axes: dict[str, Axis]
+    zipped: bool
+
+
+class History(Part):
+    """What was seen at each evaluation.
+
+    Args:
+        size: Longest side of the image in pixels.
+        loss: The loss; None where it was not finite.
+        terms: The parts of each term, likewise.
+    """
+
+    size: list[int]
+    loss: list[float | None]
+    terms: dict[str, dict[str, list[float | None]]]
+
+
+class RunRecord(Part):
+    """What lies beside the picture of a run."""
+
+    KIND: ClassVar = "a run"
+
+    settings: RunSettings
+    output: Name
+    finished: bool
+    reason: str | None
+    best_loss: float | None
+    best_step: int
+    history: History
+
+
+class LaneRecord(Part):
+    """What lies beside the picture of a lane."""
+
+    KIND: ClassVar = "a lane"
+
+    output: Name
+    coordinates: dict[str, str]
+    lane: LaneValues
+    status: Annotated[str, Meta(pattern="^(converged|failed|finished)$")]
+    reason: str | None
+    num_steps: int
+    seconds: float
+    lpips: float | None
+    best_loss: float | None
+    best_step: int
+    history: History
+    settings: LaneSettings
+    versions: dict[str, str]
+    device: str
+
+
+class StudyRecord(Part):
+    """What lies in the folder of a study, and says what its lanes have in common."""
+
+    KIND: ClassVar = "a study"
+
+    title: str
+    axes: dict[str, list[str]]
+    zipped: bool
+    lanes: list[str]
+    contents: dict[str, Name]
+    styles: dict[str, Name]
+    settings: StudySettings
+    job: StudyDescription

@@ -1,14 +1,14 @@
-"""One style transfer from files to files, with everything beside the result that it takes to make
-it again."""
+"""One style transfer from files to files.
 
-import dataclasses
-import json
+Beside the result lies everything that it takes to make it again.
+"""
+
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import jax
-import numpy as np
+import msgspec
+from msgspec import UNSET
 
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.descent.descend import descend
@@ -17,25 +17,30 @@ from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.descent.snapshot import SnapshotError
 from nst_jax.descent.start import check_sharing, make_key
 from nst_jax.files.atomic import remove_partials
-from nst_jax.files.images import check_output, write_image
+from nst_jax.files.images import check_output
 from nst_jax.files.lock import only_one
 from nst_jax.host.stopping import Stopped, StopSignals
-from nst_jax.jobs.checkpoint import Saver
-from nst_jax.jobs.inputs import read_images, read_like
-from nst_jax.jobs.job import Job
-from nst_jax.jobs.outputs import check_outputs, config_of, is_finished
-from nst_jax.jobs.record import (
-    check_hashes,
-    check_same,
-    describe_inputs,
-    describe_machine,
-    describe_network,
-    describe_result,
-    image_metadata,
-    write_record,
+from nst_jax.jobs.checkpoint import Saved, Saver
+from nst_jax.jobs.describe import (
+    describe_device,
+    describe_history,
+    describe_versions,
+    finite_or_none,
 )
+from nst_jax.jobs.inputs import Inputs, Sources, label_of, read_inputs
+from nst_jax.jobs.job import Job
+from nst_jax.jobs.outputs import (
+    check_run_outputs,
+    check_same,
+    config_of,
+    is_run_finished,
+    write_picture,
+)
+from nst_jax.jobs.parts import values_of
+from nst_jax.jobs.presets import Preset
+from nst_jax.jobs.record import RunInputs, RunRecord, RunSettings
+from nst_jax.jobs.record_files import plain, write_record
 from nst_jax.objective.default import default_loss
-from nst_jax.weights import load_weights
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,94 +70,131 @@ def run_job(job: Job, show: Callback) -> TransferResult | None:
 
 
 def _run(job: Job, show: Callback) -> TransferResult | None:
-    preset, devices = job.preset, jax.local_devices()[: job.num_devices]
+    devices = jax.local_devices()[: job.num_devices]
     if not 1 <= job.num_devices == len(devices):
         raise ConfigError(
             f"--devices is {job.num_devices}; it must be between 1 and "
             f"{len(jax.local_devices())}, which this machine has"
         )
-    inputs = {"content": job.content, "style": job.style} | (
-        {"initial": job.initial} if job.initial else {}
-    )
-    check_outputs(job, inputs)
-    contents, styles = read_images(
-        {"content": job.content}, {"style": job.style}, preset, job.max_pixels
-    )
-    content, style = contents["content"], styles["style"]
-    initial = read_like(job.initial, content, preset, job.max_pixels) if job.initial else None
-    loaded = load_weights(preset.network)
-    _LOG.info(f"network: {loaded.why}")
-    if preset.config.scaling == "mean" and not loaded.normalised:
+    sources = Sources({job.content.stem: job.content}, {job.style.stem: job.style}, job.initial)
+    check_run_outputs(job, sources)
+    inputs = read_inputs(sources, job.preset, job.max_pixels, job.hashes)
+    if job.preset.config.scaling == "mean" and not inputs.loaded.normalised:
         _LOG.warning(
             "the paper's network was activation-normalised, this one is not; make one "
             "with 'nst-jax weights normalise'"
         )
-    described = {
-        "inputs": describe_inputs(inputs),
-        "network": describe_network(loaded),
-        "height": content.shape[0],
-        "width": content.shape[1],
-    }
-    check_hashes({**described["inputs"], "network": described["network"]}, job.hashes)
-
-    check_sharing(content.shape[0], preset.config, devices)
+    check_sharing(inputs.shape[0], job.preset.config, devices)
     saved = job.checkpoint.read() if job.resume else None
     if saved:
-        config, memory = config_of(saved, preset.config), ""
-    elif job.resume and is_finished(job, _describe(job, preset.config, described)):
-        return None
+        settings = _describe(job, config_of(saved, job.preset.config), inputs)
+        check_same(plain(settings), saved.settings, job.checkpoint.path)
     else:
-        config, memory = fitting_config(
-            loaded.params,
-            content,
-            style,
-            default_loss(preset.config, job.weights),
-            preset.config,
-            devices,
+        as_asked = _describe(job, job.preset.config, inputs)
+        if job.resume and is_run_finished(job, plain(as_asked)):
+            return None
+        settings = _describe(job, _fitting_config(job, inputs, devices), inputs)
+        job.checkpoint.remove()
+    with StopSignals() as signals:
+        result = _descend(job, inputs, settings, saved, devices, show, signals)
+    _write(job, settings, result)
+    if result.cut_off and signals.received:
+        how = (
+            "the same command with --resume goes on"
+            if job.checkpoint.exists
+            else "nothing could be saved to go on from"
         )
-        if job.resume:
-            _LOG.info("nothing was saved; the run begins anew")
+        raise Stopped(
+            f"stopped at step {int(result.num_steps)} of {job.preset.config.num_steps}, wrote "
+            f"{job.output}; {how}",
+            signals.received,
+        )
+    _clean_up(job)
+    return result
+
+
+def _fitting_config(job: Job, inputs: Inputs, devices: Sequence[jax.Device]) -> TransferConfig:
+    """The settings of a run that begins, which the memory must do for."""
+    config = job.preset.config
+    (content,), (style,) = inputs.contents.values(), inputs.styles.values()
+    fitting, memory = fitting_config(
+        inputs.loaded.params, content, style, default_loss(config, job.weights), config, devices
+    )
+    if job.resume:
+        _LOG.info("nothing was saved; the run begins anew")
     if memory:
         _LOG.info(memory)
-    settings = _describe(job, config, described)
-    if saved:
-        check_same(settings, saved.settings, job.checkpoint.path)
-    else:
-        job.checkpoint.remove()
+    return fitting
 
-    with StopSignals() as signals:
-        saver = Saver(job.checkpoint, settings, job.checkpoint_every)
-        chunks = descend(
-            loaded.params,
-            content,
-            style,
-            config,
-            job.weights,
-            key=make_key(job.seed) if config.init == "noise" else None,
-            initial=initial,
-            devices=devices,
-            start=saved and saved.arrays,
-            every=preset.save_every,
-        )
-        chunk = None
-        try:
-            for chunk in chunks:
-                progress = chunk.progress
-                if preset.save_every and progress.step % preset.save_every == 0:
-                    iteration = image_metadata(settings | {"iteration": progress.step})
-                    write_image(
-                        job.at_iteration(progress.step), np.asarray(progress.image), iteration
-                    )
-                show(progress)
-                saver.save(chunk, is_last=signals.received is not None)
-                if signals.received:
-                    break
-        except SnapshotError as error:
-            raise ConfigError(
-                f"{job.checkpoint.path}: {error}; pass --overwrite to begin anew"
-            ) from error
-        assert chunk is not None  # a run has at least one step
-        result = chunk.result()
+
+def _describe(job: Job, config: TransferConfig, inputs: Inputs) -> RunSettings:
+    """Everything that decides the result."""
+    height, width = inputs.shape
+    return RunSettings(
+        inputs=RunInputs(
+            content=inputs.files[label_of("content", job.content.stem)],
+            style=inputs.files[label_of("style", job.style.stem)],
+            initial=inputs.files["initial"] if job.initial else UNSET,
+        ),
+        network=inputs.network,
+        height=height,
+        width=width,
+        seed=job.seed,
+        num_devices=job.num_devices,
+        versions=describe_versions(),
+        device=describe_device(),
+        weights_by_layer=dict(job.layer_weights) if job.layer_weights else UNSET,
+        **values_of(job.preset, Preset, leave_out=("config", "network")),
+        **values_of(config, TransferConfig),
+    )
+
+
+def _descend(
+    job: Job,
+    inputs: Inputs,
+    settings: RunSettings,
+    saved: Saved | None,
+    devices: Sequence[jax.Device],
+    show: Callback,
+    signals: StopSignals,
+) -> TransferResult:
+    """Runs the descent until its end or a signal; saves, shows and writes what comes on the way."""
+    config, every, told = settings.preset().config, job.preset.save_every, plain(settings)
+    (content,), (style,) = inputs.contents.values(), inputs.styles.values()
+    saver = Saver(job.checkpoint, told, job.checkpoint_every)
+    chunks = descend(
+        inputs.loaded.params,
+        content,
+        style,
+        config,
+        job.weights,
+        key=make_key(job.seed) if config.init == "noise" else None,
+        initial=inputs.initial,
+        devices=devices,
+        start=saved and saved.arrays,
+        every=every,
+    )
+    chunk = None
+    try:
+        for chunk in chunks:
+            progress = chunk.progress
+            if every and progress.step % every == 0:
+                on_the_way = told | {"iteration": progress.step}
+                write_picture(job.at_iteration(progress.step), progress.image, on_the_way)
+            show(progress)
+            saver.save(chunk, is_last=signals.received is not None)
+            if signals.received:
+                break
+    except SnapshotError as error:
+        raise ConfigError(
+            f"{job.checkpoint.path}: {error}; pass --overwrite to begin anew"
+        ) from error
+    assert chunk is not None  # a run has at least one step
+    return chunk.result()
+
+
+def _write(job: Job, settings: RunSettings, result: TransferResult) -> None:
+    """Writes the record and the picture of a run, unless it failed before it had one."""
     if result.failure and result.best_step <= 1:  # the last good image is what the run began with
         job.checkpoint.remove()
         raise ConfigError(f"{result.failure} (--style-weight, --content-weight, --tv-weight)")
@@ -161,58 +203,25 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
     # The record first: without it, nobody could tell whose image is there, and whether the run may
     # go on. It says that the run is finished once the image is there, which may have been another's
     # till then.
-    record = {
-        "settings": settings,
-        "output": job.output.name,
-        "finished": False,
-        "reason": str(result.failure) or None,
-    }
-    record |= describe_result(result)
+    record = RunRecord(
+        settings=settings,
+        output=job.output.name,
+        finished=False,
+        reason=str(result.failure) or None,
+        best_loss=finite_or_none(result.loss),
+        best_step=int(result.best_step),
+        history=describe_history(result),
+    )
     write_record(job.record, record)
-    write_image(job.output, np.asarray(result.image), image_metadata(settings))
+    write_picture(job.output, result.image, plain(settings))
     if not result.cut_off:
-        write_record(job.record, record | {"finished": True})
-    elif signals.received:
-        how = (
-            "the same command with --resume goes on"
-            if job.checkpoint.exists
-            else "nothing could be saved to go on from"
-        )
-        raise Stopped(
-            (
-                f"stopped at step {int(result.num_steps)} of {config.num_steps}, wrote "
-                f"{job.output}; {how}"
-            ),
-            signals.received,
-        )
+        write_record(job.record, msgspec.structs.replace(record, finished=True))
+
+
+def _clean_up(job: Job) -> None:
+    """Removes what a finished run needs no more, and what one that was killed left half written."""
     job.checkpoint.remove()
-    intermediate = (
-        range(preset.save_every, config.num_steps + 1, preset.save_every)
-        if preset.save_every
-        else ()
-    )
-    for output in (job.output, job.record, *map(job.at_iteration, intermediate)):
-        remove_partials(output)  # of a run that was killed
-    return result
-
-
-def _describe(job: Job, config: TransferConfig, described: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that decides the result, as plain values for JSON."""
-    preset = dataclasses.asdict(job.preset)
-    return json.loads(
-        json.dumps(
-            {
-                **described,
-                **({"weights_by_layer": dict(job.layer_weights)} if job.layer_weights else {}),
-                "seed": job.seed,
-                "num_devices": job.num_devices,
-                **{
-                    name: value
-                    for name, value in preset.items()
-                    if name not in ("config", "network")
-                },
-                **dataclasses.asdict(config),
-                **describe_machine(),
-            }
-        )
-    )
+    every, num_steps = job.preset.save_every, job.preset.config.num_steps
+    steps = range(every, num_steps + 1, every) if every else ()
+    for output in (job.output, job.record, *map(job.at_iteration, steps)):
+        remove_partials(output)

@@ -25,7 +25,6 @@ from nst_jax.objective.default import LossWeights
 from nst_jax.objective.styles import as_images, check_mix
 from nst_jax.objective.targets import make_targets
 from nst_jax.objective.terms import Loss, Term
-from nst_jax.pixels import check_image
 from nst_jax.study.grid import Grid, loss_of, make_grid
 from nst_jax.study.group import Group, Saved
 from nst_jax.study.result import FinishedLane, Images, RunningLanes, StudyResult, collect
@@ -90,7 +89,7 @@ def run_study(
                 "leave one of the two out"
             )
     grid = make_grid(axes, list(contents), list(styles), config, weights or LossWeights(), zipped)
-    check_study(params, contents, styles, grid, lanes_at_once)
+    contents, styles = check_study(params, contents, styles, grid, lanes_at_once)
     found = []
     for event in run_lanes(
         params,
@@ -122,12 +121,10 @@ def run_lanes(
 ) -> Iterator[RunningLanes | FinishedLane]:
     """Runs lanes of a grid: yields where they stand, and each when it has ended.
 
-    `check_study` must have found the study right.
-
     Args:
         params: As in `run_study`, and so for all arguments that are not named here.
-        contents: Content images of one size by name.
-        styles: Style images by name, or lists of them.
+        contents: Content images by name, as `check_study` returns them.
+        styles: Style images, likewise.
         grid: From `make_grid`.
         wanted: The lanes to run, as places in the grid.
         lanes_at_once: As in `run_study`.
@@ -138,11 +135,6 @@ def run_lanes(
     Raises:
         ConfigError: As in `run_study`.
     """
-    contents = {name: checked_image(f"content {name}", image) for name, image in contents.items()}
-    styles = {
-        name: [checked_image(f"style {name}", image) for image in as_images(style)]
-        for name, style in styles.items()
-    }
     groups: dict[Any, list[int]] = {}
     for index in wanted:
         lane = grid.lanes[index]
@@ -155,22 +147,28 @@ def run_lanes(
 
 def check_study(
     params: Params, contents: Images, styles: Images, grid: Grid, lanes_at_once: int | None = None
-) -> None:
+) -> tuple[Images, Images]:
     """Finds what is wrong with any group before the first one runs.
 
-    The arguments are those of `run_lanes`.
+    Args:
+        params: As in `run_study`, and so for all arguments that are not named here.
+        contents: Content images by name.
+        styles: Style images by name, or lists of them.
+        grid: From `make_grid`.
+
+    Returns:
+        The content and the style images as `run_lanes` takes them: float32, on the device.
 
     Raises:
         ConfigError: As in `run_study`, but for the memory.
     """
     if lanes_at_once is not None and lanes_at_once < 1:
         raise ConfigError(f"the number of lanes at once is {lanes_at_once}; it must be at least 1")
-    for name, image in contents.items():
-        check_image(f"content {name}", image)
-    style_images = {name: as_images(style) for name, style in styles.items()}
-    for name, images in style_images.items():
-        for image in images:
-            check_image(f"style {name}", image)
+    contents = {name: checked_image(f"content {name}", image) for name, image in contents.items()}
+    style_images = {
+        name: [checked_image(f"style {name}", image) for image in as_images(style)]
+        for name, style in styles.items()
+    }
     shapes = {name: np.shape(image)[:2] for name, image in contents.items()}
     if len(set(shapes.values())) > 1:
         sizes = ", ".join(
@@ -187,3 +185,4 @@ def check_study(
     for style in map(described, itertools.chain(*style_images.values())):
         for (program, _), loss in losses.items():
             jax.eval_shape(partial(make_targets, config=program, loss=loss), params, content, style)
+    return contents, style_images

@@ -342,7 +342,7 @@ BAD = {
     ),
     "output onto an input": (
         ["photo.jpg", "painting.png", "--output", "painting.png"],
-        "is the style image, which would be lost",
+        "is the style painting image, which would be lost",
     ),
     "giant size": (
         ["photo.jpg", "painting.png", "--size", "2000000"],

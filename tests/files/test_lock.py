@@ -18,6 +18,7 @@ from nst_jax.files.lock import only_one
 from nst_jax.jobs.job import Job
 from nst_jax.jobs.presets import PRESETS
 from nst_jax.jobs.stylize_job import run_job
+from tests.records import example
 
 QUICK = [
     "--network",
@@ -167,20 +168,9 @@ def test_the_second_run_at_once_is_refused(case, more, photos, capfd):
     path, words, message = BUSY[case]
     if words[0] in ("study", "reconstruct") and more == ["--resume"]:
         pytest.skip("no such option")
-    files = {
-        name: {"path": path, "sha256": ""}
-        for name, path in (("content", "photo.jpg"), ("style", "painting.png"))
-    }
-    settings = {**vars(PRESETS["default"]), **vars(PRESETS["default"].config)}
-    settings = {
-        name: value for name, value in settings.items() if name not in ("config", "network")
-    }
-    settings |= {
-        "inputs": files,
-        "seed": 0,
-        "network": {"path": "none", "name": "vgg16", "sha256": ""},
-    }
-    Path("record.json").write_text(json.dumps({"settings": settings, "output": "record.png"}))
+    record = example("run")
+    record["settings"]["inputs"]["style"]["path"] = "painting.png"
+    Path("record.json").write_text(json.dumps(record | {"output": "record.png"}))
     with only_one(photos / path, "busy"):
         before = {path: path.lstat().st_mtime_ns for path in photos.rglob("*")}
         assert cli.main([*words, *more]) == 2

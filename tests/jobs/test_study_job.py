@@ -235,7 +235,10 @@ def test_only_what_is_meant_is_overwritten(photos, capfd):
             "out: holds a study with other lanes (style_weight=5)",
         ),
         (["--output-dir", "mine"], "mine/index.html: is there already, of no study"),
-        (["--output-dir", "odd"], "odd/study.json: is there already, of no study"),
+        (
+            ["--output-dir", "odd"],
+            "odd/study.json: is not the record of a study ($.lanes: expected array, got int)",
+        ),
     ):
         capfd.readouterr()
         assert cli.main([*STUDY, *words]) == 2
@@ -286,7 +289,7 @@ def test_a_study_does_not_overwrite_what_it_is_made_of(place, photos, capfd):
     ]
     assert cli.main([*words, "--overwrite"]) == 2
     assert (
-        "is a content image, which would be lost; choose another --output-dir"
+        f"is the content {path.stem} image, which would be lost; choose another --output-dir"
         in capfd.readouterr().err
     )
     assert path.read_bytes() == (photos / "painting.png").read_bytes()

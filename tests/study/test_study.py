@@ -16,7 +16,7 @@ from nst_jax.jobs.study_folder import lane_names
 from nst_jax.study import group
 from nst_jax.study.grid import make_grid
 from nst_jax.study.result import FinishedLane
-from nst_jax.study.run import run_lanes
+from nst_jax.study.run import check_study, run_lanes
 
 NUM_STEPS = 50
 LOSS_TOLERANCE = 1e-3  # relative, after all steps: descent amplifies rounding
@@ -163,7 +163,8 @@ def test_lanes_under_vmap_start_as_single_runs_do(
     jax.clear_caches()
     config = dataclasses.replace(CONFIG, num_steps=4)
     grid = make_grid(AXES, ["content"], ["style"], config, nst.LossWeights())
-    events = run_lanes(vgg16_params, {"content": images[0]}, {"style": images[1]}, grid, range(8))
+    checked = check_study(vgg16_params, {"content": images[0]}, {"style": images[1]}, grid)
+    events = run_lanes(vgg16_params, *checked, grid, range(8))
     found = [event for event in events if isinstance(event, FinishedLane)]
     assert [lane.index for lane in found] == list(range(8)) and "3 at once" in said[0]
     for lane, single in zip(found, single_runs, strict=True):

@@ -16,7 +16,7 @@ import pytest
 
 import nst_jax as nst
 from nst_jax import cli, weights
-from nst_jax.jobs.record import describe_network
+from nst_jax.jobs.describe import describe_network
 from nst_jax.weights import choice, download, registry
 from nst_jax.weights.conversion import convert
 from nst_jax.weights.index import installed_file
@@ -253,13 +253,13 @@ def test_a_record_says_which_network_it_was_and_another_conversion_is_the_same_f
     loaded = weights.load_weights(None)
     network = describe_network(loaded)
     assert (
-        network["name"] == "vgg19-8bit"
-        and network["file"] == "vgg19-8bit.safetensors"
-        and len(network["sha256"]) == 64
+        network.name == "vgg19-8bit"
+        and network.file == "vgg19-8bit.safetensors"
+        and len(network.sha256) == 64
     )
     loaded.path.unlink()
     # as `rerun` asks for it then
-    assert describe_network(weights.load_weights(network["name"])) == network
+    assert describe_network(weights.load_weights(network.name)) == network
 
 
 @pytest.mark.parametrize("changed", ["wheel", "file"])

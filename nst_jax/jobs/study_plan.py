@@ -1,0 +1,99 @@
+"""What a study is to do: its lanes, what they are made of, and which of them are there already."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import UNSET
+
+from nst_jax.jobs.describe import describe_loss
+from nst_jax.jobs.inputs import Inputs, Sources, label_of, named_images, read_inputs
+from nst_jax.jobs.job import StudyJob
+from nst_jax.jobs.outputs import check_study_outputs, is_lane_finished
+from nst_jax.jobs.parts import values_of
+from nst_jax.jobs.presets import Preset
+from nst_jax.jobs.record import IN_COMMON, LaneSettings, RunInputs
+from nst_jax.jobs.record_files import plain
+from nst_jax.jobs.study_folder import StudyFolder, lane_names
+from nst_jax.objective.default import LossWeights
+from nst_jax.study.grid import Grid, make_grid
+from nst_jax.study.result import Images
+from nst_jax.study.run import check_study
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a study is to do.
+
+    Args:
+        job: What was asked for.
+        folder: Where its results go.
+        grid: Its lanes.
+        names: Their names.
+        inputs: What it is made of.
+        contents: The content images by name, as `run_lanes` takes them.
+        styles: The style images, likewise.
+        settings: Of each lane, everything that decides its result.
+        finished: Of each lane, whether it is there already.
+    """
+
+    job: StudyJob
+    folder: StudyFolder
+    grid: Grid
+    names: Sequence[str]
+    inputs: Inputs
+    contents: Images
+    styles: Images
+    settings: Sequence[LaneSettings]
+    finished: Sequence[bool]
+
+
+def plan_study(job: StudyJob) -> StudyPlan:
+    """Reads what a study is made of, and finds all that can be wrong with the user's input.
+
+    Raises:
+        ConfigError, ImageError, WeightsError: The input is wrong, or the folder holds another
+            study.
+    """
+    preset, folder = job.preset, StudyFolder(job.output_dir)
+    sources = Sources(named_images("content", job.contents), named_images("style", job.styles))
+    weights = LossWeights(
+        content=preset.content_weight, style=preset.style_weight, total_variation=preset.tv_weight
+    )
+    grid = make_grid(
+        job.axes, list(sources.content), list(sources.style), preset.config, weights, job.zipped
+    )
+    names = lane_names(grid)
+    check_study_outputs(folder, names, sources, preset.network, job.overwrite)
+    inputs = read_inputs(sources, preset, job.max_pixels, job.hashes)
+    contents, styles = check_study(
+        inputs.loaded.params, inputs.contents, inputs.styles, grid, job.lanes_at_once
+    )
+    settings = [_describe_lane(grid, index, inputs, preset) for index in range(len(grid.lanes))]
+    finished = [
+        not job.overwrite and is_lane_finished(folder, name, plain(own))
+        for name, own in zip(names, settings, strict=True)
+    ]
+    return StudyPlan(job, folder, grid, names, inputs, contents, styles, settings, finished)
+
+
+def _describe_lane(grid: Grid, index: int, inputs: Inputs, preset: Preset) -> LaneSettings:
+    lane, by_layer, terms = grid.lanes[index], UNSET, UNSET
+    if lane.layer_weights is not None:
+        by_layer = dict(grid.layer_weights[lane.layer_weights])
+    if lane.loss is not None:
+        terms = describe_loss(grid.losses[lane.loss])
+    height, width = inputs.shape
+    own: dict[str, Any] = values_of(preset, Preset, names=IN_COMMON) | lane.settings()
+    return LaneSettings(
+        network=inputs.network,
+        height=height,
+        width=width,
+        inputs=RunInputs(
+            content=inputs.files[label_of("content", lane.content)],
+            style=inputs.files[label_of("style", lane.style)],
+        ),
+        weights_by_layer=by_layer,
+        terms=terms,
+        **own,
+    )

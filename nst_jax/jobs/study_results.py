@@ -1,0 +1,142 @@
+"""What a study writes: a lane when it has ended, and what compares the lanes once all are there."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from nst_jax.config import ConfigError
+from nst_jax.files.images import ImageError, write_image
+from nst_jax.jobs.describe import (
+    describe_device,
+    describe_history,
+    describe_loss,
+    describe_preset,
+    describe_versions,
+    finite_or_none,
+)
+from nst_jax.jobs.inputs import label_of
+from nst_jax.jobs.outputs import write_picture
+from nst_jax.jobs.parts import values_of
+from nst_jax.jobs.presets import Preset
+from nst_jax.jobs.record import (
+    IN_COMMON,
+    Axis,
+    LaneRecord,
+    LaneValues,
+    StudyDescription,
+    StudyInputs,
+    StudyRecord,
+    StudySettings,
+)
+from nst_jax.jobs.record_files import plain, read_record, write_record
+from nst_jax.jobs.study_plan import StudyPlan
+from nst_jax.report.perceptual import lpips_distance
+from nst_jax.report.write import write_report
+from nst_jax.study.result import FinishedLane
+
+
+def write_lane(plan: StudyPlan, lane: FinishedLane) -> None:
+    """Writes a lane's image, then its record, which says that it is finished.
+
+    Raises:
+        ImageError: One of them cannot be written.
+    """
+    index, result = lane.index, lane.result
+    name, values, settings = plan.names[index], plan.grid.lanes[index], plan.settings[index]
+    versions, device, lpips = describe_versions(), describe_device(), None
+    if np.isfinite(result.loss):
+        of_machine = {"versions": versions, "device": device}
+        write_picture(plan.folder.lane_image(name), result.image, plain(settings) | of_machine)
+        lpips = lpips_distance(plan.inputs.contents[values.content], np.asarray(result.image))
+    record = LaneRecord(
+        output=plan.folder.lane_image(name).name,
+        coordinates=dict(plan.grid.coordinates[index]),
+        lane=LaneValues(**values.settings()),
+        status="failed" if result.failure else "converged" if result.converged else "finished",
+        reason=str(result.failure) or None,
+        num_steps=int(result.num_steps),
+        seconds=lane.seconds,
+        lpips=lpips,
+        best_loss=finite_or_none(result.loss),
+        best_step=int(result.best_step),
+        history=describe_history(result),
+        settings=settings,
+        versions=versions,
+        device=device,
+    )
+    write_record(plan.folder.lane_record(name), record)
+
+
+def write_study(plan: StudyPlan) -> dict[str, str]:
+    """Writes the record of a study and the images as they were read, then the report.
+
+    Returns:
+        The lanes that failed, and why.
+
+    Raises:
+        ConfigError: A lane is not there.
+        ImageError: Something cannot be written.
+    """
+    folder = plan.folder
+    records = {name: folder.lane_record(name) for name in plan.names}
+    absent = [name for name, path in records.items() if not path.is_file()]
+    if absent:
+        raise ConfigError(
+            f"{folder.path / 'lanes'}: {absent[0]} is not there; do all processes share "
+            "this folder? Give the command again"
+        )
+    for path in folder.leftovers():
+        path.unlink(missing_ok=True)
+    copies: dict[str, dict[str, str]] = {}
+    for kind, images in (("content", plan.inputs.contents), ("style", plan.inputs.styles)):
+        copies[kind] = {name: folder.copy(kind, name).name for name in images}
+        for name, image in images.items():
+            write_image(folder.copy(kind, name), image)
+    write_record(folder.record, _describe(plan, copies["content"], copies["style"]))
+    try:
+        write_report(folder.path)
+    except OSError as error:
+        raise ImageError(
+            f"{folder.path}: the report cannot be written ({error.strerror or error}); make room "
+            "and give the command again"
+        ) from error
+    lanes = {
+        name: read_record(path, LaneRecord, "give the command again with --overwrite")
+        for name, path in records.items()
+    }
+    return {name: lane.reason or "" for name, lane in lanes.items() if lane.status == "failed"}
+
+
+def _describe(plan: StudyPlan, contents: dict[str, str], styles: dict[str, str]) -> StudyRecord:
+    job, grid, inputs = plan.job, plan.grid, plan.inputs
+    height, width = inputs.shape
+    varied = {"content", "style", *grid.axes}
+    fixed = {key: value for key, value in grid.lanes[0].settings().items() if key not in varied}
+    axes: dict[str, Axis] = {
+        name: dict(values) if isinstance(values, Mapping) else list(values)
+        for name, values in job.axes.items()
+    }
+    if grid.losses:
+        axes["loss"] = {name: describe_loss(loss) for name, loss in grid.losses.items()}
+    return StudyRecord(
+        title=job.title or f"{', '.join(contents)} × {', '.join(styles)}",
+        axes={name: list(labels) for name, labels in grid.axes.items()},
+        zipped=grid.zipped,
+        lanes=list(plan.names),
+        contents=contents,
+        styles=styles,
+        settings=StudySettings(
+            network=inputs.network,
+            height=height,
+            width=width,
+            inputs=StudyInputs(
+                content={name: inputs.files[label_of("content", name)] for name in contents},
+                style={name: inputs.files[label_of("style", name)] for name in styles},
+            ),
+            versions=describe_versions(),
+            device=describe_device(),
+            **values_of(job.preset, Preset, names=IN_COMMON),
+            **fixed,
+        ),
+        job=StudyDescription(preset=describe_preset(job.preset), axes=axes, zipped=job.zipped),
+    )
