@@ -60,7 +60,9 @@ class Demo:
                 f"{sheet}: is there already; pass --overwrite, or choose another --output"
             )
         run_and_say(
-            Job(content, style, self.output, preset, resume=self.resume, overwrite=self.overwrite)
+            Job(
+                content, (style,), self.output, preset, resume=self.resume, overwrite=self.overwrite
+            )
         )
         write_image(sheet, make_sheet([read_image(path) for path in (content, style, self.output)]))
         say(f"wrote {sheet}", sys.stdout)

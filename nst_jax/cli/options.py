@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from docstring_parser import parse
 from tyro.conf import FlagCreatePairsOff, arg
 
-from nst_jax.config import TransferConfig
+from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.study.lane import AXES
 
@@ -92,6 +92,14 @@ def preset_options(name: PresetName) -> Preset:
     )
 
 
+_JOINED = {
+    "content_layers": "conv2_2+conv4_2",
+    "style_layers": "conv1_1+conv2_1",
+    "style_mix": "3+7",
+}
+"""The axes each of whose values is several, and an example of one."""
+
+
 def _axes() -> Any:
     """A class with a field for each axis that words can name, of any number of values."""
     hints, said = {"seed": int}, {"seed": "Seed of the noise of --init noise."}
@@ -103,11 +111,8 @@ def _axes() -> Any:
     own = []
     for name in AXES:
         if name in hints:
-            value, how = (
-                (str, " Joined by +, such as conv2_2+conv4_2.")
-                if name.endswith("_layers")
-                else (hints[name], "")
-            )
+            how = f" Joined by +, such as {_JOINED[name]}." if name in _JOINED else ""
+            value = str if name in _JOINED else hints[name]
             look = arg(help=said[name].replace("\n", " ") + how, help_behavior_hint="")
             own.append((name, Annotated[tuple[value, ...], look], dataclasses.field(default=())))
     return dataclasses.make_dataclass("Axes", own, frozen=True)
@@ -120,7 +125,18 @@ Axes: Any = _axes()
 def axes_of(options: Any) -> dict[str, Any]:
     """The axes that options of `Axes` give values to."""
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
-    split = lambda name, values: (
-        [tuple(text.split("+")) for text in values] if name.endswith("_layers") else values
-    )
-    return {name: split(name, values) for name, values in given.items() if values}
+    return {name: _split(name, values) for name, values in given.items() if values}
+
+
+def _split(name: str, values: Any) -> Any:
+    if name not in _JOINED:
+        return values
+    parts = [tuple(text.split("+")) for text in values]
+    if name != "style_mix":
+        return parts
+    try:
+        return [tuple(map(float, shares)) for shares in parts]
+    except ValueError as error:
+        raise ConfigError(
+            f"style_mix is {' '.join(values)}; give numbers joined by +, such as 3+7"
+        ) from error

@@ -33,8 +33,8 @@ class Stylize(Talk):
 
     content: Positional[Annotated[Path, arg(metavar="CONTENT")]]
     """The photograph, whose content is kept."""
-    style: Positional[Annotated[Path, arg(metavar="STYLE")]]
-    """The painting, whose style is taken."""
+    styles: Positional[Annotated[tuple[Path, ...], arg(metavar="STYLE ...")]]
+    """The painting, whose style is taken; several are blended, or each goes where --mask says."""
     output: Annotated[
         Path | None, arg(metavar="FILE", help_behavior_hint="(default: CONTENT_STYLE.png)")
     ]
@@ -47,6 +47,11 @@ class Stylize(Talk):
     """The weights of the loss, the network, and how images are read."""
     initial: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Image to start from, instead of what --init says."""
+    mask: Annotated[
+        tuple[Path, ...], arg(metavar="FILE ...", help_behavior_hint="(default: everywhere)")
+    ] = ()
+    """For each style an image of the photograph's shape that is white, or opaque, where it goes;
+    soft edges blend."""
     seed: int = 0
     """Seed of the noise of --init noise."""
     devices: int = 1
@@ -68,7 +73,8 @@ class Stylize(Talk):
     def run(self) -> None:
         if self.compilation_cache:
             keep_programs()
-        output = self.output or Path(f"{self.content.stem}_{self.style.stem}.png")
+        stems = [path.stem for path in (self.content, *self.styles)]
+        output = self.output or Path(f"{'_'.join(stems)}.png")
         how = {
             name: getattr(self, name)
             for name in ("resume", "overwrite", "checkpoint_every", "max_pixels")
@@ -77,10 +83,11 @@ class Stylize(Talk):
         run_and_say(
             Job(
                 self.content,
-                self.style,
+                self.styles,
                 output,
                 settings,
                 self.initial,
+                self.mask,
                 self.seed,
                 self.devices,
                 **how,

@@ -56,10 +56,12 @@ class Decoded(NamedTuple):
     Args:
         image: RGB of 8 bits, sRGB, upright.
         notes: What the user should know of it, a line each.
+        alpha: How opaque each pixel is, of 8 bits; None where all are.
     """
 
     image: Image.Image
     notes: list[str]
+    alpha: Image.Image | None
 
 
 def decode(file: BinaryIO, name: str, max_pixels: int) -> Decoded:
@@ -91,7 +93,8 @@ def decode(file: BinaryIO, name: str, max_pixels: int) -> Decoded:
         )
         image.load()
         upright = ImageOps.exif_transpose(image)
-    return Decoded(_to_srgb(upright, raw_modes, name, notes), notes)
+    image, alpha = _to_srgb(upright, raw_modes, name, notes)
+    return Decoded(image, notes, alpha)
 
 
 def _open(file: BinaryIO, max_pixels: int) -> ImageFile.ImageFile:
@@ -151,8 +154,11 @@ class _ImageModule:
         return getattr(Image, name)
 
 
-def _to_srgb(image: Image.Image, raw_modes: str, name: str, notes: list[str]) -> Image.Image:
-    """The image as 8-bit sRGB without transparency."""
+def _to_srgb(
+    image: Image.Image, raw_modes: str, name: str, notes: list[str]
+) -> tuple[Image.Image, Image.Image | None]:
+    """The image as 8-bit sRGB without transparency, and its transparency."""
+    alpha = None
     profile = image.info.get("icc_profile")
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = _from_deep_grey(image, name, notes)
@@ -161,6 +167,7 @@ def _to_srgb(image: Image.Image, raw_modes: str, name: str, notes: list[str]) ->
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         layer = image.convert("RGBA")
         if np.asarray(layer.getchannel("A")).min() < 255:
+            alpha = layer.getchannel("A")
             notes.append(f"{name}: transparent parts were laid over white")
         white = Image.new("RGBA", layer.size, "white")
         image = Image.alpha_composite(white, layer).convert(
@@ -171,12 +178,13 @@ def _to_srgb(image: Image.Image, raw_modes: str, name: str, notes: list[str]) ->
     if profile:
         try:
             embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            return ImageCms.profileToProfile(image, embedded, _SRGB, outputMode="RGB") or image
+            converted = ImageCms.profileToProfile(image, embedded, _SRGB, outputMode="RGB")
+            return converted or image, alpha
         except (ImageCms.PyCMSError, OSError):
             notes.append(
                 f"{name}: its colour profile does not fit the image, which was read as sRGB"
             )
-    return image.convert("RGB")
+    return image.convert("RGB"), alpha
 
 
 def _from_deep_grey(image: Image.Image, name: str, notes: list[str]) -> Image.Image:

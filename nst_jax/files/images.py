@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from nst_jax.config import ConfigError
 from nst_jax.files.atomic import whole_file
-from nst_jax.files.decoding import LEAST_SIDE, ImageError, decode
+from nst_jax.files.decoding import LEAST_SIDE, Decoded, ImageError, decode
 from nst_jax.pixels import check_image
 
 PixelArray = np.ndarray
@@ -38,6 +38,7 @@ INPUT_ENDINGS = frozenset({*OUTPUT_FORMATS, ".gif", ".bmp"})
 decides."""
 
 _FILTERS = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
+_ASPECT = 0.02  # how far a mask's aspect ratio may be from its picture's: a rounded side is no more
 MAX_PIXELS = 178_000_000
 """The most pixels that an image is decoded with or brought to, unless told otherwise."""
 
@@ -81,12 +82,68 @@ def read_image(
                     f"{name} is {side}; it must be at least {LEAST_SIDE} pixels, which "
                     "VGG's poolings need"
                 )
+    image, notes, _ = _decoded(path, max_pixels)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    if size:
+        factor = size / max(image.size)
+        shape = max(round(image.height * factor), 1), max(round(image.width * factor), 1)
+    elif rows:
+        shape = rows, int(image.width * rows / image.height)
+    if shape and shape[0] * shape[1] > max_pixels:
+        raise ImageError(
+            f"{path}: would be {shape[1]} × {shape[0]}, more than {max_pixels:,} pixels; "
+            "take a smaller size"
+        )
+    if shape and min(shape) < LEAST_SIDE:
+        raise ImageError(
+            f"{path}: would be {shape[1]} × {shape[0]} pixels; each side must be at least "
+            f"{LEAST_SIDE}, so take a larger size"
+        )
+    if shape and shape != (image.height, image.width):
+        image = image.resize((shape[1], shape[0]), _FILTERS[resample])
+    return np.asarray(image, np.float32) / 255
+
+
+def read_mask(
+    path: str | os.PathLike[str], shape: tuple[int, int], *, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """Reads a mask: white, or opaque, is 1; soft edges are kept.
+
+    Args:
+        path: An image; where parts of it are transparent, its opacity counts, else its brightness.
+        shape: Height and width of the result, to which the pixels are averaged.
+        max_pixels: As in `read_image`.
+
+    Returns:
+        (height, width) float32 in [0, 1].
+
+    Raises:
+        ImageError: As `read_image`, or the mask has another aspect ratio than `shape`.
+    """
+    image, _, alpha = _decoded(path, max_pixels)
+    height, width = shape
+    if abs(image.width * height - image.height * width) > _ASPECT * image.height * width:
+        raise ImageError(
+            f"{path}: is {image.width} × {image.height} pixels, its picture {width} × {height}; "
+            "make the mask of the picture's aspect ratio"
+        )
+    grey = (alpha or image.convert("L")).resize((width, height), Image.Resampling.BOX)
+    return np.asarray(grey, np.float32) / 255
+
+
+def _decoded(path: str | os.PathLike[str], max_pixels: int) -> Decoded:
+    """The image in a file.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
     # a pipe can be read but once, and its hash is wanted too
     if os.path.exists(path) and not os.path.isfile(path):
         raise ImageError(f"{path}: cannot be read, for it is no file; give the path of an image")
     try:
         with open(path, "rb") as file:
-            image, notes = decode(file, str(path), max_pixels)
+            return decode(file, str(path), max_pixels)
     except (ImageError, Warning):  # a warning of Pillow's that the user has made an error
         raise
     except Image.DecompressionBombError as error:
@@ -108,26 +165,6 @@ def read_image(
         raise ImageError(
             f"{path}: damaged image ({' '.join(str(error).split())}); save it again"
         ) from error
-    for note in notes:
-        warnings.warn(note, stacklevel=2)
-    if size:
-        factor = size / max(image.size)
-        shape = max(round(image.height * factor), 1), max(round(image.width * factor), 1)
-    elif rows:
-        shape = rows, int(image.width * rows / image.height)
-    if shape and shape[0] * shape[1] > max_pixels:
-        raise ImageError(
-            f"{path}: would be {shape[1]} × {shape[0]}, more than {max_pixels:,} pixels; "
-            "take a smaller size"
-        )
-    if shape and min(shape) < LEAST_SIDE:
-        raise ImageError(
-            f"{path}: would be {shape[1]} × {shape[0]} pixels; each side must be at least "
-            f"{LEAST_SIDE}, so take a larger size"
-        )
-    if shape and shape != (image.height, image.width):
-        image = image.resize((shape[1], shape[0]), _FILTERS[resample])
-    return np.asarray(image, np.float32) / 255
 
 
 def check_output(path: str | os.PathLike[str]) -> None:

@@ -85,10 +85,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _as_axis(name: str, value: Any) -> Any:
-    if (
-        name.endswith("_layers")
-        and isinstance(value, list)
-        and all(isinstance(layer, str) for layer in value)
-    ):
-        return [value]  # one set of layers, not a list of such
+    one = str if name.endswith("_layers") else int | float if name == "style_mix" else None
+    if one and isinstance(value, list) and all(isinstance(part, one) for part in value):
+        return [value]  # one set of layers, or one mixture, not a list of such
     return value if isinstance(value, list | dict) else [value]

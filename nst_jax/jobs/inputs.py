@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nst_jax.config import ConfigError
-from nst_jax.files.images import PixelArray, read_image
+from nst_jax.files.images import PixelArray, read_image, read_mask
 from nst_jax.jobs.describe import describe_files, describe_network
 from nst_jax.jobs.presets import Preset
 from nst_jax.jobs.record import File, Network
 from nst_jax.jobs.study_folder import file_name
+from nst_jax.objective.regions import Region
 from nst_jax.weights import LoadedWeights, load_weights
 
 _LOG = logging.getLogger(__name__)
@@ -28,11 +29,13 @@ class Sources(NamedTuple):
         content: Content images by name; those of a study come to one size.
         style: Style images by name.
         initial: The image to start from.
+        masks: For each style, where in the picture it is; none where it is everywhere.
     """
 
     content: Mapping[str, Path]
     style: Mapping[str, Path]
     initial: Path | None = None
+    masks: Sequence[Path] = ()
 
     def labelled(self) -> dict[str, Path]:
         """All of them by kind and name, as messages and `hashes` call them."""
@@ -41,6 +44,7 @@ class Sources(NamedTuple):
             for kind, paths in (("content", self.content), ("style", self.style))
             for name, path in paths.items()
         }
+        found |= {label_of("mask", str(place)): path for place, path in enumerate(self.masks, 1)}
         return found | ({"initial": self.initial} if self.initial else {})
 
 
@@ -56,6 +60,7 @@ class Inputs(NamedTuple):
         contents: Content images by name.
         styles: Style images by name.
         initial: The image to start from.
+        regions: Where the styles are; none where they are everywhere.
         loaded: The network's parameters.
         files: The files of the images, by label.
         network: The network as a record says it.
@@ -64,6 +69,7 @@ class Inputs(NamedTuple):
     contents: Mapping[str, PixelArray]
     styles: Mapping[str, PixelArray]
     initial: PixelArray | None
+    regions: Sequence[Region]
     loaded: LoadedWeights
     files: Mapping[str, File]
     network: Network
@@ -92,11 +98,12 @@ def read_inputs(
         ConfigError: A file is not the one that `hashes` asks for.
     """
     contents, styles, initial = _read_images(sources, preset, max_pixels)
+    regions = _read_regions(sources, next(iter(contents.values())).shape, max_pixels)
     loaded = load_weights(preset.network)
     _LOG.info(f"network: {loaded.why}")
     files, network = describe_files(sources.labelled()), describe_network(loaded)
     _check_hashes({**files, "network": network}, hashes)
-    return Inputs(contents, styles, initial, loaded, files, network)
+    return Inputs(contents, styles, initial, regions, loaded, files, network)
 
 
 def _read_images(
@@ -110,6 +117,21 @@ def _read_images(
     read_style = like_content if preset.squash_style else sized
     styles = {name: read_style(path) for name, path in sources.style.items()}
     return contents, styles, like_content(sources.initial) if sources.initial else None
+
+
+def _read_regions(sources: Sources, shape: Sequence[int], max_pixels: int) -> list[Region]:
+    if sources.masks and len(sources.masks) != len(sources.style):
+        raise ConfigError(
+            f"there are {len(sources.masks)} masks and {len(sources.style)} styles; "
+            "give one mask for each style"
+        )
+    regions = []
+    for place, path in enumerate(sources.masks):
+        mask = read_mask(path, (shape[0], shape[1]), max_pixels=max_pixels)
+        if not mask.any():
+            raise ConfigError(f"{path}: the mask is black, so its style would be nowhere")
+        regions.append(Region(mask, style=place))
+    return regions
 
 
 def _check_hashes(found: Mapping[str, File | Network], wanted: Mapping[str, str]) -> None:

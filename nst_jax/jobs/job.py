@@ -6,7 +6,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-from nst_jax.config import LARGEST_SEED, check_at_least
+from nst_jax.config import LARGEST_SEED, ConfigError, check_at_least
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.jobs.checkpoint import Checkpoint, check_checkpoint_every
 from nst_jax.jobs.presets import Preset
@@ -59,11 +59,12 @@ class Job:
 
     Args:
         content: The content photograph.
-        style: The style image.
+        styles: The style images, which `preset.config.style_mix` mixes, or `masks` part.
         output: The result; its ending decides its format. A JSON file with the same stem is written
             beside it.
         preset: All settings; `preset.config.init` holds unless `initial` is given.
         initial: Image file to start from.
+        masks: For each style, where in the picture it is; none where it is everywhere.
         seed: Of the noise of `init="noise"`.
         num_devices: Local devices that share the image, by rows.
         layer_weights: Weight of each layer, as a set of weights in a grid says it; None weighs them
@@ -72,15 +73,16 @@ class Job:
         overwrite: Whether what is there already may be lost.
         checkpoint_every: Seconds between two checkpoints; 0 writes one only when asked to stop.
         max_pixels: An image of more is refused.
-        hashes: SHA-256 that images (`content NAME`, `style NAME`, `initial`) and the `network` must
-            have; names are the stems of the files'.
+        hashes: SHA-256 that images (`content NAME`, `style NAME`, `mask NUMBER`, `initial`) and the
+            `network` must have; names are the stems of the files'.
     """
 
     content: Path
-    style: Path
+    styles: tuple[Path, ...]
     output: Path
     preset: Preset
     initial: Path | None = None
+    masks: tuple[Path, ...] = ()
     seed: int = 0
     num_devices: int = 1
     layer_weights: Mapping[str, float] | None = None
@@ -91,6 +93,8 @@ class Job:
     hashes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not self.styles:
+            raise ConfigError("there is no style image; give at least one")
         check_at_least("--seed", self.seed, 0, LARGEST_SEED)
         check_at_least("--devices", self.num_devices, 1)
         check_checkpoint_every(self.checkpoint_every)

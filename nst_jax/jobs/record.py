@@ -47,8 +47,14 @@ class RunInputs(Part):
     """The images that a run or a lane is made of."""
 
     content: File
-    style: File
+    style: File | Annotated[tuple[File, ...], Meta(min_length=2)]
+    mask: tuple[File, ...] | UnsetType = UNSET
     initial: File | UnsetType = UNSET
+
+    @property
+    def styles(self) -> tuple[File, ...]:
+        """The style images, also where there is one."""
+        return self.style if isinstance(self.style, tuple) else (self.style,)
 
 
 class StudyInputs(Part):

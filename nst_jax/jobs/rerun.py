@@ -49,19 +49,26 @@ def _single(path: Path, record: RunRecord | LaneRecord, output: Path | None) -> 
     if not output and not name:
         raise ConfigError(f"$.output is {record.output!r}, which is no file's name; pass --output")
     inputs, network, by_layer = settings.inputs, settings.network, settings.weights_by_layer
-    content, style = _find(inputs.content, path), _find(inputs.style, path)
+    content = _find(inputs.content, path)
+    styles = tuple(_find(file, path) for file in inputs.styles)
+    masks = () if inputs.mask is UNSET else inputs.mask
     initial = None if inputs.initial is UNSET else inputs.initial
     hashes = {
         label_of("content", content.stem): inputs.content.sha256,
-        label_of("style", style.stem): inputs.style.sha256,
+        **{
+            label_of("style", style.stem): file.sha256
+            for style, file in zip(styles, inputs.styles, strict=True)
+        },
+        **{label_of("mask", str(place)): file.sha256 for place, file in enumerate(masks, 1)},
         "network": network.sha256,
     }
     return Job(
         content=content,
-        style=style,
+        styles=styles,
         output=output or path.with_name(name).with_stem(f"{Path(name).stem}_rerun"),
         preset=settings.preset(_network(network, path)),
         initial=_find(initial, path) if initial else None,
+        masks=tuple(_find(file, path) for file in masks),
         seed=settings.seed,
         num_devices=1 if isinstance(settings, LaneSettings) else settings.num_devices,
         layer_weights=None if by_layer is UNSET else by_layer,

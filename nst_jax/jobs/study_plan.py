@@ -1,6 +1,6 @@
 """What a study is to do: its lanes, what they are made of, and which of them are there already."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,16 +60,20 @@ def plan_study(job: StudyJob) -> StudyPlan:
     weights = LossWeights(
         content=preset.content_weight, style=preset.style_weight, total_variation=preset.tv_weight
     )
+    mixed = _mixed_styles(job, list(sources.style))
     grid = make_grid(
-        job.axes, list(sources.content), list(sources.style), preset.config, weights, job.zipped
+        job.axes, list(sources.content), list(mixed), preset.config, weights, job.zipped
     )
     names = lane_names(grid)
     check_study_outputs(folder, names, sources, preset.network, job.overwrite)
     inputs = read_inputs(sources, preset, job.max_pixels, job.hashes)
+    images = {name: [inputs.styles[own] for own in names] for name, names in mixed.items()}
     contents, styles = check_study(
-        inputs.loaded.params, inputs.contents, inputs.styles, grid, job.lanes_at_once
+        inputs.loaded.params, inputs.contents, images, grid, job.lanes_at_once
     )
-    settings = [_describe_lane(grid, index, inputs, preset) for index in range(len(grid.lanes))]
+    settings = [
+        _describe_lane(grid, index, inputs, preset, mixed) for index in range(len(grid.lanes))
+    ]
     finished = [
         not job.overwrite and is_lane_finished(folder, name, plain(own))
         for name, own in zip(names, settings, strict=True)
@@ -77,13 +81,23 @@ def plan_study(job: StudyJob) -> StudyPlan:
     return StudyPlan(job, folder, grid, names, inputs, contents, styles, settings, finished)
 
 
-def _describe_lane(grid: Grid, index: int, inputs: Inputs, preset: Preset) -> LaneSettings:
+def _mixed_styles(job: StudyJob, names: list[str]) -> dict[str, list[str]]:
+    """The styles that lanes may have, and the images of each: all together where they are mixed."""
+    if "style_mix" in job.axes or job.preset.config.style_mix:
+        return {" and ".join(names): names}
+    return {name: [name] for name in names}
+
+
+def _describe_lane(
+    grid: Grid, index: int, inputs: Inputs, preset: Preset, mixed: Mapping[str, list[str]]
+) -> LaneSettings:
     lane, by_layer, terms = grid.lanes[index], UNSET, UNSET
     if lane.layer_weights is not None:
         by_layer = dict(grid.layer_weights[lane.layer_weights])
     if lane.loss is not None:
         terms = describe_loss(grid.losses[lane.loss])
     height, width = inputs.shape
+    styles = tuple(inputs.files[label_of("style", name)] for name in mixed[lane.style])
     own: dict[str, Any] = values_of(preset, Preset, names=IN_COMMON) | lane.settings()
     return LaneSettings(
         network=inputs.network,
@@ -91,7 +105,7 @@ def _describe_lane(grid: Grid, index: int, inputs: Inputs, preset: Preset) -> La
         width=width,
         inputs=RunInputs(
             content=inputs.files[label_of("content", lane.content)],
-            style=inputs.files[label_of("style", lane.style)],
+            style=styles[0] if len(styles) == 1 else styles,
         ),
         weights_by_layer=by_layer,
         terms=terms,

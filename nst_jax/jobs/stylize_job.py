@@ -27,7 +27,7 @@ from nst_jax.jobs.describe import (
     describe_versions,
     finite_or_none,
 )
-from nst_jax.jobs.inputs import Inputs, Sources, label_of, read_inputs
+from nst_jax.jobs.inputs import Inputs, Sources, label_of, named_images, read_inputs
 from nst_jax.jobs.job import Job
 from nst_jax.jobs.outputs import (
     check_run_outputs,
@@ -76,7 +76,8 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
             f"--devices is {job.num_devices}; it must be between 1 and "
             f"{len(jax.local_devices())}, which this machine has"
         )
-    sources = Sources({job.content.stem: job.content}, {job.style.stem: job.style}, job.initial)
+    styles = named_images("style", job.styles)
+    sources = Sources({job.content.stem: job.content}, styles, job.initial, job.masks)
     check_run_outputs(job, sources)
     inputs = read_inputs(sources, job.preset, job.max_pixels, job.hashes)
     if job.preset.config.scaling == "mean" and not inputs.loaded.normalised:
@@ -116,7 +117,8 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
 def _fitting_config(job: Job, inputs: Inputs, devices: Sequence[jax.Device]) -> TransferConfig:
     """The settings of a run that begins, which the memory must do for."""
     config = job.preset.config
-    (content,), (style,) = inputs.contents.values(), inputs.styles.values()
+    (content,) = inputs.contents.values()
+    style = max(inputs.styles.values(), key=lambda image: image.size)
     fitting, memory = fitting_config(
         inputs.loaded.params, content, style, default_loss(config, job.weights), config, devices
     )
@@ -130,10 +132,15 @@ def _fitting_config(job: Job, inputs: Inputs, devices: Sequence[jax.Device]) -> 
 def _describe(job: Job, config: TransferConfig, inputs: Inputs) -> RunSettings:
     """Everything that decides the result."""
     height, width = inputs.shape
+    styles = tuple(inputs.files[label_of("style", path.stem)] for path in job.styles)
+    masks = tuple(
+        inputs.files[label_of("mask", str(place))] for place in range(1, len(job.masks) + 1)
+    )
     return RunSettings(
         inputs=RunInputs(
             content=inputs.files[label_of("content", job.content.stem)],
-            style=inputs.files[label_of("style", job.style.stem)],
+            style=styles[0] if len(styles) == 1 else styles,
+            mask=masks or UNSET,
             initial=inputs.files["initial"] if job.initial else UNSET,
         ),
         network=inputs.network,
@@ -160,17 +167,18 @@ def _descend(
 ) -> TransferResult:
     """Runs the descent until its end or a signal; saves, shows and writes what comes on the way."""
     config, every, told = settings.preset().config, job.preset.save_every, plain(settings)
-    (content,), (style,) = inputs.contents.values(), inputs.styles.values()
+    (content,) = inputs.contents.values()
     saver = Saver(job.checkpoint, told, job.checkpoint_every)
     chunks = descend(
         inputs.loaded.params,
         content,
-        style,
+        list(inputs.styles.values()),
         config,
         job.weights,
         key=make_key(job.seed) if config.init == "noise" else None,
         initial=inputs.initial,
         devices=devices,
+        regions=inputs.regions,
         start=saved and saved.arrays,
         every=every,
     )

@@ -92,7 +92,7 @@ def _write_table(path: Path, lanes: Sequence[dict[str, Any]]) -> None:
             "loss_name" if name == "loss" else name: value for name, value in lane["lane"].items()
         }
         settings = {
-            name: " ".join(value) if isinstance(value, list) else value
+            name: " ".join(map(str, value)) if isinstance(value, list) else value
             for name, value in own.items()
         }
         history, best = lane["history"], lane["best_step"] - 1

@@ -194,7 +194,7 @@ def test_a_run_refuses_others_from_its_start_to_its_end(photos, capfd):
     config = {"style_layers": ("conv1_1",), "content_layers": ("conv1_1",), "num_steps": 2}
     preset = PRESETS["default"].replace(network="vgg16", size=48, save_every=1, **config)
     Path(".a.lock").touch()  # left by a run that was killed
-    run_job(Job(Path("photo.jpg"), Path("painting.png"), Path("a.png"), preset), try_another)
+    run_job(Job(Path("photo.jpg"), (Path("painting.png"),), Path("a.png"), preset), try_another)
     assert tried == [2, 2] and capfd.readouterr().err.count("another run is writing it") == 2
     names = {
         "a.png",

@@ -502,7 +502,7 @@ def test_a_run_cut_off_between_record_and_image_is_not_finished(photos, capfd):
         num_steps=3,
     )
     job = Job(
-        Path("photo.jpg"), Path("painting.png"), Path("out.png"), preset=preset, overwrite=True
+        Path("photo.jpg"), (Path("painting.png"),), Path("out.png"), preset=preset, overwrite=True
     )
     with pytest.raises(nst.ImageError, match=r"out\.png: is a folder"):
         run_job(job, stand_in_the_way)

@@ -1,0 +1,114 @@
+"""Several styles, masks and colours, from files."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import nst_jax as nst
+from nst_jax import cli
+from nst_jax.files.images import read_mask
+
+QUICK = ["--network", "vgg16", "--size", "48", "--num-steps", "3"]
+QUICK += ["--style-layers", "conv1_1", "conv2_1", "--content-layers", "conv2_2"]
+
+
+@pytest.fixture
+def pictures(photos, rng):
+    """A photograph, two paintings, and the masks of the photograph's halves."""
+    nst.write_image("other.png", rng.random((44, 52, 3)) ** 3)
+    left = np.zeros((48, 40), np.uint8)
+    left[:, :20] = 255
+    Image.fromarray(left).save("left.png")
+    Image.fromarray(255 - left).save("right.png")
+    return photos
+
+
+def stylize(*more):
+    return cli.main(["stylize", "photo.jpg", "painting.png", "other.png", *QUICK, *more])
+
+
+def test_several_styles_are_blended(pictures):
+    assert stylize("--style-mix", "3", "7") == 0
+    record = json.loads((pictures / "photo_painting_other.json").read_text())
+    assert record["settings"]["style_mix"] == [3, 7]
+    assert [style["path"] for style in record["settings"]["inputs"]["style"]] == [
+        "painting.png",
+        "other.png",
+    ]
+
+
+def test_each_style_goes_where_its_mask_says_and_again_from_the_record(pictures):
+    assert stylize("--mask", "left.png", "right.png", "--output", "out.png") == 0
+    record = json.loads((pictures / "out.json").read_text())
+    assert set(record["history"]["terms"]) == {
+        "content",
+        "style_1",
+        "style_2",
+        "total_variation",
+    }
+    assert cli.main(["rerun", "out.json"]) == 0
+    first, again = (nst.read_image(name) for name in ("out.png", "out_rerun.png"))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_a_mixture_is_an_axis_of_a_study(pictures):
+    folder = pictures / "styles"
+    folder.mkdir()
+    for name in ("painting.png", "other.png"):
+        (pictures / name).rename(folder / name)
+    mixes = ["1+0", "0.5+0.5"]
+    command = ["study", "photo.jpg", "styles", "--network", "vgg16", "--size", "48"]
+    command += ["--num-steps", "2", "--style-layers", "conv1_1", "--content-layers", "conv2_2"]
+    assert cli.main([*command, "--style-mix", *mixes, "--output-dir", "study"]) == 0
+    record = json.loads((pictures / "study" / "study.json").read_text())
+    assert record["axes"] == {"style_mix": mixes}
+    assert record["lanes"] == [f"style_mix={mix}" for mix in mixes]
+    assert cli.main(["rerun", "study/lanes/style_mix=0.5+0.5.json", "--output", "again.png"]) == 0
+    np.testing.assert_array_equal(
+        nst.read_image("again.png"), nst.read_image("study/lanes/style_mix=0.5+0.5.png")
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--mask", "left.png"], "there are 1 masks and 2 styles"),
+        (["--mask", "left.png", "wide.png"], "make the mask of the picture's aspect ratio"),
+        (["--mask", "left.png", "black.png"], "black.png: the mask is black"),
+        (["--mask", "left.png", "none.png"], "none.png: cannot be read"),
+        (["--style-mix", "1", "2", "3"], "--style-mix has 3 numbers, but there are 2 style images"),
+        (["--style-mix", "0", "0"], "--style-mix has no share above 0"),
+        (["--style-mix", "1", "2", "--mask", "left.png", "right.png"], "leave one of the two out"),
+        (["--colours", "sepia"], "--colours"),
+    ],
+)
+def test_what_cannot_be_is_one_line(pictures, capfd, arguments, said):
+    Image.fromarray(np.zeros((48, 40), np.uint8)).save("black.png")
+    Image.fromarray(np.full((20, 40), 255, np.uint8)).save("wide.png")
+    assert stylize(*arguments, "--output", "out.png") == 2
+    lines = [line for line in capfd.readouterr().err.splitlines() if "error" in line]
+    assert len(lines) == 1 and said in lines[0]
+    assert not list(pictures.glob("out*")) and not list(pictures.glob(".out*"))
+
+
+def test_no_style_is_one_line(photos, capfd):
+    assert cli.main(["stylize", "photo.jpg", *QUICK]) == 2
+    assert "there is no style image; give at least one" in capfd.readouterr().err
+
+
+def test_a_mask_is_what_is_opaque_or_what_is_white(tmp_path):
+    grey = np.linspace(0, 255, 64 * 32).reshape(32, 64).astype(np.uint8)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    layer = Image.new("RGBA", (64, 32), "red")
+    layer.putalpha(Image.fromarray(grey))
+    layer.save(tmp_path / "alpha.png")
+    for name in ("grey.png", "deep.png", "alpha.png"):
+        mask = read_mask(tmp_path / name, (32, 64))
+        np.testing.assert_allclose(mask, grey / 255, atol=1e-6)
+    # Half the size: each pixel is the mean of four.
+    small = read_mask(tmp_path / "grey.png", (16, 32))
+    wanted = (grey / 255).reshape(16, 2, 32, 2).mean((1, 3))
+    np.testing.assert_allclose(small, wanted, atol=1 / 255)
