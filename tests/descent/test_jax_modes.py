@@ -195,13 +195,17 @@ def test_states_in_half_precision_descend(optimizer, vgg16_params, rng):
     )
     targets = nst.make_targets(vgg16_params, content, style, config)
     method = nst.make_optimizer(config)
-    evaluate = lambda image: nst.loss_and_gradient(
-        vgg16_params, image, targets, nst.LossWeights(), config
-    )
-    move = jax.jit(lambda state: nst.step(state, evaluate, method))
+
+    @jax.jit
+    def move(state, params, targets):
+        evaluate = lambda image: nst.loss_and_gradient(
+            params, image, targets, nst.LossWeights(), config
+        )
+        return nst.step(state, evaluate, method)
+
     state, losses = nst.init(content, method), []
     for _ in range(12):
-        state, info = move(state)
+        state, info = move(state, vgg16_params, targets)
         losses.append(float(info.loss))
     assert state.image.dtype == state.best_image.dtype == jnp.bfloat16
     assert min(losses) < 0.9 * losses[0] and float(state.best_loss) == min(losses)

@@ -1,5 +1,6 @@
 import dataclasses
 import signal
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -97,22 +98,23 @@ def test_a_step_is_one_evaluation_of_the_network_also_under_vmap(vgg16_params, i
     targets = nst.make_targets(vgg16_params, *images, config)
     optimizer = nst.make_optimizer(config)
 
-    evaluate = jax.value_and_grad(
-        lambda image: nst.total_loss(vgg16_params, image, targets, nst.LossWeights(), config),
-        has_aux=True,
-    )
-
-    def advance(state):
+    def advance(state, params):
+        evaluate = jax.value_and_grad(
+            lambda image: nst.total_loss(params, image, targets, nst.LossWeights(), config),
+            has_aux=True,
+        )
         return nst.step(state, evaluate, optimizer)
 
-    def convolutions(function, *args):
-        return jax.jit(function).lower(*args).as_text().count("stablehlo.convolution")
+    def convolutions(function, state):
+        lowered = jax.jit(function).lower(state, vgg16_params)
+        return lowered.as_text().count("stablehlo.convolution")
 
     state = nst.init(jnp.asarray(images[0]), optimizer)
     lanes = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), state)
+    in_lanes = jax.vmap(advance, in_axes=(0, None))
     # conv1_1, conv1_2, conv2_1 and conv2_2, forward and backward.
-    assert convolutions(advance, state) == convolutions(jax.vmap(advance), lanes) == 8
-    assert "while" not in str(jax.make_jaxpr(advance)(state))
+    assert convolutions(advance, state) == convolutions(in_lanes, lanes) == 8
+    assert "while" not in str(jax.make_jaxpr(advance)(state, vgg16_params))
 
 
 def test_pieces_of_any_length_are_the_same_run(vgg16_params, images):
@@ -234,17 +236,21 @@ def test_the_notebook_preset_takes_the_notebooks_first_twenty_steps(rng):
         params, *((image / 255).astype(np.float32) for image in (content, style)), config
     )
     optimizer = nst.make_optimizer(config)
-    objective = lambda image: nst.total_loss(params, image, targets, weights, config)
-    advance = jax.jit(
-        lambda state: nst.step(state, jax.value_and_grad(objective, has_aux=True), optimizer)
-    )
+
+    @jax.jit
+    def evaluate(params, image):
+        return jax.value_and_grad(
+            lambda image: nst.total_loss(params, image, targets, weights, config), has_aux=True
+        )(image)
+
+    advance = jax.jit(lambda params, state: nst.step(state, partial(evaluate, params), optimizer))
     state, theirs = nst.init(jnp.asarray(content / 255, jnp.float32), optimizer), content.copy()
-    first_gradient = jax.jit(jax.grad(lambda image: objective(image)[0]))(state.image)
+    _, first_gradient = evaluate(params, state.image)
     for index in range(20):
         loss, gradient = loss_and_gradient(theirs)
         if index == 0:
             assert np.abs(first_gradient / 255 - gradient).max() <= 1e-4 * np.abs(gradient).max()
-        state, info = advance(state)
+        state, info = advance(params, state)
         assert abs(info.loss / loss - 1) <= 1e-4, index
         # The notebook clips when it saves, this program after each step.
         theirs = np.clip(theirs - 100 * 0.96 ** (index / 100) * gradient, 0, 255)

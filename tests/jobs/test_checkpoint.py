@@ -24,14 +24,14 @@ from nst_jax.jobs import checkpoint
 from nst_jax.jobs.checkpoint import Checkpoint
 from nst_jax.jobs.job import Job
 from nst_jax.jobs.stylize_job import run_job
-from tests.runs import finished, followed
+from tests.runs import QUICK, finished, followed
 
-SHALLOW = {"content_layers": ("conv2_1",), "style_layers": ("conv1_1", "conv2_1")}
+SHALLOW = {"content_layers": ("conv2_2",), "style_layers": ("conv1_1", "conv2_1")}
 
 
 @pytest.fixture
 def pair(rng):
-    return rng.random((48, 40, 3), np.float32), rng.random((32, 36, 3), np.float32)
+    return rng.random((40, 32, 3), np.float32), rng.random((24, 36, 3), np.float32)
 
 
 @pytest.fixture
@@ -236,25 +236,6 @@ def test_an_archive_that_swells_is_refused(tmp_path, said):
 
 # The command.
 
-QUICK = [
-    "--network",
-    "vgg16",
-    "--size",
-    "48",
-    "--content-layers",
-    "conv2_1",
-    "--style-layers",
-    "conv1_1",
-]
-
-
-@pytest.fixture
-def photos(tmp_path, monkeypatch, rng):
-    monkeypatch.chdir(tmp_path)
-    for name in ("photo.jpg", "painting.png"):
-        Image.fromarray(rng.integers(0, 256, (48, 48, 3), np.uint8)).save(name)
-    return tmp_path
-
 
 def stylize(*words):
     return cli.main(
@@ -369,7 +350,7 @@ def test_a_signal_saves_and_stops(photos, number):
     assert process.returncode == 128 + number, errors
     assert "the same command with --resume goes on" in errors.splitlines()[-1]
     assert (
-        Image.open("out.png").size == (48, 48)
+        Image.open("out.png").size == (40, 48)
         and not json.loads((photos / "out.json").read_text())["finished"]
     )
     assert Checkpoint(photos / "out.png.checkpoint").read().settings["num_steps"] == 100000
