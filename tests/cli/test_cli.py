@@ -160,6 +160,7 @@ def test_the_notebook_preset_reads_images_as_the_notebook_does(photos):
     assert record["height"] == 48 and record["optimizer"] == "sgd"
 
 
+@pytest.mark.slow
 def test_pictures_say_of_files_their_names_alone(photos, monkeypatch):
     """Those of runs, on the way too, of studies with their reports, and of the demo; in every part
     of the file."""
@@ -237,6 +238,7 @@ def test_the_demo_has_its_pictures():
     assert min(nst.read_image(demo.style_path()).shape[:2]) >= 400
 
 
+@pytest.mark.slow
 def test_the_demo_writes_a_picture_and_a_sheet(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(demo, "SIZE", 48)
@@ -401,6 +403,7 @@ def test_a_folder_that_cannot_be_written(photos, capfd):
     assert "cannot be written" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_weights_convert_list_and_normalise(photos, capfd):
     weights.write_params(
         photos / "a.safetensors", reference.random_params("vgg16"), network="vgg16"
@@ -526,6 +529,7 @@ NOT_THERE += [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("platform", "words"), NOT_THERE)
 def test_a_platform_that_is_not_there_is_one_line_and_status_2(platform, words, photos):
     environment = os.environ | {"JAX_PLATFORMS": platform}
@@ -582,6 +586,7 @@ def test_the_defaults_of_a_preset_are_in_its_help(monkeypatch, capsys):
     assert "(default: 4000)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_module_runs_as_a_program(tmp_path):
     ended = subprocess.run(
         [sys.executable, "-m", "nst_jax", "stylize", "a", "b"],

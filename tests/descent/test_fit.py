@@ -38,6 +38,7 @@ def test_a_run_that_fits_whole_is_left_whole_and_says_what_it_needs(vgg16_params
     assert config == nst.TransferConfig() and "GB of 3.0 GB free, whole" in line
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_fit_is_cut_into_tiles(vgg16_params, pair, free):
     whole = max(fit._bytes_needed(vgg16_params, *pair, LOSS, nst.TransferConfig()))
     free(int(0.9 * whole))
@@ -47,6 +48,7 @@ def test_a_run_that_does_not_fit_is_cut_into_tiles(vgg16_params, pair, free):
     assert line.startswith("memory: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("content_size", "style_size"), [(96, 2048), (400, 1024)])
 def test_a_style_image_too_large_for_the_memory_takes_tiles_not_pairs(
     vgg16_params, pair, free, content_size, style_size
@@ -67,6 +69,7 @@ def test_a_run_that_cannot_fit_names_a_size_that_can(vgg16_params, pair, free):
         fit.fitting_config(vgg16_params, *pair, LOSS, nst.TransferConfig())
 
 
+@pytest.mark.slow
 def test_the_estimate_is_what_the_program_takes(vgg16_params, pair):
     """It grows by two images a pair of L-BFGS."""
     few, many = (

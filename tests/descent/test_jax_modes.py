@@ -12,6 +12,8 @@ import nst_jax as nst
 from nst_jax.network.winograd import transform_kernel
 from tests import reference
 
+pytestmark = pytest.mark.slow
+
 CONFIG = nst.TransferConfig(content_layers=("conv2_2",), style_layers=("conv1_1", "conv3_1"))
 WEIGHTS = nst.LossWeights(total_variation=0.1)
 

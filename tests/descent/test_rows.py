@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import nst_jax as nst
 
@@ -91,6 +92,7 @@ print("passed")
 """
 
 
+@pytest.mark.slow
 def test_devices_that_share_an_image_by_rows_find_what_one_does():
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",

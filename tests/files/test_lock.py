@@ -64,6 +64,7 @@ def test_of_many_that_come_and_go_one_at_a_time_is_in(tmp_path):
     assert most == [1] and entered[0] > 8 and not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_locks_nothing(tmp_path):
     path = tmp_path / ".a.lock"
     program = f"""
@@ -199,6 +200,7 @@ def test_a_run_refuses_others_from_its_start_to_its_end(photos, capfd):
     assert "a.png: is there already" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_of_two_processes_that_start_at_once_one_result_is_there_and_one_says_so(photos):
     words = [sys.executable, "-m", "nst_jax", *STYLIZE, "--style-weight"]
     both = [

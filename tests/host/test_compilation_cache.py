@@ -7,6 +7,7 @@ import pytest
 import nst_jax as nst
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "given", "kept"),
     [([], "", "ours"), (["--no-compilation-cache"], "", ""), ([], "theirs", "theirs")],

@@ -42,6 +42,7 @@ def small_pyramid(monkeypatch):
     monkeypatch.setattr(schedule, "_LEAST_FROM_NOISE", 16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -61,6 +62,7 @@ def test_a_run_goes_on_from_any_snapshot_bit_for_bit(vgg16_params, pair, small_p
         jax.tree.map(np.testing.assert_array_equal, resumed, whole)
 
 
+@pytest.mark.slow
 def test_lanes_go_on_bit_for_bit(vgg16_params, pair, small_pyramid):
     config = nst.TransferConfig(num_steps=12, **SHALLOW)
     weights = nst.LossWeights(style=[1.0, 1e30, 100.0])
@@ -325,6 +327,7 @@ def test_results_are_not_overwritten_unasked(photos, capfd):
     assert json.loads((photos / "out.json").read_text())["finished"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_stops(photos, number):
     words = [
@@ -356,6 +359,7 @@ def test_a_signal_saves_and_stops(photos, number):
     assert Checkpoint(photos / "out.png.checkpoint").read().settings["num_steps"] == 100000
 
 
+@pytest.mark.slow
 def test_the_second_signal_ends_the_process_at_once(tmp_path):
     program = """
 import logging, sys, time
@@ -446,6 +450,7 @@ def test_what_a_killed_run_left_half_written_is_removed(photos):
     assert not list(photos.glob(".*.partial"))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_nobody_listens(photos):
     words = [
         sys.executable,
@@ -498,6 +503,7 @@ def test_a_run_cut_off_between_record_and_image_is_not_finished(photos, capfd):
     )
 
 
+@pytest.mark.slow
 def test_the_same_seed_ends_alike_in_two_processes(photos):
     words = [
         sys.executable,

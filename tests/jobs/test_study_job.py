@@ -47,6 +47,7 @@ def results(folder):
     return found
 
 
+@pytest.mark.slow
 def test_a_study_writes_its_folder_and_does_only_what_is_missing(photos, capfd):
     words = [
         *STUDY,
@@ -113,6 +114,7 @@ def test_a_study_writes_its_folder_and_does_only_what_is_missing(photos, capfd):
     assert results(Path("out")) == before
 
 
+@pytest.mark.slow
 def test_a_study_killed_half_way_ends_as_one_never_stopped(photos):
     words = [
         sys.executable,
@@ -164,6 +166,7 @@ def run_two(words, environment, *own):
     return [(process.returncode, *texts) for process, texts in zip(both, outputs, strict=True)]
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds(photos):
     words = [
         sys.executable,
@@ -193,6 +196,7 @@ def test_two_processes_find_what_one_finds(photos):
     assert results(Path("two")) == results(Path("one"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -313,6 +317,7 @@ def test_a_study_and_its_lanes_are_made_again_from_their_records(photos, capfd):
     assert "painting.png: is not the style painting that the record is of" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_study_of_losses_of_ones_own_names_their_terms(photos):
     from nst_jax.host.processes import Processes
     from nst_jax.jobs.job import StudyJob
@@ -415,6 +420,7 @@ def test_a_grid_file_says_what_varies(photos, capfd):
     np.testing.assert_allclose(records[0]["best_loss"], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_reconstructions_come_near_what_their_layers_see(photos):
     words = [
         "reconstruct",

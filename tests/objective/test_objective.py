@@ -32,6 +32,7 @@ def images(rng):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 @pytest.mark.parametrize("scaling", list(WEIGHTS))
 def test_loss_and_gradient_of_each_scaling_agree_with_numpy_in_float64(

@@ -258,6 +258,7 @@ for loss, tolerance in (
 """
 
 
+@pytest.mark.slow
 def test_devices_share_the_rows_of_a_users_loss(pair, tmp_path):
     np.savez(tmp_path / "images.npz", content=pair[0][:64, :48], style=pair[1])
     environment = os.environ | {
