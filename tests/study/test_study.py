@@ -10,13 +10,11 @@ import optax
 import pytest
 
 import nst_jax as nst
-from nst_jax.descent import lanes
 from nst_jax.host import memory
 from nst_jax.jobs.study_folder import lane_names
 from nst_jax.study import group
 from nst_jax.study.grid import make_grid
 from nst_jax.study.result import FinishedLane
-from nst_jax.study.run import check_study, run_lanes
 
 NUM_STEPS = 50
 LOSS_TOLERANCE = 1e-3  # relative, after all steps: descent amplifies rounding
@@ -154,19 +152,25 @@ def test_lanes_on_four_devices_equal_single_runs(images, single_runs, tmp_path):
         )
 
 
+NOT_SAVED = lambda lanes, size: None
+
+
+def group_of(params, images, axes, config, **settings):
+    """The lanes of a study that are one group."""
+    grid = make_grid(axes, ["content"], ["style"], config, nst.LossWeights())
+    named = {"content": images[0]}, {"style": images[1]}
+    lanes = range(len(grid.lanes))
+    return group.Group(params, *named, grid, config.group(), lanes, None, **settings)
+
+
 @pytest.mark.slow
 def test_lanes_under_vmap_start_as_single_runs_do(
     vgg16_params, images, single_runs, monkeypatch, said
 ):
     # What accelerators do. Rounded otherwise, the descents part after some steps.
-    monkeypatch.setattr(lanes, "lanes_run_in_turn", lambda: False)
-    monkeypatch.setattr(group, "lanes_run_in_turn", lambda: False)
     monkeypatch.setattr(group, "lanes_that_fit", lambda free, shared, own: 3)
-    jax.clear_caches()
     config = dataclasses.replace(CONFIG, num_steps=4)
-    grid = make_grid(AXES, ["content"], ["style"], config, nst.LossWeights())
-    checked = check_study(vgg16_params, {"content": images[0]}, {"style": images[1]}, grid)
-    events = run_lanes(vgg16_params, *checked, grid, range(8))
+    events = group_of(vgg16_params, images, AXES, config, in_turn=False).run(None, NOT_SAVED, 2.0)
     found = [event for event in events if isinstance(event, FinishedLane)]
     assert [lane.index for lane in found] == list(range(8)) and "3 at once" in said[0]
     for lane, single in zip(found, single_runs, strict=True):
@@ -174,7 +178,6 @@ def test_lanes_under_vmap_start_as_single_runs_do(
             lane.result.losses[:2], single.losses[:2], rtol=FIRST_LOSS_TOLERANCE
         )
         assert lane.result.num_steps == 4
-    jax.clear_caches()
 
 
 @pytest.mark.slow
@@ -253,15 +256,16 @@ def test_a_converged_lane_ends_and_the_others_go_on(vgg16_params, images):
     np.testing.assert_array_equal(result.image[1], alone.image[0])
 
 
-def test_a_study_that_does_not_fit_is_refused(vgg16_params, images, monkeypatch):
-    monkeypatch.setattr(group, "free_bytes", lambda device: 1_000_000)
+def test_a_study_that_does_not_fit_is_refused(vgg16_params, images):
+    # enough for the images when it is first asked, and too little for the program later
+    amounts = iter([10**12, 10**6])
+    config = nst.TransferConfig(num_steps=1, **SHALLOW)
+    one = group_of(vgg16_params, images, {"seed": (0,)}, config, free_of=lambda _: next(amounts))
     with pytest.raises(
         nst.ConfigError,
         match=r"one lane needs 0\.\d GB, of which 0\.0 GB are free; take smaller images",
     ):
-        nst.run_study(
-            vgg16_params, *images, {"seed": (0,)}, nst.TransferConfig(num_steps=1, **SHALLOW)
-        )
+        next(one.run(None, NOT_SAVED, 2.0))
 
 
 def test_the_table_has_a_row_a_lane(vgg16_params, images):
