@@ -13,7 +13,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     _PROGRAMS = tempfile.TemporaryDirectory()
     os.environ |= {
         "JAX_COMPILATION_CACHE_DIR": _PROGRAMS.name,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
 
 from pathlib import Path

@@ -1,6 +1,12 @@
-"""Descents as tests follow them."""
+"""Runs as tests make and follow them."""
 
 import numpy as np
+
+# Most of a short run is its compilation: a few seconds for each image size, set of layers and
+# optimiser. Commands that are of these and of `photos` find their programs in the tests' cache.
+QUICK = ["--network", "vgg16", "--size", "48", "--num-steps", "4", "--content-layers", "conv2_2"]
+QUICK_STUDY = [*QUICK, "--style-layers", "conv1_1+conv2_1"]
+QUICK += ["--style-layers", "conv1_1", "conv2_1"]
 
 
 def followed(chunks, most=None):

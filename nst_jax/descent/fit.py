@@ -14,7 +14,7 @@ from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.descent.lanes import LaneProgram, Lanes, Optimizer
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.scaled_targets import stack_targets
-from nst_jax.host.memory import free_bytes, lanes_that_fit
+from nst_jax.host.memory import FreeBytes, free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params, prepare_params
 from nst_jax.objective.targets import Targets, make_targets
 from nst_jax.objective.terms import Loss
@@ -36,6 +36,7 @@ def fitting_config(
     devices: Sequence[jax.Device] = (),
     fewer_pairs: bool = True,
     optimizer: Optimizer | None = None,
+    free_of: FreeBytes = free_bytes,
 ) -> tuple[TransferConfig, str]:
     """The settings that the free memory allows: as they are, or in the largest tiles that fit.
 
@@ -49,6 +50,7 @@ def fitting_config(
         fewer_pairs: Whether L-BFGS may keep fewer pairs than `config` says, which changes the
             result.
         optimizer: As in `LaneProgram`.
+        free_of: Tells a device's free memory.
 
     Returns:
         The settings to run with, and a line that says what they need; empty where there is plenty.
@@ -56,7 +58,7 @@ def fitting_config(
     Raises:
         ConfigError: Not even small tiles fit; the message names a size that would.
     """
-    free = free_bytes((devices or jax.local_devices())[0])
+    free = free_of((devices or jax.local_devices())[0])
     pixels = max(content.shape[0] * content.shape[1], style.shape[0] * style.shape[1])
     if free is None or pixels * (_BYTES_A_PIXEL + 24 * config.memory) < free / 2:
         return config, ""

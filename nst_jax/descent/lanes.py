@@ -285,16 +285,6 @@ def _run_piece_on_one_device(
         )
     else:
         states, infos = (
-            lax.map(run_lane, lanes) if lanes_run_in_turn() else jax.vmap(run_lane)(lanes)
+            lax.map(run_lane, lanes) if placement.runs_in_turn else jax.vmap(run_lane)(lanes)
         )
     return states, jax.tree.map(jnp.transpose, infos)
-
-
-def lanes_run_in_turn() -> bool:
-    """Whether the lanes of one device run one after another instead of under `vmap`.
-
-    One lane keeps a CPU's cores busy. In turn, the activations of one at a time are in memory, a
-    lane that has ended costs nothing, and each is rounded as a run of its own would be: L-BFGS
-    multiplies a difference in the last digit by ten a step.
-    """
-    return jax.default_backend() == "cpu"

@@ -25,10 +25,23 @@ class Placement:
     Args:
         devices: They share the work; with none, all is on the default device.
         by_rows: Whether they share the rows of every image instead of the lanes.
+        in_turn: Whether the lanes of one device run one after another instead of under `vmap`; None
+            does what suits the backend.
     """
 
     devices: tuple[jax.Device, ...] = ()
     by_rows: bool = False
+    in_turn: bool | None = None
+
+    @property
+    def runs_in_turn(self) -> bool:
+        """Whether the lanes of one device run one after another.
+
+        One lane keeps a CPU's cores busy. In turn, the activations of one at a time are in memory,
+        a lane that has ended costs nothing, and each is rounded as a run of its own would be:
+        L-BFGS multiplies a difference in the last digit by ten a step.
+        """
+        return jax.default_backend() == "cpu" if self.in_turn is None else self.in_turn
 
     def for_rows(self, num_rows: int) -> "Placement":
         """The same with as many of the devices as that number of rows goes round."""

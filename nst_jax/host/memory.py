@@ -1,7 +1,12 @@
 """How many lanes fit a device's memory."""
 
+from collections.abc import Callable
+
 import jax
 import psutil
+
+FreeBytes = Callable[[jax.Device], int | None]
+"""Tells the memory that a device still has to give, as `free_bytes` does."""
 
 _SHARE = 0.85  # of what is free; the rest is for fragments, and for what is made between two pieces
 

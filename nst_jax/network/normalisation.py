@@ -48,8 +48,8 @@ def normalise_activations(
     """
     layers = tuple(NETWORKS[network_of(params)])
 
-    @jax.jit
-    def mean_activations(image: Array) -> dict[str, Array]:
+    @jax.jit  # the parameters as an argument, or each program would hold a copy of them
+    def mean_activations(params: Params, image: Array) -> dict[str, Array]:
         return {
             layer: found.mean((0, 1))
             for layer, found in features(params, image, layers, pooling).items()
@@ -58,7 +58,7 @@ def normalise_activations(
     sums, num_images = None, 0
     for image in images:
         check_image("normalising", image)
-        means = mean_activations(jnp.asarray(image))
+        means = mean_activations(params, jnp.asarray(image))
         sums = means if sums is None else jax.tree.map(jnp.add, sums, means)
         num_images += 1
     if sums is None:

@@ -16,14 +16,14 @@ import numpy as np
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.descent.colours import Recoloured, recolour
 from nst_jax.descent.fit import fitting_config
-from nst_jax.descent.lanes import Lanes, Optimizer, lanes_run_in_turn
+from nst_jax.descent.lanes import Lanes, Optimizer
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.pyramid import Pyramid
 from nst_jax.descent.result import TransferResult
 from nst_jax.descent.scaled_targets import distinct_losses
 from nst_jax.descent.snapshot import Arrays
 from nst_jax.descent.start import initial_image, make_key
-from nst_jax.host.memory import free_bytes, lanes_that_fit
+from nst_jax.host.memory import FreeBytes, free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params
 from nst_jax.objective.styles import as_images, make_style
 from nst_jax.objective.terms import Loss
@@ -50,6 +50,8 @@ class Group:
         config: What the lanes have in common beside images and numbers.
         indices: The lanes, as places in the grid.
         optimizer: As in `LaneProgram`.
+        in_turn: As in `Placement`.
+        free_of: Tells a device's free memory.
     """
 
     def __init__(
@@ -61,8 +63,11 @@ class Group:
         config: TransferConfig,
         indices: Sequence[int],
         optimizer: Optimizer | None,
+        in_turn: bool | None = None,
+        free_of: FreeBytes = free_bytes,
     ) -> None:
         self._grid = grid
+        self._free_of = free_of
         self._indices = list(indices)
         self._optimizer = optimizer
         lanes = [grid.lanes[index] for index in indices]
@@ -98,9 +103,11 @@ class Group:
             config,
             fewer_pairs=False,
             optimizer=optimizer,
+            free_of=free_of,
         )
         if said:
             _LOG.info(said)
+        self._placement = Placement(tuple(self._devices), in_turn=in_turn)
         self._pyramid = Pyramid(
             params,
             list(self._contents.values()),
@@ -108,7 +115,7 @@ class Group:
             config,
             of_content[0],
             of_style[0],
-            Placement(tuple(self._devices)),
+            self._placement,
             optimizer,
         )
 
@@ -155,7 +162,7 @@ class Group:
         # written later.
         wanted = -(-min(lanes_at_once or num_lanes, num_lanes) // num_devices)
         per_device = 1 if lanes_at_once is None else wanted
-        free = free_bytes(self._devices[0])
+        free = self._free_of(self._devices[0])
         shared, own = self._bytes_for(per_device)
         fitting = per_device if free is None else lanes_that_fit(free, shared, own // per_device)
         if free is not None and not fitting:
@@ -163,7 +170,7 @@ class Group:
                 f"one lane needs {(shared + own) / 1e9:.1f} GB, of which {free / 1e9:.1f} GB "
                 "are free; take smaller images"
             )
-        if fitting < per_device or (lanes_at_once is None and not lanes_run_in_turn()):
+        if fitting < per_device or (lanes_at_once is None and not self._placement.runs_in_turn):
             num_batches = -(-wanted // fitting)
             # Batches of like size: what the last lacks would cost as much.
             measured, per_device = per_device, -(-wanted // num_batches)

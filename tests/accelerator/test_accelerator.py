@@ -202,11 +202,16 @@ def test_the_estimate_of_memory_is_what_a_run_uses(precision):
     assert 0.8 < found["used"] / found["needed"] < 1.1
 
 
-def test_what_does_not_fit_is_cut_into_tiles(vgg19_params, monkeypatch):
+def test_what_does_not_fit_is_cut_into_tiles(vgg19_params):
     image = np.zeros((1536, 1536, 3), np.float32)
-    monkeypatch.setattr(fit, "free_bytes", lambda device: 6 * 10**9)
+    config = nst.TransferConfig()
     config, line = fit.fitting_config(
-        vgg19_params, image, image, nst.default_loss(nst.TransferConfig()), nst.TransferConfig()
+        vgg19_params,
+        image,
+        image,
+        nst.default_loss(config),
+        config,
+        free_of=lambda device: 6 * 10**9,
     )
     assert config.tile and line.startswith("memory: ")
 

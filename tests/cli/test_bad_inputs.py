@@ -17,6 +17,8 @@ from nst_jax import cli
 from tests.files.test_images import bomb
 from tests.reference import torchvision_names
 
+pytestmark = pytest.mark.slow
+
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
 ROLES = {
     "content": ["{}", "good.png"],

@@ -203,6 +203,7 @@ def test_lanes_equal_single_runs_and_each_ends_by_itself(vgg16_params, images, s
         assert batch.best_step[lane] == single.best_step and batch.loss[lane] == single.loss
 
 
+@pytest.mark.slow
 def test_a_study_goes_through_the_scales_as_single_runs_do(vgg16_params, images, small):
     config = nst.TransferConfig(num_steps=8, **SHALLOW)
     study = nst.run_study(

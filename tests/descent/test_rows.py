@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import nst_jax as nst
 
@@ -48,10 +49,12 @@ for pooling, shape in (("avg", (128, 97)), ("max", (212, 80))):
         np.testing.assert_allclose(shared_loss, loss, rtol=1e-5)
         assert np.abs(shared_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max()
 
+# The deep layers were compared above; descents on them take a minute to compile for four devices.
+layers = {"content_layers": ("conv3_1",), "style_layers": ("conv1_1", "conv2_1", "conv3_1")}
 schedule._LEAST_FINEST, schedule._SHARE = 128, 0.1
 content, style = rng.random((128, 96, 3), np.float32), rng.random((64, 70, 3), np.float32)
 for optimizer in ("lbfgs", "adam"):
-    config = nst.TransferConfig(num_steps=20, optimizer=optimizer)
+    config = nst.TransferConfig(num_steps=20, optimizer=optimizer, **layers)
     alone = nst.stylize(params, content, style, config)
     shared = nst.stylize(params, content, style, config, devices=devices)
     # a descent amplifies rounding, and alone is Winograd's
@@ -74,7 +77,7 @@ else:
 
 from nst_jax.descent.fit import _bytes_needed  # of each device
 
-config = nst.TransferConfig()
+config = nst.TransferConfig(**layers)
 large = jax.ShapeDtypeStruct((1024, 512, 3), np.float32)
 alone, shared = (
     _bytes_needed(params, large, large, nst.default_loss(config), config, on)[1]
@@ -83,7 +86,7 @@ alone, shared = (
 assert shared < 0.5 * alone, (shared, alone)
 
 # One that is not the first computes all by itself.
-config, lent = nst.TransferConfig(num_steps=2), devices[2]
+config, lent = nst.TransferConfig(num_steps=2, **layers), devices[2]
 result = nst.stylize(params, content, style, config, devices=[lent])
 assert result.image.devices() == {lent}
 np.testing.assert_array_equal(result.image, nst.stylize(params, content, style, config).image)
@@ -91,6 +94,7 @@ print("passed")
 """
 
 
+@pytest.mark.slow
 def test_devices_that_share_an_image_by_rows_find_what_one_does():
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
@@ -110,8 +114,9 @@ def test_devices_that_share_an_image_by_rows_find_what_one_does():
 def test_one_device_shares_with_nobody(vgg16_params):
     import jax
 
-    content, style = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
-    config = nst.TransferConfig(num_steps=2)
+    content, style = np.random.default_rng(0).random((2, 40, 32, 3), np.float32)
+    layers = {"content_layers": ("conv2_2",), "style_layers": ("conv1_1", "conv2_1")}
+    config = nst.TransferConfig(num_steps=2, **layers)
     alone, given = (
         nst.stylize(vgg16_params, content, style, config, devices=devices)
         for devices in (None, jax.devices()[:1])

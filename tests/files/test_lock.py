@@ -19,19 +19,8 @@ from nst_jax.jobs.job import Job
 from nst_jax.jobs.presets import PRESETS
 from nst_jax.jobs.stylize_job import run_job
 from tests.records import example
+from tests.runs import QUICK
 
-QUICK = [
-    "--network",
-    "vgg16",
-    "--size",
-    "48",
-    "--num-steps",
-    "2",
-    "--style-layers",
-    "conv1_1",
-    "--content-layers",
-    "conv1_1",
-]
 STYLIZE = ["stylize", "photo.jpg", "painting.png", *QUICK]
 
 
@@ -75,6 +64,7 @@ def test_of_many_that_come_and_go_one_at_a_time_is_in(tmp_path):
     assert most == [1] and entered[0] > 8 and not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_locks_nothing(tmp_path):
     path = tmp_path / ".a.lock"
     program = f"""
@@ -191,8 +181,9 @@ def test_a_run_refuses_others_from_its_start_to_its_end(photos, capfd):
     def try_another(progress):
         tried.append(cli.main([*STYLIZE, "--output", "a.png", "--overwrite"]))
 
-    config = {"style_layers": ("conv1_1",), "content_layers": ("conv1_1",), "num_steps": 2}
-    preset = PRESETS["default"].replace(network="vgg16", size=48, save_every=1, **config)
+    layers = {"content_layers": ("conv2_2",), "style_layers": ("conv1_1", "conv2_1")}
+    run = {"network": "vgg16", "size": 48, "num_steps": 2, "save_every": 1, **layers}
+    preset = PRESETS["default"].replace(**run)
     Path(".a.lock").touch()  # left by a run that was killed
     run_job(Job(Path("photo.jpg"), (Path("painting.png"),), Path("a.png"), preset), try_another)
     assert tried == [2, 2] and capfd.readouterr().err.count("another run is writing it") == 2
@@ -209,6 +200,7 @@ def test_a_run_refuses_others_from_its_start_to_its_end(photos, capfd):
     assert "a.png: is there already" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_of_two_processes_that_start_at_once_one_result_is_there_and_one_says_so(photos):
     words = [sys.executable, "-m", "nst_jax", *STYLIZE, "--style-weight"]
     both = [

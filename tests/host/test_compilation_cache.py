@@ -7,6 +7,7 @@ import pytest
 import nst_jax as nst
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "given", "kept"),
     [([], "", "ours"), (["--no-compilation-cache"], "", ""), ([], "theirs", "theirs")],
@@ -34,6 +35,12 @@ def test_programs_are_kept_where_the_user_wants_them(tmp_path, rng, words, given
         "1",
         "--network",
         "vgg16",
+        "--content-layers",
+        "conv1_1",
+        "--style-layers",
+        "conv1_1",
+        "--optimizer",
+        "sgd",
         *words,
     ]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)

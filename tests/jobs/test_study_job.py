@@ -17,18 +17,9 @@ import nst_jax as nst
 from nst_jax import cli
 from nst_jax.jobs.rerun import job_of_record
 from nst_jax.report.perceptual import lpips_distance
+from tests.runs import QUICK_STUDY
 
-STUDY = [
-    "study",
-    "photo.jpg",
-    "painting.png",
-    "--network",
-    "vgg16",
-    "--size",
-    "48",
-    "--num-steps",
-    "4",
-]
+STUDY = ["study", "photo.jpg", "painting.png", *QUICK_STUDY]
 FOLDER_FILES = {
     "study.json",
     "lanes.csv",
@@ -56,6 +47,7 @@ def results(folder):
     return found
 
 
+@pytest.mark.slow
 def test_a_study_writes_its_folder_and_does_only_what_is_missing(photos, capfd):
     words = [
         *STUDY,
@@ -81,7 +73,8 @@ def test_a_study_writes_its_folder_and_does_only_what_is_missing(photos, capfd):
     assert "step 1 is not finite" in rows[4]["reason"] and not rows[0]["reason"]
     record = json.loads(Path("out/lanes/style_weight=80,seed=1.json").read_text())
     content, style = nst.read_image("photo.jpg", size=48), nst.read_image("painting.png", size=48)
-    config = nst.TransferConfig(num_steps=4, init="noise")
+    layers = {"content_layers": ("conv2_2",), "style_layers": ("conv1_1", "conv2_1")}
+    config = nst.TransferConfig(num_steps=4, init="noise", **layers)
     single = nst.stylize(
         nst.load_params("vgg16"),
         content,
@@ -121,6 +114,7 @@ def test_a_study_writes_its_folder_and_does_only_what_is_missing(photos, capfd):
     assert results(Path("out")) == before
 
 
+@pytest.mark.slow
 def test_a_study_killed_half_way_ends_as_one_never_stopped(photos):
     words = [
         sys.executable,
@@ -172,6 +166,7 @@ def run_two(words, environment, *own):
     return [(process.returncode, *texts) for process, texts in zip(both, outputs, strict=True)]
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds(photos):
     words = [
         sys.executable,
@@ -201,6 +196,7 @@ def test_two_processes_find_what_one_finds(photos):
     assert results(Path("two")) == results(Path("one"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -297,7 +293,7 @@ def test_a_study_does_not_overwrite_what_it_is_made_of(place, photos, capfd):
 
 def test_a_study_and_its_lanes_are_made_again_from_their_records(photos, capfd):
     Path("grid.toml").write_text(
-        "style_weight = [5, 80]\nlayer_weights.deep = {conv4_1 = 0.5, conv5_1 = 0.5}\n"
+        "style_weight = [5, 80]\nlayer_weights.fine = {conv1_1 = 0.5, conv2_1 = 0.5}\n"
     )
     words = ["--grid", "grid.toml", "--init", "noise", "--seed", "3", "--output-dir", "out"]
     assert cli.main([*STUDY, *words]) == 0
@@ -321,15 +317,14 @@ def test_a_study_and_its_lanes_are_made_again_from_their_records(photos, capfd):
     assert "painting.png: is not the style painting that the record is of" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_study_of_losses_of_ones_own_names_their_terms(photos):
     from nst_jax.host.processes import Processes
     from nst_jax.jobs.job import StudyJob
     from nst_jax.jobs.study_job import run_study_job
 
-    losses = {
-        "plain": nst.content() + 20 * nst.style(),
-        "smooth": nst.content() + 20 * nst.style() + 5 * nst.TotalVariation(),
-    }
+    plain = nst.content(("conv2_2",)) + 20 * nst.style(("conv1_1", "conv2_1"))
+    losses = {"plain": plain, "smooth": plain + 5 * nst.TotalVariation()}
     preset = nst.Preset().replace(network="vgg16", size=48, num_steps=2)
     job = StudyJob(
         (photos / "photo.jpg",),
@@ -342,7 +337,7 @@ def test_a_study_of_losses_of_ones_own_names_their_terms(photos):
     assert run_study_job(job, Processes(), quiet, quiet, quiet).computed == 2
     assert run_study_job(job, Processes(), quiet, quiet, quiet).kept == 2
     head, *rows = (photos / "out" / "lanes.csv").read_text().splitlines()
-    assert {"content_conv4_2", "style_conv1_1", "total_variation"} <= set(head.split(",")) and len(
+    assert {"content_conv2_2", "style_conv1_1", "total_variation"} <= set(head.split(",")) and len(
         rows
     ) == 2
     record = json.loads((photos / "out" / "lanes" / "loss=smooth.json").read_text())
@@ -401,7 +396,7 @@ def test_a_grid_file_says_what_varies(photos, capfd):
         style = ["painting.png", "photo.jpg"]
         style_weight = 30
         layer_weights.fine = {conv1_1 = 1.0}
-        layer_weights.coarse = {conv5_1 = 2.0, conv4_2 = 0.5}
+        layer_weights.coarse = {conv2_1 = 2.0, conv2_2 = 0.5}
         """
     )
     assert (
@@ -417,14 +412,15 @@ def test_a_grid_file_says_what_varies(photos, capfd):
         for name in ("coarse", "fine")
     ]
     assert {record["lane"]["style_weight"] for record in records} == {30.0}
-    assert records[0]["settings"]["weights_by_layer"] == {"conv5_1": 2.0, "conv4_2": 0.5}
+    assert records[0]["settings"]["weights_by_layer"] == {"conv2_1": 2.0, "conv2_2": 0.5}
     terms = {layer: rows[0] for layer, rows in records[0]["history"]["terms"]["style"].items()}
     expected = (
-        0.5 * records[0]["history"]["terms"]["content"]["conv4_2"][0] + 30 * 2.0 * terms["conv5_1"]
+        0.5 * records[0]["history"]["terms"]["content"]["conv2_2"][0] + 30 * 2.0 * terms["conv2_1"]
     )
     np.testing.assert_allclose(records[0]["best_loss"], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_reconstructions_come_near_what_their_layers_see(photos):
     words = [
         "reconstruct",

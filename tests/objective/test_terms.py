@@ -131,6 +131,7 @@ def test_a_sum_of_terms_is_the_default_loss(vgg16_params, pair):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "loss_tolerance", "gradient_tolerance"),
     [
@@ -196,6 +197,7 @@ def test_a_measure_that_reads_aside_without_saying_so_differs_in_tiles(vgg16_par
     assert abs(float(values[1] / values[0]) - 1) > 1e-4
 
 
+@pytest.mark.slow
 def test_lanes_of_a_users_loss_equal_single_runs(vgg16_params, pair):
     content, style = pair[0][:40, :48], pair[1]
     weights, powers = np.array([0.0, 0.5, 2.0, 8.0]), np.array([1.0, 1.0, 2.0, 0.5])
@@ -244,7 +246,7 @@ run = lambda devices, loss: nst.stylize(
     reference.random_params("vgg16"),
     images["content"],
     images["style"],
-    nst.TransferConfig(num_steps=3),
+    nst.TransferConfig(num_steps=3, optimizer="adam"),
     loss=loss,
     devices=devices,
 )
@@ -258,6 +260,7 @@ for loss, tolerance in (
 """
 
 
+@pytest.mark.slow
 def test_devices_share_the_rows_of_a_users_loss(pair, tmp_path):
     np.savez(tmp_path / "images.npz", content=pair[0][:64, :48], style=pair[1])
     environment = os.environ | {
@@ -268,13 +271,14 @@ def test_devices_share_the_rows_of_a_users_loss(pair, tmp_path):
     subprocess.run(command, env=environment, check=True, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_study_of_losses_reports_their_terms_by_name(vgg16_params, pair):
     losses = {
         "plain": nst.content(("conv2_2",)) + 20 * nst.style(LAYERS),
         "mine": own_loss(),
         "more": 3 * own_loss(),
     }
-    config = nst.TransferConfig(num_steps=4)
+    config = nst.TransferConfig(num_steps=4, optimizer="adam")
     content, style = pair[0][:40, :48], pair[1]
     study = nst.run_study(vgg16_params, content, style, {"loss": losses}, config)
     table = study.to_dataframe()
@@ -292,6 +296,7 @@ def test_a_study_of_losses_reports_their_terms_by_name(vgg16_params, pair):
     np.testing.assert_array_equal(study.image[1], single.image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lanes_at_once", [1, 3])
 def test_each_lane_of_a_study_aims_at_its_own_images(vgg16_params, rng, lanes_at_once):
     contents = {name: rng.random((32, 36, 3)).astype(np.float32) for name in ("a", "b")}
@@ -302,7 +307,7 @@ def test_each_lane_of_a_study_aims_at_its_own_images(vgg16_params, rng, lanes_at
         + Contrast(power=power)
         for power in (1.0, 3.0)
     }
-    config = nst.TransferConfig(num_steps=3)
+    config = nst.TransferConfig(num_steps=3, optimizer="adam")
     study = nst.run_study(
         vgg16_params, contents, styles, {"loss": losses}, config, lanes_at_once=lanes_at_once
     )

@@ -39,6 +39,7 @@ def compare(params, content, style, config, weights, image):
     assert np.abs(tiled_gradient - gradient).max() <= TOLERANCE * np.abs(gradient).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaling", ["relative", "paper", "mean", "notebook"])
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 def test_the_tiled_gradient_is_that_of_the_whole_image(vgg16_params, pair, rng, scaling, pooling):

@@ -81,12 +81,16 @@ def test_what_is_no_optimizer_is_refused(vgg16_params, pair, given, said):
 def test_a_state_can_be_donated_whole(vgg16_params, pair, name):
     config = nst.TransferConfig(optimizer=name, **SHALLOW)
     optimizer, targets = nst.make_optimizer(config), nst.make_targets(vgg16_params, *pair, config)
-    evaluate = lambda image: nst.loss_and_gradient(
-        vgg16_params, image, targets, nst.LossWeights(), config
-    )
-    step = jax.jit(lambda state: nst.step(state, evaluate, optimizer), donate_argnums=0)
-    state, info = step(nst.init(pair[0], optimizer))
-    _, later = step(state)
+
+    def step(state, params, targets):
+        evaluate = lambda image: nst.loss_and_gradient(
+            params, image, targets, nst.LossWeights(), config
+        )
+        return nst.step(state, evaluate, optimizer)
+
+    advance = jax.jit(step, donate_argnums=0)
+    state, info = advance(nst.init(pair[0], optimizer), vgg16_params, targets)
+    _, later = advance(state, vgg16_params, targets)
     assert np.isfinite(info.loss) and np.isfinite(later.loss)
 
 

@@ -11,6 +11,8 @@ import pytest
 from nst_jax.report.write import write_report
 from tests.report.test_report import GRID, HOSTILE, REASON, write_study
 
+pytestmark = pytest.mark.slow
+
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 _ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]

@@ -10,13 +10,11 @@ import optax
 import pytest
 
 import nst_jax as nst
-from nst_jax.descent import lanes
 from nst_jax.host import memory
 from nst_jax.jobs.study_folder import lane_names
 from nst_jax.study import group
 from nst_jax.study.grid import make_grid
 from nst_jax.study.result import FinishedLane
-from nst_jax.study.run import check_study, run_lanes
 
 NUM_STEPS = 50
 LOSS_TOLERANCE = 1e-3  # relative, after all steps: descent amplifies rounding
@@ -63,6 +61,7 @@ def assert_same_as_single_runs(result, single_runs):
         assert result.num_steps[lane] == NUM_STEPS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lanes_at_once", [None, 3, 8])
 def test_every_lane_equals_its_single_run_and_a_group_is_traced_once(
     vgg16_params, images, single_runs, traces, lanes_at_once
@@ -94,13 +93,10 @@ def test_a_lane_moves_along_the_gradient(vgg16_params, images):
     config = nst.TransferConfig(num_steps=2, optimizer="sgd", learning_rate=20.0, **SHALLOW)
     result = nst.run_study(vgg16_params, *images, {"style_weight": (1.0, 3.0)}, config)
     targets = nst.make_targets(vgg16_params, *images, config)
+    evaluate = jax.jit(nst.loss_and_gradient, static_argnames="config")
     for lane, weight in enumerate((1.0, 3.0)):
-        gradient = jax.grad(
-            lambda image, weight=weight: nst.total_loss(
-                vgg16_params, image, targets, nst.LossWeights(style=weight), config
-            )[0]
-        )
-        expected = gradient(images[0])
+        weights = nst.LossWeights(style=weight)
+        _, expected = evaluate(vgg16_params, images[0], targets, weights, config)
         assert result.best_step[lane] == 2
         inside = (result.image[lane] > 0) & (result.image[lane] < 1)  # the result alone is clipped
         moved = (images[0] - result.image[lane]) / 20
@@ -119,16 +115,20 @@ from tests.study import test_study
 assert len(jax.local_devices()) == 4
 images = np.load(sys.argv[2])
 content, style, params = images["content"], images["style"], reference.random_params("vgg16")
-result = nst.run_study(
-    params, content, style, test_study.AXES, test_study.CONFIG, lanes_at_once=int(sys.argv[3])
-)
-test_study.assert_same_as_single_runs(result, test_study.run_singly(params, content, style))
-np.save(sys.argv[4], result.losses)
+single_runs = test_study.run_singly(params, content, style)
+losses = []
+for lanes_at_once in (4, 6):
+    result = nst.run_study(
+        params, content, style, test_study.AXES, test_study.CONFIG, lanes_at_once=lanes_at_once
+    )
+    test_study.assert_same_as_single_runs(result, single_runs)
+    losses.append(result.losses)
+np.save(sys.argv[3], losses)
 """
 
 
-@pytest.mark.parametrize("lanes_at_once", [4, 6])
-def test_lanes_on_four_devices_equal_single_runs(images, single_runs, tmp_path, lanes_at_once):
+@pytest.mark.slow
+def test_lanes_on_four_devices_equal_single_runs(images, single_runs, tmp_path):
     # The single runs are made in the process of four devices too: XLA's threads, of which there are
     # then more, decide how sums are rounded.
     np.savez(tmp_path / "images.npz", content=images[0], style=images[1])
@@ -143,28 +143,34 @@ def test_lanes_on_four_devices_equal_single_runs(images, single_runs, tmp_path, 
         DEVICES_CODE,
         root,
         tmp_path / "images.npz",
-        str(lanes_at_once),
         tmp_path / "losses.npy",
     ]
     subprocess.run(command, env=environment, check=True, cwd=tmp_path)
-    losses = np.load(tmp_path / "losses.npy")
-    np.testing.assert_allclose(
-        losses[:, 0], [single.losses[0] for single in single_runs], rtol=FIRST_LOSS_TOLERANCE
-    )
+    for losses in np.load(tmp_path / "losses.npy"):
+        np.testing.assert_allclose(
+            losses[:, 0], [single.losses[0] for single in single_runs], rtol=FIRST_LOSS_TOLERANCE
+        )
 
 
+NOT_SAVED = lambda lanes, size: None
+
+
+def group_of(params, images, axes, config, **settings):
+    """The lanes of a study that are one group."""
+    grid = make_grid(axes, ["content"], ["style"], config, nst.LossWeights())
+    named = {"content": images[0]}, {"style": images[1]}
+    lanes = range(len(grid.lanes))
+    return group.Group(params, *named, grid, config.group(), lanes, None, **settings)
+
+
+@pytest.mark.slow
 def test_lanes_under_vmap_start_as_single_runs_do(
     vgg16_params, images, single_runs, monkeypatch, said
 ):
     # What accelerators do. Rounded otherwise, the descents part after some steps.
-    monkeypatch.setattr(lanes, "lanes_run_in_turn", lambda: False)
-    monkeypatch.setattr(group, "lanes_run_in_turn", lambda: False)
     monkeypatch.setattr(group, "lanes_that_fit", lambda free, shared, own: 3)
-    jax.clear_caches()
     config = dataclasses.replace(CONFIG, num_steps=4)
-    grid = make_grid(AXES, ["content"], ["style"], config, nst.LossWeights())
-    checked = check_study(vgg16_params, {"content": images[0]}, {"style": images[1]}, grid)
-    events = run_lanes(vgg16_params, *checked, grid, range(8))
+    events = group_of(vgg16_params, images, AXES, config, in_turn=False).run(None, NOT_SAVED, 2.0)
     found = [event for event in events if isinstance(event, FinishedLane)]
     assert [lane.index for lane in found] == list(range(8)) and "3 at once" in said[0]
     for lane, single in zip(found, single_runs, strict=True):
@@ -172,15 +178,15 @@ def test_lanes_under_vmap_start_as_single_runs_do(
             lane.result.losses[:2], single.losses[:2], rtol=FIRST_LOSS_TOLERANCE
         )
         assert lane.result.num_steps == 4
-    jax.clear_caches()
 
 
+@pytest.mark.slow
 def test_layers_and_pooling_make_groups_and_images_make_lanes(vgg16_params, images, traces):
     content, style = images
     styles = {"first": style, "second": style[:16, :20].copy()}
     contents = {"upright": content, "flipped": content[::-1].copy()}
     axes = {"pooling": ("avg", "max"), "content_layers": (("conv1_2",), ("conv2_2", "conv1_1"))}
-    config = nst.TransferConfig(num_steps=3, **SHALLOW)
+    config = nst.TransferConfig(num_steps=3, optimizer="adam", **SHALLOW)
     result = nst.run_study(vgg16_params, contents, styles, axes, config)
     assert len(traces) == 4 and len(result.lanes) == 16
     assert (
@@ -250,13 +256,16 @@ def test_a_converged_lane_ends_and_the_others_go_on(vgg16_params, images):
     np.testing.assert_array_equal(result.image[1], alone.image[0])
 
 
-def test_a_study_that_does_not_fit_is_refused(vgg16_params, images, monkeypatch):
-    monkeypatch.setattr(group, "free_bytes", lambda device: 10_000_000)
+def test_a_study_that_does_not_fit_is_refused(vgg16_params, images):
+    # enough for the images when it is first asked, and too little for the program later
+    amounts = iter([10**12, 10**6])
+    config = nst.TransferConfig(num_steps=1, **SHALLOW)
+    one = group_of(vgg16_params, images, {"seed": (0,)}, config, free_of=lambda _: next(amounts))
     with pytest.raises(
         nst.ConfigError,
         match=r"one lane needs 0\.\d GB, of which 0\.0 GB are free; take smaller images",
     ):
-        nst.run_study(vgg16_params, *images, {"seed": (0,)}, nst.TransferConfig(num_steps=1))
+        next(one.run(None, NOT_SAVED, 2.0))
 
 
 def test_the_table_has_a_row_a_lane(vgg16_params, images):
@@ -398,6 +407,7 @@ def test_how_many_lanes_fit():
     assert 0 < memory.free_bytes(jax.local_devices()[0]) < 2**50
 
 
+@pytest.mark.slow
 def test_any_setting_can_be_an_axis(vgg16_params, images):
     axes = {
         "num_steps": [3, 5],
