@@ -83,9 +83,10 @@ outcomes = st.fixed_dictionaries(
 def run_records(draw):
     preset = draw(presets)
     beside = {"weights_by_layer": {"conv1_1": draw(numbers)}} if draw(st.booleans()) else {}
-    initial = {"initial": draw(files)} if draw(st.booleans()) else {}
+    several = st.lists(files, min_size=2, max_size=3).map(tuple)
+    some = draw(st.fixed_dictionaries({}, optional={"initial": files, "mask": several}))
     settings = RunSettings(
-        inputs=RunInputs(content=draw(files), style=draw(files), **initial),
+        inputs=RunInputs(content=draw(files), style=draw(files | several), **some),
         network=draw(networks),
         seed=draw(st.integers(0, 2**32 - 1)),
         num_devices=1,
@@ -214,7 +215,9 @@ DAMAGED = [
         "$.settings.resample: expected str matching regex '^(lanczos|nearest)$'",
     ),
     ("run", "settings.seed", "\udcff", "$: "),
-    ("run", "settings.inputs.mask", {}, "$.settings.inputs: object contains unknown field mask"),
+    ("run", "settings.inputs.sky", {}, "$.settings.inputs: object contains unknown field sky"),
+    ("run", "settings.inputs.mask", {}, "$.settings.inputs.mask: expected array, got object"),
+    ("run", "settings.inputs.style", [], "$.settings.inputs.style: expected array of length >= 2"),
     ("run", "settings.inputs.style.path", "a\0b", "$.settings.inputs.style.path: expected str"),
     ("run", "history.loss", [1.0, "x"], "$.history.loss[1]: expected float | null, got str"),
     ("lane", "status", "odd", "$.status: expected str matching regex '^(converged|failed|finished"),
