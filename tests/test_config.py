@@ -37,7 +37,7 @@ def test_presets_say_what_their_sources_say():
     assert (notebook.rows, notebook.save_every, notebook.config.num_steps) == (400, 100, 4000)
     assert notebook.config.content_layers == ("conv5_2",) and notebook.config.pooling == "max"
     paper = nst.PRESETS["paper"]
-    assert paper.content_weight / paper.style_weight == 1e-3
+    assert paper.content_weight / paper.style_weight == 0.1
     assert (paper.config.init, paper.config.pooling, paper.config.scaling) == (
         "noise",
         "avg",
