@@ -39,6 +39,7 @@ def test_several_styles_are_blended(pictures):
     ]
 
 
+@pytest.mark.slow
 def test_each_style_goes_where_its_mask_says_and_again_from_the_record(pictures):
     assert stylize("--mask", "left.png", "right.png", "--output", "out.png") == 0
     record = json.loads((pictures / "out.json").read_text())
@@ -53,6 +54,7 @@ def test_each_style_goes_where_its_mask_says_and_again_from_the_record(pictures)
     np.testing.assert_array_equal(first, again)
 
 
+@pytest.mark.slow
 def test_a_mixture_is_an_axis_of_a_study(pictures):
     folder = pictures / "styles"
     folder.mkdir()

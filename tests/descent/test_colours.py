@@ -89,6 +89,7 @@ def pair():
     return rng.random((40, 32, 3), np.float32), rng.random((24, 36, 3), np.float32) ** 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("init", ["content", "style", "noise"])
 def test_a_run_on_luminance_leaves_the_contents_chroma(vgg16_params, pair, init):
     content, style = pair
@@ -123,6 +124,7 @@ def test_a_run_in_the_contents_colours_is_one_with_the_recoloured_style(vgg16_pa
     np.testing.assert_array_equal(found.losses, wanted.losses)
 
 
+@pytest.mark.slow
 def test_colours_are_an_axis_and_each_lane_has_its_own_images(vgg16_params, pair):
     content, style = pair
     contents = {"first": content, "second": content[::-1].copy() ** 2}

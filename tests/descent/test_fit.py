@@ -55,6 +55,7 @@ def test_a_style_image_too_large_for_the_memory_takes_tiles_not_pairs(
     assert config.tile and config.memory == nst.TransferConfig().memory, line
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_fit_names_a_size_that_can(vgg16_params, pair):
     with pytest.raises(
         nst.ConfigError,

@@ -74,6 +74,7 @@ def test_a_batch_equals_its_single_runs_and_traces_the_loss_once(vgg16_params, i
     assert len(traces) == 2  # the single runs share one program, whatever their weight and seed
 
 
+@pytest.mark.slow
 def test_weights_seed_number_of_steps_and_pieces_retrace_nothing(vgg16_params, images, traces):
     config = dict(memory=6, **SHALLOW)
     for num_steps, weight, seed in ((5, 20.0, 0), (90, 3.0, 1), (7, 0.0, 2)):
@@ -134,6 +135,7 @@ def test_pieces_of_any_length_are_the_same_run(vgg16_params, images):
     np.testing.assert_array_equal(last.image, whole.image)
 
 
+@pytest.mark.slow
 def test_a_tolerance_stops_each_lane_by_itself(vgg16_params, images):
     config = nst.TransferConfig(num_steps=120, tolerance=0.05, **SHALLOW)
     weights = nst.LossWeights(style=np.array([0.0, 20.0]))

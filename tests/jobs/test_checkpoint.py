@@ -480,13 +480,7 @@ def test_a_run_cut_off_between_record_and_image_is_not_finished(photos, capfd):
     def stand_in_the_way(progress):
         output.mkdir(exist_ok=True)
 
-    preset = nst.Preset().replace(
-        network="vgg16",
-        size=48,
-        content_layers=("conv2_1",),
-        style_layers=("conv1_1",),
-        num_steps=3,
-    )
+    preset = nst.Preset().replace(network="vgg16", size=48, num_steps=3, **SHALLOW)
     job = Job(
         Path("photo.jpg"), (Path("painting.png"),), Path("out.png"), preset=preset, overwrite=True
     )

@@ -389,6 +389,7 @@ def test_images_may_have_long_names_and_lie_among_other_files(photos):
     )
 
 
+@pytest.mark.slow
 def test_a_grid_file_says_what_varies(photos, capfd):
     Path("grid.toml").write_text(
         """
@@ -453,6 +454,7 @@ def test_reconstructions_come_near_what_their_layers_see(photos):
         assert record["best_loss"] < 0.5 * losses[0]
 
 
+@pytest.mark.slow
 def test_one_reconstruction_has_a_report(photos):
     words = [
         "reconstruct",

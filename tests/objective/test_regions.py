@@ -33,6 +33,7 @@ def first_loss(params, content, styles, regions, config=CONFIG, **arguments):
     return result.losses[0], parts
 
 
+@pytest.mark.slow
 def test_a_region_is_compared_by_the_gram_matrix_of_its_positions(vgg16_params, pictures):
     content, style, _ = pictures
     regions = [nst.Region(left_half(content.shape), name="left", style_mask=left_half(style.shape))]
@@ -64,6 +65,7 @@ def test_nothing_pulls_outside_of_a_region(vgg16_params, pictures):
     assert (moved[:32] > 0).all() and (moved[32 + 16 :] == 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [0, 64])
 def test_a_partition_adds_up_to_the_whole(vgg16_params, pictures, tile):
     content, style, _ = pictures
@@ -82,6 +84,7 @@ def test_a_partition_adds_up_to_the_whole(vgg16_params, pictures, tile):
     assert whole[0] < loss < 1.5 * whole[0]
 
 
+@pytest.mark.slow
 def test_tiles_see_the_regions_of_the_whole(vgg16_params, rng):
     content, style = rng.random((150, 100, 3), np.float32), rng.random((60, 70, 3), np.float32) ** 2
     soft = left_half(content.shape, soft=True)
@@ -99,6 +102,7 @@ def test_tiles_see_the_regions_of_the_whole(vgg16_params, rng):
     np.testing.assert_allclose(results[0].losses, results[1].losses, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_region_of_the_whole_picture_is_none(vgg16_params, pictures):
     content, style, _ = pictures
     full = nst.Region(np.ones(content.shape[:2], np.float32))

@@ -50,6 +50,7 @@ def test_the_tiled_gradient_is_that_of_the_whole_image(vgg16_params, pair, rng, 
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(192, 192), (17, 331), (300, 16), (257, 164)])
 def test_any_size_can_be_cut(vgg19_params, pair, rng, shape):
     content = rng.random((*shape, 3)).astype(np.float32)
@@ -70,12 +71,15 @@ def test_any_size_can_be_cut(vgg19_params, pair, rng, shape):
     )
 
 
+@pytest.mark.slow
 def test_a_tiled_descent_begins_as_the_whole_one(vgg16_params, pair):
-    whole = nst.stylize(vgg16_params, *pair, nst.TransferConfig(num_steps=3))
-    tiled = nst.stylize(vgg16_params, *pair, nst.TransferConfig(num_steps=3, tile=64))
+    layers = {"content_layers": ("conv3_1",), "style_layers": ("conv1_1", "conv2_1", "conv3_1")}
+    whole = nst.stylize(vgg16_params, *pair, nst.TransferConfig(num_steps=3, **layers))
+    tiled = nst.stylize(vgg16_params, *pair, nst.TransferConfig(num_steps=3, tile=64, **layers))
     np.testing.assert_allclose(tiled.losses, whole.losses, rtol=1e-4)  # descent amplifies rounding
 
 
+@pytest.mark.slow
 def test_tiled_targets_are_those_of_the_whole_image(vgg16_params, pair):
     targets = nst.make_targets(vgg16_params, *pair[:1], pair[0], nst.TransferConfig(tile=64))
     found = nst.features(vgg16_params, pair[0], ("conv4_2", *nst.style().layers))
@@ -103,6 +107,7 @@ def test_an_image_that_one_tile_sees_whole_is_evaluated_once(vgg16_params, pair)
     assert len(programs) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [{"content_layers": ()}, {"style_layers": ()}])
 def test_one_term_alone_can_be_tiled(vgg16_params, pair, rng, layers):
     compare(

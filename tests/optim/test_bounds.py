@@ -44,6 +44,7 @@ def photograph():
     return image.clip(0, 1).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("init", ["content", "style", "noise"])
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "sgd"])
 def test_the_loss_reported_is_that_of_the_picture_written(
@@ -107,6 +108,7 @@ def test_a_result_is_never_worse_than_its_start(optimizer, vgg16_params, photogr
     np.testing.assert_array_equal(kept.image, photograph)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("init", ["content", "noise"])
 def test_a_run_that_is_stopped_at_a_smaller_size_has_the_loss_of_its_picture(
     init, vgg16_params, rng
@@ -246,6 +248,7 @@ def test_grey_on_grey_stays_grey(optimizer, init, vgg16_params, photograph, draw
     assert result.loss < result.losses[0]
 
 
+@pytest.mark.slow
 def test_grey_lanes_and_coloured_ones_in_a_study(vgg16_params, photograph, drawing):
     grey = np.repeat(photograph.mean(-1, keepdims=True), 3, -1)
     config = dataclasses.replace(CONFIG, num_steps=10)
@@ -263,6 +266,7 @@ def roughness(image):
     return (np.abs(np.diff(image, axis=0)).mean() + np.abs(np.diff(image, axis=1)).mean()) / 2
 
 
+@pytest.mark.slow
 def test_a_start_from_noise_ends_about_as_smooth_as_the_style():
     """What the network does not see of the noise stays; at one size alone the picture ends
     dithered."""
@@ -280,6 +284,7 @@ def test_a_start_from_noise_ends_about_as_smooth_as_the_style():
     assert at_once > 2 * default, (at_once, default)
 
 
+@pytest.mark.slow
 @pytest.mark.xfail(
     strict=True, reason="zero padding is seen as an edge; other borders are not there yet"
 )

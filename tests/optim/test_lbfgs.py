@@ -12,19 +12,19 @@ from nst_jax import Preconditioner, safeguarded_lbfgs
 from nst_jax.optim.lbfgs import IDENTITY
 
 
-def descend(function, start, num_steps, memory=20, preconditioner=IDENTITY):
-    """Trials, their losses, and the state after each step; counts the evaluations."""
+def descend(function, start, num_steps, memory=20, preconditioner=IDENTITY, constants=()):
+    """The losses, and the state after each step, of a function of a point and of constants."""
     optimizer = safeguarded_lbfgs(memory, preconditioner=preconditioner)
 
     @jax.jit
-    def advance(params, state):
-        value, gradient = jax.value_and_grad(function)(params)
+    def advance(params, state, constants):
+        value, gradient = jax.value_and_grad(function)(params, *constants)
         updates, state = optimizer.update(gradient, state, params, value=value)
         return optax.apply_updates(params, updates), state, value
 
     params, state, values, states = start, optimizer.init(start), [], []
     for _ in range(num_steps):
-        params, state, value = advance(params, state)
+        params, state, value = advance(params, state, constants)
         values.append(float(value))
         states.append(state)
     return values, states
@@ -69,13 +69,16 @@ def test_the_best_point_is_never_lost(seed):
     rng = np.random.default_rng(seed)
     matrix = jnp.asarray(rng.normal(size=(6, 6)), jnp.float32)
 
-    def bumpy(x):
+    def bumpy(x, matrix):
         return jnp.sum((matrix @ x) ** 2) + 3 * jnp.sum(jnp.sin(5 * x))
 
-    values, states = descend(bumpy, jnp.asarray(rng.normal(size=6), jnp.float32), 40, memory=5)
+    start = jnp.asarray(rng.normal(size=6), jnp.float32)
+    values, states = descend(bumpy, start, 40, memory=5, constants=(matrix,))
     best = [float(state.value) for state in states]
     np.testing.assert_array_equal(best, np.minimum.accumulate(values))
-    np.testing.assert_allclose(jax.jit(bumpy)(states[-1].params), best[-1], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        jax.jit(bumpy)(states[-1].params, matrix), best[-1], rtol=1e-5, atol=1e-5
+    )
     assert all(float(state.step_size) > 0 for state in states)
     products = states[-1].products
     assert np.all(np.isfinite(products)) and np.all(np.diag(products) >= 0)

@@ -18,6 +18,7 @@ def pair(rng):
     return rng.random((40, 48, 3)).astype(np.float32), rng.random((40, 40, 3)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make", [lambda: optax.adamw(0.02), lambda: optax.lion(0.01), lambda: optax.polyak_sgd(1.0)]
 )
@@ -46,6 +47,7 @@ def test_adam_given_is_adam_named(vgg16_params, pair):
     np.testing.assert_array_equal(by_name.losses, named.losses)
 
 
+@pytest.mark.slow
 def test_a_run_compiles_once_for_one_optimizer(vgg16_params, pair, traces):
     config, optimizer = nst.TransferConfig(num_steps=2, **SHALLOW), optax.adam(0.01)
     for weight, learning_rate in ((5.0, 0.1), (20.0, 0.2)):  # which is not the given one's

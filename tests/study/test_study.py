@@ -75,6 +75,7 @@ def test_every_lane_equals_its_single_run_and_a_group_is_traced_once(
     assert result.seconds.min() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_lanes_of_several_learning_rates_are_one_program(vgg16_params, images, traces, optimizer):
     rates = (0.01, 0.5)
@@ -240,6 +241,7 @@ def test_a_lane_that_overflows_fails_alone(vgg16_params, images, lanes_at_once):
         np.testing.assert_array_equal(result.image[lane], single.image)
 
 
+@pytest.mark.slow
 def test_a_converged_lane_ends_and_the_others_go_on(vgg16_params, images):
     # With hardly any style the content image is nearly where it should be from the start.
     config = nst.TransferConfig(num_steps=30, tolerance=1e-3, **SHALLOW)
@@ -431,6 +433,7 @@ def test_any_setting_can_be_an_axis(vgg16_params, images):
         np.testing.assert_array_equal(result.image[place], single.image)
 
 
+@pytest.mark.slow
 def test_a_table_has_the_settings(vgg16_params, images):
     table = nst.run_study(
         vgg16_params, *images, {"num_steps": [2, 3], "scaling": ["mean"]}, CONFIG

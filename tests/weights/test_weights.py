@@ -72,6 +72,7 @@ CAFFE = dict(scale=[255.0] * 3, mean=np.array([123.68, 116.779, 103.939]) / 255)
 TORCH = dict(scale=1 / np.array([0.229, 0.224, 0.225]), mean=[0.485, 0.456, 0.406])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("include_top", [False, True])
 def test_keras_legacy_h5(include_top, layers, tmp_path):
     from keras.src.legacy.saving import legacy_h5_format
@@ -653,6 +654,7 @@ def test_offline_nothing_is_fetched(published, monkeypatch):
     assert weights.load_weights(None).network == "vgg16" and published.asked == 0
 
 
+@pytest.mark.slow
 def test_no_network_is_asked_but_by_a_fetch(published, monkeypatch, tmp_path):
     asked = []
     connect = socket.socket.connect
@@ -691,6 +693,7 @@ def test_an_output_that_cannot_be_written_leaves_nothing(tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.slow
 def test_normalised_activations_have_mean_one_and_the_same_ratios(vgg16_params, rng):
     images = [
         rng.random((40, 48, 3)).astype(np.float32),
