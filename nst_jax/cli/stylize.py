@@ -33,8 +33,8 @@ class Stylize(Talk):
 
     content: Positional[Annotated[Path, arg(metavar="CONTENT")]]
     """The photograph, whose content is kept."""
-    styles: Positional[Annotated[tuple[Path, ...], arg(metavar="STYLE ...")]]
-    """The painting, whose style is taken; several are blended, or each goes where --mask says."""
+    style: Positional[Annotated[Path, arg(metavar="STYLE")]]
+    """The painting, whose style is taken."""
     output: Annotated[
         Path | None, arg(metavar="FILE", help_behavior_hint="(default: CONTENT_STYLE.png)")
     ]
@@ -45,6 +45,10 @@ class Stylize(Talk):
     notebook: the Keras notebook's."""
     settings: PresetOptions
     """The weights of the loss, the network, and how images are read."""
+    others: Positional[
+        Annotated[tuple[Path, ...], arg(metavar="[STYLE ...]", help_behavior_hint="")]
+    ] = ()
+    """More styles, which are blended with the first, or go each where --mask says."""
     initial: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Image to start from, instead of what --init says."""
     mask: Annotated[
@@ -73,7 +77,8 @@ class Stylize(Talk):
     def run(self) -> None:
         if self.compilation_cache:
             keep_programs()
-        stems = [path.stem for path in (self.content, *self.styles)]
+        styles = self.style, *self.others
+        stems = [path.stem for path in (self.content, *styles)]
         output = self.output or Path(f"{'_'.join(stems)}.png")
         how = {
             name: getattr(self, name)
@@ -83,7 +88,7 @@ class Stylize(Talk):
         run_and_say(
             Job(
                 self.content,
-                self.styles,
+                styles,
                 output,
                 settings,
                 self.initial,

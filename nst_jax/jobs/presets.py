@@ -79,8 +79,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "default": Preset(),
         "paper": Preset(
             TransferConfig(scaling="mean", init="noise", num_steps=500, coarse_to_fine=False),
-            # The paper's ratio is 1e-3, in units that it does not give: with these means, nothing of
-            # the photograph would be left (docs/published).
+            # The paper's ratio is 1e-3, in units that it does not give. With these means it leaves
+            # nothing of the photograph (docs/published).
             content_weight=0.1,
             style_weight=1.0,
         ),

@@ -97,7 +97,7 @@ def test_what_cannot_be_is_one_line(pictures, capfd, arguments, said):
 
 def test_no_style_is_one_line(photos, capfd):
     assert cli.main(["stylize", "photo.jpg", *QUICK]) == 2
-    assert "there is no style image; give at least one" in capfd.readouterr().err
+    assert "Missing from nst-jax stylize: STYLE" in capfd.readouterr().err
 
 
 def test_a_mask_is_what_is_opaque_or_what_is_white(tmp_path):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +23,7 @@ from nst_jax.descent import schedule
 from nst_jax.files import atomic as files
 from nst_jax.jobs import checkpoint
 from nst_jax.jobs.checkpoint import Checkpoint
-from nst_jax.jobs.job import Job
+from nst_jax.jobs.rerun import job_of_record
 from nst_jax.jobs.stylize_job import run_job
 from tests.runs import QUICK, finished, followed
 
@@ -473,17 +474,15 @@ def test_a_run_goes_on_where_nobody_listens(photos):
 
 def test_a_run_cut_off_between_record_and_image_is_not_finished(photos, capfd):
     """What lies under the result's name may be another's image till then."""
-    assert stylize("--num-steps", "2") == 0
+    assert stylize("--num-steps", "3") == 0
     output = photos / "out.png"
+    job = replace(job_of_record(Path("out.json"), Path("out.png")), overwrite=True)
+    assert stylize("--num-steps", "2", "--overwrite") == 0
     another = output.rename(photos / "another.png")
 
     def stand_in_the_way(progress):
         output.mkdir(exist_ok=True)
 
-    preset = nst.Preset().replace(network="vgg16", size=48, num_steps=3, **SHALLOW)
-    job = Job(
-        Path("photo.jpg"), (Path("painting.png"),), Path("out.png"), preset=preset, overwrite=True
-    )
     with pytest.raises(nst.ImageError, match=r"out\.png: is a folder"):
         run_job(job, stand_in_the_way)
     output.rmdir()
