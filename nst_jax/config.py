@@ -73,8 +73,8 @@ class TransferConfig:
         colours: Whose colours the picture has: the style's; the content's, by recolouring the style
             before; or the content's by painting its luminance alone.
         style_mix: Shares of several style images in the style, in any unit; equal if left out.
-        tolerance: Stop (each size) once the best loss falls by less than this fraction in 10 steps;
-            0 never does.
+        tolerance: Stop (each size) once the best loss falls by less than this fraction in 10 steps,
+            never at 0.
 
     Raises:
         ConfigError: A value is outside what is listed above.

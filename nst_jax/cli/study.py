@@ -46,8 +46,7 @@ class Study(Talk):
     style: Annotated[Path | None, Positional, arg(metavar="STYLE", help_behavior_hint="")] = None
     """The painting, or a folder of such."""
     output_dir: Annotated[Path, arg(metavar="DIR")] = Path("study")
-    """Folder of the results: index.html, lanes.csv, contact_sheet.png, losses.png, and an image and
-    a record for each lane."""
+    """Folder of the results: index.html, lanes.csv, sheets, and an image and a record a lane."""
     grid: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """TOML or JSON file that says what varies; options given beside it win."""
     axes: Axes = field(default_factory=Axes)

@@ -38,11 +38,9 @@ class Stylize(Talk):
     output: Annotated[
         Path | None, arg(metavar="FILE", help_behavior_hint="(default: CONTENT_STYLE.png)")
     ]
-    """Result; the ending (.png .jpg .webp .tif) decides the format. The settings and the loss
-    history go to a .json beside it."""
+    """Result, .png .jpg .webp or .tif; the settings and the loss history go to a .json beside it."""
     preset: PresetName
-    """Settings that belong together; --help after it shows its values. paper: the publication's;
-    notebook: the Keras notebook's."""
+    """Settings that belong together, which --help after it shows; notebook: the Keras notebook's."""
     settings: PresetOptions
     """The weights of the loss, the network, and how images are read."""
     others: Positional[
@@ -54,8 +52,7 @@ class Stylize(Talk):
     mask: Annotated[
         tuple[Path, ...], arg(metavar="FILE ...", help_behavior_hint="(default: everywhere)")
     ] = ()
-    """For each style an image of the photograph's shape that is white, or opaque, where it goes;
-    soft edges blend."""
+    """For each style an image that is white, or opaque, where it goes; soft edges blend."""
     seed: int = 0
     """Seed of the noise of --init noise."""
     devices: int = 1
