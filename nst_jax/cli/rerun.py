@@ -22,7 +22,7 @@ class Rerun(Talk):
     """Make a result again from the .json beside it."""
 
     record: Positional[Annotated[Path, arg(metavar="FILE")]]
-    """The .json beside a result, or a study.json; its files must be where they were, or beside it."""
+    """The .json beside a result, or a study.json; its files must be there, or beside it."""
     output: Annotated[
         Path | None,
         arg(metavar="PATH", help_behavior_hint="(default: the first result's name with _rerun)"),

@@ -38,9 +38,9 @@ class Stylize(Talk):
     output: Annotated[
         Path | None, arg(metavar="FILE", help_behavior_hint="(default: CONTENT_STYLE.png)")
     ]
-    """Result, .png .jpg .webp or .tif; the settings and the loss history go to a .json beside it."""
+    """Result, .png .jpg .webp or .tif; settings and loss history go to a .json beside it."""
     preset: PresetName
-    """Settings that belong together, which --help after it shows; notebook: the Keras notebook's."""
+    """Settings that belong together; --help after it shows them. notebook: the Keras notebook's."""
     settings: PresetOptions
     """The weights of the loss, the network, and how images are read."""
     others: Positional[
