@@ -59,7 +59,8 @@ class TransferConfig:
         scaling: What each layer's squared distance is multiplied by; relative suits all sizes.
         optimizer: Method of descent.
         num_steps: Evaluations of the network, one a step, over all sizes together.
-        init: What the descent starts from: the content, the style resized to it, or noise.
+        init: What the descent starts from: the content, noise, or the style (the first that counts)
+            resized to the content.
         memory: Pairs that L-BFGS keeps, each two images large.
         learning_rate: Step of adam and sgd, where 1 is from black to white.
         decay: Factor by which the learning rate falls, continuously, over 100 steps.
@@ -203,7 +204,7 @@ def is_whole(value: object) -> bool:
 
 
 def is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.floating) and not isinstance(value, bool)
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def check_at_least(name: str, value: Any, least: int, most: int | None = None) -> None:

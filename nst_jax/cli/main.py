@@ -46,7 +46,7 @@ _LONG = "|".join(name for name in _NAMES if "_" in name)
 # Where a message says something of a setting; short names are words as well, and keys of files are
 # not options.
 _SETTING = re.compile(
-    rf"(?:^|(?<=: )|(?<=\()|(?<= in ))({_LONG})(?= is | has | mixes | differs|;|\))"
+    rf"(?:^|(?<=: )|(?<=\()|(?<= in )|(?<= of ))({_LONG})(?= is | has | mixes | differs|;|\))"
     rf"|^({'|'.join(_NAMES)})(?= is )"
 )
 

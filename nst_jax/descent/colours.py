@@ -61,8 +61,8 @@ def match_colours(image: Image, target: Image) -> Float[np.ndarray, "_height _wi
     """The image with the mean and the covariance of another's colours.
 
     x → T (x − μ) + μ', clipped to [0, 1], with T the symmetric map that moves colours least:
-    T = Σ^−½ (Σ^½ Σ' Σ^½)^½ Σ^−½, so that T Σ T = Σ'. Along a direction in which the image has no
-    colour, such as any but grey for a grey image, T is 0.
+    T = Σ^−½ (Σ^½ Σ' Σ^½)^½ Σ^−½, so that T Σ T = Σ'. Along a direction in which the image has next
+    to no colour, such as any but grey for a grey image, T is 0.
 
     Args:
         image: sRGB in [0, 1]; the colours are matched as displayed, without a conversion to light.
@@ -82,17 +82,18 @@ def match_colours(image: Image, target: Image) -> Float[np.ndarray, "_height _wi
     check_image("target", target)
     mean, covariance = _moments(image)
     wanted_mean, wanted_covariance = _moments(target)
-    root, inverse_root = _roots(covariance)
-    middle, _ = _roots(root @ wanted_covariance @ root)
-    transport = inverse_root @ middle @ inverse_root
+    root, inverse_root = _root(covariance), _inverse_root(covariance)
+    transport = inverse_root @ _root(root @ wanted_covariance @ root) @ inverse_root
     moved = (np.asarray(image, np.float64) - mean) @ transport + wanted_mean
     return np.clip(moved, 0, 1).astype(np.float32)
 
 
 def luminance(image: Float[Array, "height width 3"]) -> Float[Array, "height width 1"]:
     """Y = 0.299 R + 0.587 G + 0.114 B."""
-    weights = jnp.asarray(LUMINANCE, image.dtype)
-    return jnp.sum(image * weights, axis=-1, keepdims=True)
+    red, green, blue = (
+        weight * image[..., channel : channel + 1] for channel, weight in enumerate(LUMINANCE)
+    )
+    return red + green + blue
 
 
 def in_luminance(image: Float[Array, "height width 3"]) -> Float[Array, "height width 3"]:
@@ -131,10 +132,14 @@ def _moments(image: Image) -> tuple[np.ndarray, np.ndarray]:
     return pixels.mean(0), np.cov(pixels, rowvar=False, bias=True)
 
 
-def _roots(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The symmetric root of a positive semidefinite matrix, and that of its pseudoinverse."""
+def _root(matrix: np.ndarray) -> np.ndarray:
+    """The symmetric root of a positive semidefinite matrix."""
     values, vectors = np.linalg.eigh(matrix)
-    is_there = values > _LEAST_SPREAD * max(values[-1], 0)
-    roots = np.sqrt(np.where(is_there, values, 0))
-    inverse = np.divide(1, roots, out=np.zeros_like(roots), where=is_there & (roots > 0))
-    return (vectors * roots) @ vectors.T, (vectors * inverse) @ vectors.T
+    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+
+
+def _inverse_root(matrix: np.ndarray) -> np.ndarray:
+    """That of its inverse, and 0 along directions of next to no spread."""
+    values, vectors = np.linalg.eigh(matrix)
+    is_there = values > _LEAST_SPREAD * max(values[-1], np.finfo(float).tiny)
+    return (vectors * np.where(is_there, np.maximum(values, 1e-300) ** -0.5, 0)) @ vectors.T

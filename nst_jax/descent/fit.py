@@ -18,6 +18,8 @@ from nst_jax.host.memory import FreeBytes, free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params, prepare_params
 from nst_jax.objective.targets import Targets, make_targets
 from nst_jax.objective.terms import Loss
+from nst_jax.objective.tiles import IMAGE
+from nst_jax.objective.views import layers_shapes
 
 _TILES = (1024, 512, 256)
 # Copies of the images, the compiler's own memory, buffers of threads (docs/benchmarks).
@@ -119,13 +121,17 @@ def _bytes_needed(
         for image in (content, style)
     )
 
+    # The largest style image stands for all, which are measured one after another.
+    seen = dataclasses.replace(config, style_mix=())
+
     def targets_of(params: Params, content: Any, style: Any) -> Targets:
-        return make_targets(params, content, style, config, loss)
+        return make_targets(params, content, style, seen, loss)
 
     preparation = jax.jit(targets_of).lower(params, content, style).compile().memory_analysis()
     targets = jax.eval_shape(
         lambda *arrays: stack_targets([targets_of(*arrays)]), params, content, style
     )
+    targets = _with_shares(params, targets, loss, content.shape)
     image, number, flag = (
         jax.ShapeDtypeStruct((1, *shape), kind)
         for shape, kind in ((content.shape, jnp.float32), ((), jnp.int32), ((), jnp.bool_))
@@ -150,3 +156,15 @@ def _bytes_needed(
         + preparation.output_size_in_bytes
     )
     return int(_OVERHEAD * before), int(_OVERHEAD * descent)
+
+
+def _with_shares(params: Params, targets: Targets, loss: Loss, shape: Sequence[int]) -> Targets:
+    """Shapes of targets with those of the shares that regions have."""
+    shapes = layers_shapes(params, shape, (*loss.layers, IMAGE))
+    share = lambda layer: jax.ShapeDtypeStruct((1, *shapes[layer][:2], 1), jnp.float32)
+    return {
+        name: target._replace(shares={layer: share(layer) for layer in loss[name].layers})
+        if loss[name].region
+        else target
+        for name, target in targets.items()
+    }

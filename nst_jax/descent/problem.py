@@ -22,7 +22,7 @@ from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights, as_loss, default_loss
 from nst_jax.objective.regions import (
     Region,
-    check_regions,
+    checked_regions,
     names_of,
     shared_masks,
     with_regions,
@@ -73,12 +73,13 @@ def make_problem(
         [checked_image("style", image) for image in as_images(style)],
         config.colours,
     )
-    styles, masks = _styles_of(content, images, config, regions)
-    start = partial(initial_image, content, images[0], kind=config.init)
+    regions = checked_regions(regions, content.shape, [image.shape for image in images])
+    styles = _styles_of(images, config, regions)
+    start = partial(initial_image, content, next(iter(styles.values())).images[0], kind=config.init)
     num_lanes = _count_lanes("weights", _as_arrays(weights), keys) if weights else 1
     terms = spelt_out(loss, weights, config)
     if regions:
-        terms = _as_arrays(with_regions(terms, regions, list(masks.values())))
+        terms = _as_arrays(with_regions(terms, regions))
     num_lanes = max(num_lanes, _count_lanes("loss", terms, keys))
     if initial is not None:
         initial = checked_image("initial", initial)
@@ -116,32 +117,30 @@ def make_problem(
     )
     placement = Placement(tuple(devices or ()), by_rows=True)
     aims = of_content[0], of_style[0]
+    masks = dict(zip(names_of(regions), shared_masks(regions), strict=True))
     pyramid = Pyramid(params, [content], [styles], config, *aims, placement, kept, masks)
     return Problem(pyramid, lanes, [config.init != "noise"] * num_lanes, finish)
 
 
 def _styles_of(
-    content: Array, images: Sequence[Array], config: TransferConfig, regions: Sequence[Region]
-) -> tuple[Styles, dict[str, np.ndarray]]:
-    """The style of each region, or of the whole picture, and the regions' masks.
+    images: Sequence[Array], config: TransferConfig, regions: Sequence[Region]
+) -> Styles:
+    """The style of each region, or of the whole picture.
 
     Raises:
-        ConfigError: A region cannot be, or there is a mixture beside regions.
+        ConfigError: There is a mixture beside regions.
     """
     if not regions:
-        return {None: make_style(images, config.style_mix)}, {}
+        return {None: make_style(images, config.style_mix)}
     if config.style_mix:
         raise ConfigError(
             "style_mix mixes the styles of the whole picture, but there are regions, which name "
             "theirs; leave one of the two out"
         )
-    check_regions(regions, content.shape, [image.shape for image in images])
-    names = names_of(regions)
-    styles: dict[str | None, Style] = {
+    return {
         name: Style((images[region.style],), (1.0,), region.style_mask)
-        for name, region in zip(names, regions, strict=True)
+        for name, region in zip(names_of(regions), regions, strict=True)
     }
-    return styles, dict(zip(names, shared_masks(regions), strict=True))
 
 
 def _for_each_lane(image: Array, num_lanes: int) -> Array:

@@ -81,7 +81,8 @@ class ScaledTargets:
     def parts(self) -> LossParts:
         """Zero for each part of each term."""
         image = jax.ShapeDtypeStruct(np.shape(self._contents[0]), jnp.float32)
-        find = lambda params, image: make_targets(params, image, image, self._config, self._loss)
+        config = dataclasses.replace(self._config, style_mix=())  # one image stands for all
+        find = lambda params, image: make_targets(params, image, image, config, self._loss)
         targets = jax.eval_shape(find, self._params, image)
         return {  # type: ignore[return-value], zeros for arrays
             name: dict.fromkeys(target.scale, 0) for name, target in targets.items()
@@ -132,13 +133,15 @@ class ScaledTargets:
                 found: Targets = {}
                 for region, style in styles.items():
                     own = loss.of("style").within(region)
-                    if region is None and len(style.images) == 1:
+                    if not own:
+                        continue
+                    if len(style.images) == 1 and style.mask is None:
                         image = see(style.images[0])
-                        found |= targets_of(params, image, "style", own, self._config, shape)
-                    elif own:
+                        aims = targets_of(params, image, "style", own, self._config, shape)
+                    else:
                         each = [measures(image, style.mask, place, own) for image in style.images]
-                        blended = blended_targets(params, each, style.shares, own, shape)
-                        found |= self._in_region(region, blended, own, shape)
+                        aims = blended_targets(params, each, style.shares, own, shape)
+                    found |= self._in_region(region, aims, own, shape)
                 yield found
 
     def _in_region(
@@ -147,7 +150,7 @@ class ScaledTargets:
         """The targets with what the picture's positions stand for in a region."""
         if region is None or np.all(self._masks[region] == 1):
             return targets
-        shares = shares_of(jnp.asarray(self._masks[region]), loss.layers, shape)
+        shares = shares_of(jax.device_put(self._masks[region]), loss.layers, shape)
         return {
             name: target._replace(shares={layer: shares[layer] for layer in loss[name].layers})
             for name, target in targets.items()

@@ -38,7 +38,7 @@ INPUT_ENDINGS = frozenset({*OUTPUT_FORMATS, ".gif", ".bmp"})
 decides."""
 
 _FILTERS = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
-_ASPECT = 0.02  # how far a mask's aspect ratio may be from its picture's: a rounded side is no more
+_ASPECT = 0.02  # how far a mask's aspect ratio may be from its picture's
 MAX_PIXELS = 178_000_000
 """The most pixels that an image is decoded with or brought to, unless told otherwise."""
 
@@ -123,7 +123,8 @@ def read_mask(
     """
     image, _, alpha = _decoded(path, max_pixels)
     height, width = shape
-    if abs(image.width * height - image.height * width) > _ASPECT * image.height * width:
+    # A side of the picture was rounded to whole pixels.
+    if abs(image.width / image.height * height - width) > max(_ASPECT * width, 1):
         raise ImageError(
             f"{path}: is {image.width} × {image.height} pixels, its picture {width} × {height}; "
             "make the mask of the picture's aspect ratio"

@@ -122,15 +122,17 @@ def _read_images(
 def _read_regions(sources: Sources, shape: Sequence[int], max_pixels: int) -> list[Region]:
     if sources.masks and len(sources.masks) != len(sources.style):
         raise ConfigError(
-            f"there are {len(sources.masks)} masks and {len(sources.style)} styles; "
+            f"--mask names {len(sources.masks)}, but the style images are {len(sources.style)}; "
             "give one mask for each style"
         )
+    stems = [path.stem for path in sources.masks]
     regions = []
     for place, path in enumerate(sources.masks):
         mask = read_mask(path, (shape[0], shape[1]), max_pixels=max_pixels)
         if not mask.any():
             raise ConfigError(f"{path}: the mask is black, so its style would be nowhere")
-        regions.append(Region(mask, style=place))
+        name = path.stem if stems.count(path.stem) == 1 else ""
+        regions.append(Region(mask, style=place, name=name))
     return regions
 
 
@@ -141,6 +143,14 @@ def _check_hashes(found: Mapping[str, File | Network], wanted: Mapping[str, str]
                 f"{found[label].path}: is not the {label} that the record is of, whose "
                 f"SHA-256 is {sha256}; put that file there"
             )
+
+
+def styles_by_name(paths: Sequence[Path]) -> dict[str, Path]:
+    """The style images of a run by the stems of their names, with a number where that is taken."""
+    named: dict[str, Path] = {}
+    for place, path in enumerate(paths, 1):
+        named[path.stem if path.stem not in named else f"{path.stem} {place}"] = path
+    return named
 
 
 def named_images(kind: str, paths: Sequence[Path]) -> dict[str, Path]:

@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from nst_jax.config import ConfigError
 from nst_jax.files.atomic import hash_of
-from nst_jax.jobs.inputs import label_of
+from nst_jax.jobs.inputs import label_of, styles_by_name
 from nst_jax.jobs.job import Job, StudyJob
 from nst_jax.jobs.record import File, LaneRecord, LaneSettings, Network, RunRecord, StudyRecord
 from nst_jax.jobs.record_files import read_any_record
@@ -56,8 +56,8 @@ def _single(path: Path, record: RunRecord | LaneRecord, output: Path | None) -> 
     hashes = {
         label_of("content", content.stem): inputs.content.sha256,
         **{
-            label_of("style", style.stem): file.sha256
-            for style, file in zip(styles, inputs.styles, strict=True)
+            label_of("style", name): file.sha256
+            for name, file in zip(styles_by_name(styles), inputs.styles, strict=True)
         },
         **{label_of("mask", str(place)): file.sha256 for place, file in enumerate(masks, 1)},
         "network": network.sha256,

@@ -27,7 +27,7 @@ from nst_jax.jobs.describe import (
     describe_versions,
     finite_or_none,
 )
-from nst_jax.jobs.inputs import Inputs, Sources, label_of, named_images, read_inputs
+from nst_jax.jobs.inputs import Inputs, Sources, label_of, read_inputs, styles_by_name
 from nst_jax.jobs.job import Job
 from nst_jax.jobs.outputs import (
     check_run_outputs,
@@ -41,6 +41,7 @@ from nst_jax.jobs.presets import Preset
 from nst_jax.jobs.record import RunInputs, RunRecord, RunSettings
 from nst_jax.jobs.record_files import plain, write_record
 from nst_jax.objective.default import default_loss
+from nst_jax.objective.regions import with_regions
 
 _LOG = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
             f"--devices is {job.num_devices}; it must be between 1 and "
             f"{len(jax.local_devices())}, which this machine has"
         )
-    styles = named_images("style", job.styles)
+    styles = styles_by_name(job.styles)
     sources = Sources({job.content.stem: job.content}, styles, job.initial, job.masks)
     check_run_outputs(job, sources)
     inputs = read_inputs(sources, job.preset, job.max_pixels, job.hashes)
@@ -119,9 +120,10 @@ def _fitting_config(job: Job, inputs: Inputs, devices: Sequence[jax.Device]) -> 
     config = job.preset.config
     (content,) = inputs.contents.values()
     style = max(inputs.styles.values(), key=lambda image: image.size)
-    fitting, memory = fitting_config(
-        inputs.loaded.params, content, style, default_loss(config, job.weights), config, devices
-    )
+    loss = default_loss(config, job.weights)
+    if inputs.regions:
+        loss = with_regions(loss, inputs.regions)
+    fitting, memory = fitting_config(inputs.loaded.params, content, style, loss, config, devices)
     if job.resume:
         _LOG.info("nothing was saved; the run begins anew")
     if memory:
@@ -132,7 +134,7 @@ def _fitting_config(job: Job, inputs: Inputs, devices: Sequence[jax.Device]) -> 
 def _describe(job: Job, config: TransferConfig, inputs: Inputs) -> RunSettings:
     """Everything that decides the result."""
     height, width = inputs.shape
-    styles = tuple(inputs.files[label_of("style", path.stem)] for path in job.styles)
+    styles = tuple(inputs.files[label_of("style", name)] for name in inputs.styles)
     masks = tuple(
         inputs.files[label_of("mask", str(place))] for place in range(1, len(job.masks) + 1)
     )

@@ -142,6 +142,7 @@ def _measured(name: str, term: Term, view: View, fields: Fields) -> Any:
         raise ConfigError(
             f"the term {name} looks for {error}, which is not among its layers: "
             f"{', '.join(term.layers)}"
+            + (" (its region is too small for others)" if term.region else "")
         ) from error
 
 

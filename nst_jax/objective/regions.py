@@ -9,7 +9,8 @@ References:
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,12 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from nst_jax.config import ConfigError
-from nst_jax.objective.terms import Loss
+from nst_jax.config import ConfigError, check_weight, is_whole
+from nst_jax.objective.terms import Loss, Term
 from nst_jax.objective.tiles import stride
 
+_LOG = logging.getLogger(__name__)
+
 LEAST_POSITIONS = 16
-"""A layer that has fewer positions in a region is left out there."""
+"""A layer that has fewer positions in a region, at the full size, is left out there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,27 +55,36 @@ class Region:
     name: str = ""
 
 
-def check_regions(
-    regions: Sequence[Region], shape: Sequence[int], style_shapes: Sequence[Sequence[int]]
-) -> None:
-    """Makes sure that regions are those of such a content image and such style images.
+def checked_regions(
+    regions: Any, shape: Sequence[int], style_shapes: Sequence[Sequence[int]]
+) -> tuple[Region, ...]:
+    """Regions that are those of such a content image and such style images.
 
     Raises:
         ConfigError: They are not.
     """
+    if isinstance(regions, Region) or not isinstance(regions, Iterable):
+        raise ConfigError(f"regions is {regions!r}; give a list of nst.Region")
+    regions = tuple(regions)
+    for region in regions:
+        if not isinstance(region, Region):
+            raise ConfigError(f"regions holds {region!r}; give a list of nst.Region")
     names = names_of(regions)
     for name, region in zip(names, regions, strict=True):
         if names.count(name) > 1:
             raise ConfigError(f"two regions are called {name}; give them other names")
-        if not 0 <= region.style < len(style_shapes):
+        if not is_whole(region.style) or not 0 <= region.style < len(style_shapes):
             raise ConfigError(
                 f"region {name} has style {region.style}, but the style images are numbered from 0 "
                 f"to {len(style_shapes) - 1}"
             )
+        if region.weight is not None:
+            check_weight(f"the weight of region {name}", region.weight)
         _check_mask(f"the mask of region {name}", region.mask, shape)
         if region.style_mask is not None:
             own = style_shapes[region.style]
             _check_mask(f"the style mask of region {name}", region.style_mask, own)
+    return regions
 
 
 def _check_mask(name: str, mask: Any, shape: Sequence[int]) -> None:
@@ -101,43 +113,68 @@ def shared_masks(regions: Sequence[Region]) -> list[np.ndarray]:
     return [mask / total for mask in masks]
 
 
-def with_regions(loss: Loss, regions: Sequence[Region], masks: Sequence[np.ndarray]) -> Loss:
+def with_regions(loss: Loss, regions: Sequence[Region]) -> Loss:
     """The loss with each term that aims at a style once for each region.
+
+    Layers that have too few positions in the region, or in its style mask, at the full size are
+    left out; the weights of the others grow so that their sum stays.
 
     Args:
         loss: The loss of a picture without regions.
-        regions: The regions.
-        masks: From `shared_masks`.
+        regions: The regions, as `checked_regions` found them right.
 
     Raises:
-        ConfigError: A region is too small for all the layers of a term.
+        ConfigError: A region is too small for all the layers of a term, or two terms would have
+            one name.
     """
-    terms = {}
-    for name, term in loss.items():
-        if term.source != "style":
-            terms[name] = term
-            continue
-        for own, region, mask in zip(names_of(regions), regions, masks, strict=True):
-            layers = tuple(layer for layer in term.layers if _num_positions(mask, layer))
+    terms: dict[str, Term] = {name: part for name, part in loss.items() if part.source != "style"}
+    for name, term in loss.of("style").items():
+        masks = zip(names_of(regions), regions, shared_masks(regions), strict=True)
+        for own, region, mask in masks:
+            if f"{name}_{own}" in {*terms, *(other for other in loss if other != name)}:
+                raise ConfigError(
+                    f"two terms would be called {name}_{own}; give the region {own} another name"
+                )
+            layers = tuple(
+                layer
+                for layer in term.layers
+                if _is_large_enough(mask, layer) and _is_large_enough(region.style_mask, layer)
+            )
             if not layers:
                 raise ConfigError(
                     f"region {own} is too small for the layers of the term {name}; "
                     "leave it out, or make it larger"
                 )
-            weights = term.part_weights
-            if weights is not None and layers != term.layers:
-                left_out = set(term.layers) - set(layers)
-                weights = {part: one for part, one in weights.items() if part not in left_out}
+            if layers != term.layers:
+                left_out = ", ".join(layer for layer in term.layers if layer not in layers)
+                _LOG.warning(f"region {own} is too small for {left_out}, left out there")
             share = float(mask.mean()) if region.weight is None else region.weight
             terms[f"{name}_{own}"] = dataclasses.replace(
-                term, weight=term.weight * share, part_weights=weights, layers=layers, region=own
+                term,
+                weight=term.weight * share,
+                part_weights=_without(term.part_weights, set(term.layers) - set(layers)),
+                layers=layers,
+                region=own,
             )
     return Loss(terms)
 
 
-def _num_positions(mask: np.ndarray, layer: str) -> bool:
-    """Whether a region has enough positions at a layer."""
-    return float(mask.sum()) / stride(layer) ** 2 >= LEAST_POSITIONS
+def _is_large_enough(mask: Any, layer: str) -> bool:
+    """Whether a mask leaves a layer enough positions; one of the whole picture always does."""
+    values = None if mask is None else np.asarray(jax.device_get(mask))
+    if values is None or (values == 1).all():
+        return True
+    return float(values.sum()) / stride(layer) ** 2 >= LEAST_POSITIONS
+
+
+def _without(weights: Mapping[str, Any] | None, left_out: set[str]) -> Mapping[str, Any] | None:
+    """Weights of parts without those of some layers, and with the same sum."""
+    if weights is None or not left_out & set(weights):
+        return weights
+    kept = {part: np.asarray(one) for part, one in weights.items() if part not in left_out}
+    total, rest = np.asarray(sum(weights.values())), np.asarray(sum(kept.values()))
+    growth = np.divide(total, rest, out=np.ones_like(total, np.float32), where=rest > 0)
+    return {part: one * growth for part, one in kept.items()}
 
 
 def shares_of(mask: Array, layers: Sequence[str], shape: Sequence[int]) -> Mapping[str, Array]:

@@ -134,10 +134,10 @@ def blended_targets(
     for name, fields in measures[0].fields.items():
         if fields:
             raise ConfigError(
-                f"the term {name} aims at positions of the style image, of which there are "
-                "several; give one style, or another term"
+                f"the term {name} aims at positions of the style image, but there are several, or "
+                "a mask on it; give one style without a mask, or another term"
             )
-    blended = _blended(loss, tuple(measures), jnp.asarray(shares, jnp.float32))
+    blended = _blended(loss, tuple(measures), jax.device_put(np.asarray(shares, np.float32)))
     return _aimed(loss, blended, layers_shapes(params, shape, (*loss.layers, IMAGE)))
 
 

@@ -120,7 +120,11 @@ def _features(
 def with_shares(view: View, shares: Mapping[str, Array]) -> View:
     """The view in which positions stand for other shares, given for some layers, or for none."""
     return view._replace(
-        shares=view.shares | {layer: view.own[layer] * own for layer, own in shares.items()}
+        shares=view.shares
+        | {
+            layer: own if view.own[layer] is True else jnp.where(view.own[layer], own, 0)
+            for layer, own in shares.items()
+        }
     )
 
 

@@ -45,8 +45,8 @@ def test_each_style_goes_where_its_mask_says_and_again_from_the_record(pictures)
     record = json.loads((pictures / "out.json").read_text())
     assert set(record["history"]["terms"]) == {
         "content",
-        "style_1",
-        "style_2",
+        "style_left",
+        "style_right",
         "total_variation",
     }
     assert cli.main(["rerun", "out.json"]) == 0
@@ -55,6 +55,15 @@ def test_each_style_goes_where_its_mask_says_and_again_from_the_record(pictures)
 
 
 @pytest.mark.slow
+def test_one_style_may_be_given_twice(pictures):
+    masks = ["--mask", "left.png", "right.png"]
+    command = ["stylize", "photo.jpg", "painting.png", "painting.png", *QUICK, *masks]
+    assert cli.main([*command, "--output", "out.png"]) == 0
+    record = json.loads((pictures / "out.json").read_text())
+    assert len(record["settings"]["inputs"]["style"]) == 2
+    assert cli.main(["rerun", "out.json"]) == 0
+
+
 def test_a_mixture_is_an_axis_of_a_study(pictures):
     folder = pictures / "styles"
     folder.mkdir()
@@ -76,7 +85,7 @@ def test_a_mixture_is_an_axis_of_a_study(pictures):
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["--mask", "left.png"], "there are 1 masks and 2 styles"),
+        (["--mask", "left.png"], "--mask names 1, but the style images are 2"),
         (["--mask", "left.png", "wide.png"], "make the mask of the picture's aspect ratio"),
         (["--mask", "left.png", "black.png"], "black.png: the mask is black"),
         (["--mask", "left.png", "none.png"], "none.png: cannot be read"),

@@ -134,6 +134,13 @@ RUNS = {
     ),
 }
 
+CONTROLS = {
+    "luminance": ({"colours": "luminance"}, False),
+    "recoloured": ({"colours": "content"}, False),
+    "mixture": ({"style_mix": (3, 7)}, False),
+    "regions": ({}, True),
+}
+
 # Where the optimiser is of no interest, one that is compiled in a third of the time.
 PLAIN = nst.TransferConfig(optimizer="adam", content_layers=("conv1_2",), style_layers=("conv1_1",))
 
@@ -163,6 +170,22 @@ def test_runs_in_stricter_modes_end_as_they_do_without(mode, name, vgg16_params,
     assert result.image.dtype == np.float32
     np.testing.assert_allclose(result.losses, usual[name].losses, rtol=0 if exactly else 1e-4)
     np.testing.assert_allclose(result.image, usual[name].image, atol=0 if exactly else 1e-3)
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+@pytest.mark.parametrize("mode", MODES)
+def test_controls_run_in_stricter_modes(mode, name, vgg16_params, pictures):
+    settings, has_regions = CONTROLS[name]
+    content, style = pictures
+    half = np.full(content.shape[:2], 0.5, np.float32)
+    regions = [nst.Region(half), nst.Region(half, style=1, style_mask=np.ones(style.shape[:2]))]
+    config = dataclasses.replace(PLAIN, num_steps=2, **settings)
+    styles = [style, style[::-1].copy() ** 2] if has_regions or config.style_mix else style
+    with MODES[mode]():
+        result = nst.stylize(
+            vgg16_params, content, styles, config, regions=regions if has_regions else ()
+        )
+    assert np.isfinite(result.losses).all() and result.image.dtype == np.float32
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -2,10 +2,21 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
+from nst_jax.objective.regions import with_regions
+from nst_jax.objective.tiles import Tiles
 from tests import reference
 
 LAYERS = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1", "conv3_1"))
 CONFIG = nst.TransferConfig(num_steps=3, **LAYERS)
+
+
+TILED = dict(content_layers=("conv1_2",), style_layers=("conv1_1", "conv2_1"))
+
+
+def check_tiles(params, shape, config):
+    """Makes sure that an image of that shape is really cut, where the config has tiles."""
+    layers = config.content_layers + config.style_layers
+    assert not config.tile or not Tiles(shape, config.tile, params, layers).is_one
 
 
 @pytest.fixture(scope="module")
@@ -67,42 +78,41 @@ def test_nothing_pulls_outside_of_a_region(vgg16_params, pictures):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tile", [0, 64])
-def test_a_partition_adds_up_to_the_whole(vgg16_params, pictures, tile):
-    content, style, _ = pictures
+def test_a_partition_adds_up_to_the_whole(vgg16_params, rng, tile):
+    content, style = rng.random((200, 130, 3), np.float32), rng.random((60, 70, 3), np.float32) ** 2
     soft = left_half(content.shape, soft=True)
-    config = nst.TransferConfig(num_steps=2, tile=tile, scaling="mean", **LAYERS)
+    config = nst.TransferConfig(num_steps=1, tile=tile, scaling="mean", **TILED)
+    check_tiles(vgg16_params, content.shape, config)
     targets = nst.make_targets(vgg16_params, content, style, config)
-    whole, _ = nst.loss_and_gradient(vgg16_params, content, targets, nst.LossWeights(), config)
+    (whole, _), _ = nst.loss_and_gradient(vgg16_params, content, targets, nst.LossWeights(), config)
     # Half and half everywhere: each region's Gram matrix is the whole's.
     half = np.full(content.shape[:2], 0.5, np.float32)
     loss, _ = first_loss(vgg16_params, content, style, [nst.Region(half), nst.Region(half)], config)
-    np.testing.assert_allclose(loss, whole[0], rtol=1e-5)
+    np.testing.assert_allclose(loss, whole, rtol=1e-5)
     # Σ area ‖G_r − A‖² = ‖G − A‖² + Σ area ‖G_r − G‖², and so never less.
     loss, _ = first_loss(
         vgg16_params, content, style, [nst.Region(soft), nst.Region(1 - soft)], config
     )
-    assert whole[0] < loss < 1.5 * whole[0]
+    assert whole < loss < 1.5 * whole
 
 
-@pytest.mark.slow
 def test_tiles_see_the_regions_of_the_whole(vgg16_params, rng):
-    content, style = rng.random((150, 100, 3), np.float32), rng.random((60, 70, 3), np.float32) ** 2
+    content, style = rng.random((200, 130, 3), np.float32), rng.random((150, 140, 3), np.float32)
     soft = left_half(content.shape, soft=True)
-    regions = [nst.Region(soft, style=1), nst.Region(1 - soft, style=0)]
-    results = [
+    part = left_half(style.shape)
+    regions = [nst.Region(soft, style=1, style_mask=part), nst.Region(1 - soft, style=0)]
+    configs = [nst.TransferConfig(num_steps=2, tile=tile, **TILED) for tile in (0, 64)]
+    check_tiles(vgg16_params, content.shape, configs[1])
+    check_tiles(vgg16_params, style.shape, configs[1])
+    whole, tiled = (
         nst.stylize(
-            vgg16_params,
-            content,
-            [style, style[::-1].copy() ** 2],
-            nst.TransferConfig(num_steps=2, tile=tile, **LAYERS),
-            regions=regions,
+            vgg16_params, content, [style, style[::-1].copy() ** 2], config, regions=regions
         )
-        for tile in (0, 64)
-    ]
-    np.testing.assert_allclose(results[0].losses, results[1].losses, rtol=1e-5)
+        for config in configs
+    )
+    np.testing.assert_allclose(tiled.losses, whole.losses, rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_one_region_of_the_whole_picture_is_none(vgg16_params, pictures):
     content, style, _ = pictures
     full = nst.Region(np.ones(content.shape[:2], np.float32))
@@ -110,6 +120,40 @@ def test_one_region_of_the_whole_picture_is_none(vgg16_params, pictures):
     wanted = nst.stylize(vgg16_params, content, style, CONFIG)
     np.testing.assert_array_equal(found.image, wanted.image)
     np.testing.assert_array_equal(found.losses, wanted.losses)
+
+
+def test_one_region_of_a_small_picture_keeps_all_layers(vgg16_params, rng):
+    content, style = rng.random((32, 32, 3), np.float32), rng.random((32, 32, 3), np.float32) ** 2
+    config = nst.TransferConfig(num_steps=1)
+    full = nst.Region(np.ones(content.shape[:2], np.float32))
+    found = nst.stylize(vgg16_params, content, style, config, regions=[full])
+    wanted = nst.stylize(vgg16_params, content, style, config)
+    np.testing.assert_array_equal(found.losses, wanted.losses)
+
+
+def test_layers_that_are_left_out_leave_their_weight_to_the_others(caplog):
+    mask = np.zeros((64, 96), np.float32)
+    mask[:10, :10] = 1  # 6 positions at conv3_1
+    config = nst.TransferConfig(**LAYERS)
+    spelt = with_regions(nst.default_loss(config), [nst.Region(mask, weight=1.0, name="a")])
+    assert sum(spelt["style_a"].part_weights.values()) == pytest.approx(1)
+    assert "region a is too small for conv3_1" in caplog.text
+    alike = with_regions(nst.style(config.style_layers) + nst.content(), [nst.Region(mask)])
+    assert alike["style_1"].part_weights is None  # which weighs its layers alike, summing to 1
+    assert alike["style_1"].layers == spelt["style_a"].layers == ("conv1_1", "conv2_1")
+
+
+def test_a_region_goes_on_bit_for_bit(vgg16_params, pictures):
+    content, *styles = pictures
+    mask = left_half(content.shape, soft=True)
+    regions = [nst.Region(mask), nst.Region(1 - mask, style=1)]
+    run = lambda **how: nst.descend(
+        vgg16_params, content, styles, CONFIG, regions=regions, every=2, seconds=0, **how
+    )
+    first = next(iter(run()))
+    *_, again = run(start={name: np.array(leaf) for name, leaf in first.snapshot().items()})
+    whole = nst.stylize(vgg16_params, content, styles, CONFIG, regions=regions)
+    np.testing.assert_array_equal(again.result().image, whole.image)
 
 
 def test_regions_swap_as_their_styles_do(vgg16_params, pictures):
@@ -164,6 +208,8 @@ def test_deep_layers_of_a_small_region_are_left_out(vgg16_params, pictures):
 
 
 SHAPE = (64, 96)
+DOT = np.zeros((48, 80))
+DOT[0, 0] = 1
 
 
 @pytest.mark.parametrize(
@@ -181,12 +227,24 @@ SHAPE = (64, 96)
             "the style mask of region 1 has shape",
         ),
         ([nst.Region(np.eye(64, 96) * 0.01, name="thin")], "region thin is too small"),
+        ([nst.Region(np.ones(SHAPE), style_mask=DOT)], "region 1 is too small"),
+        ([nst.Region(np.ones(SHAPE), weight=-3.0)], "the weight of region 1 is -3.0"),
+        ([nst.Region(np.ones(SHAPE), style=0.5)], "region 1 has style 0.5"),
+        (nst.Region(np.ones(SHAPE)), "give a list of nst.Region"),
+        ([np.ones(SHAPE)], "give a list of nst.Region"),
     ],
 )
 def test_regions_that_cannot_be_are_named(vgg16_params, pictures, regions, said):
     content, *styles = pictures
     with pytest.raises(nst.ConfigError, match=said):
         nst.stylize(vgg16_params, content, styles, CONFIG, regions=regions)
+
+
+def test_two_terms_of_one_name_are_refused():
+    loss = nst.Loss({"style": nst.style(), "style_a": nst.style()})
+    regions = [nst.Region(np.ones(SHAPE), name=name) for name in ("a_a", "a")]
+    with pytest.raises(nst.ConfigError, match="two terms would be called style_a"):
+        with_regions(loss, regions)
 
 
 def test_a_mixture_beside_regions_is_refused(vgg16_params, pictures):

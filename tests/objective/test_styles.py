@@ -1,9 +1,14 @@
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 import nst_jax as nst
+from nst_jax.descent.fit import _bytes_needed, fitting_config
+from nst_jax.objective.regions import with_regions
 from nst_jax.objective.styles import make_style
+from nst_jax.objective.tiles import Tiles
 from tests import reference
 
 LAYERS = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
@@ -28,9 +33,15 @@ def loss_and_gradient(params, content, style, config, image):
 
 
 @pytest.mark.parametrize("tile", [0, 64])
-def test_a_blend_is_compared_with_the_mean_of_gram_matrices(vgg16_params, pictures, tile):
-    content, *styles = pictures
+def test_a_blend_is_compared_with_the_mean_of_gram_matrices(vgg16_params, rng, tile):
+    content, *styles = (
+        rng.random(shape, np.float32) for shape in ((150, 90, 3), (140, 180, 3)) * 2
+    )
+    styles = [style**2 for style in styles[:2]]
     config = nst.TransferConfig(style_mix=(3, 7), tile=tile, **LAYERS)
+    for image in (content, *styles):
+        layers = config.content_layers + config.style_layers
+        assert not tile or not Tiles(image.shape, tile, vgg16_params, layers).is_one
     targets = nst.make_targets(vgg16_params, content, styles, config)
     grams = [
         {
@@ -69,6 +80,45 @@ def test_one_style_in_any_mixture_is_that_style(vgg16_params, pictures, mix, whi
     wanted = nst.stylize(vgg16_params, content, styles[which[0]], config)
     np.testing.assert_array_equal(found.image, wanted.image)
     np.testing.assert_array_equal(found.losses, wanted.losses)
+
+
+def test_a_mixture_goes_on_bit_for_bit(vgg16_params, pictures):
+    content, *styles = pictures
+    config = nst.TransferConfig(num_steps=4, style_mix=(3, 7), **LAYERS)
+    first = next(iter(nst.descend(vgg16_params, content, styles, config, every=2, seconds=0)))
+    saved = {name: np.array(leaf) for name, leaf in first.snapshot().items()}
+    *_, again = nst.descend(vgg16_params, content, styles, config, start=saved)
+    whole = nst.stylize(vgg16_params, content, styles, config)
+    np.testing.assert_array_equal(again.result().image, whole.image)
+
+
+def test_the_start_is_the_first_style_that_counts(vgg16_params, pictures):
+    content, *styles = pictures
+    mixed = nst.TransferConfig(num_steps=1, init="style", style_mix=(0, 1), **LAYERS)
+    single = nst.TransferConfig(num_steps=1, init="style", **LAYERS)
+    wanted = nst.stylize(vgg16_params, content, styles[1], single)
+    found = nst.stylize(vgg16_params, content, styles, mixed)
+    np.testing.assert_array_equal(found.image, wanted.image)
+    lanes = nst.run_study(vgg16_params, content, {"both": styles}, {"style_mix": [(0, 1)]}, mixed)
+    np.testing.assert_array_equal(lanes.image[0], wanted.image)
+
+
+def test_memory_is_estimated_of_mixtures_and_regions(vgg16_params, pictures):
+    content, *styles = pictures
+    config = nst.TransferConfig(style_mix=(3, 7), **LAYERS)
+    estimate = lambda loss, config: fitting_config(
+        vgg16_params, content, styles[0], loss, config, free_of=lambda device: 10**9
+    )
+    chosen, said = estimate(nst.default_loss(config), config)
+    assert (chosen.style_mix == (3, 7) and "GB" in said) or not said
+    half = np.full(content.shape[:2], 0.5, np.float32)
+    plain = dataclasses.replace(config, style_mix=())
+    regional = with_regions(nst.default_loss(plain), [nst.Region(half), nst.Region(half, style=1)])
+    needed = [
+        sum(_bytes_needed(vgg16_params, content, styles[0], loss, plain))
+        for loss in (nst.default_loss(plain), regional)
+    ]
+    assert needed[0] < needed[1] < 2 * needed[0]
 
 
 def test_shares_are_normalised_and_alike_images_counted_once(pictures):
