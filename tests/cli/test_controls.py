@@ -104,11 +104,6 @@ def test_what_cannot_be_is_one_line(pictures, capfd, arguments, said):
     assert not list(pictures.glob("out*")) and not list(pictures.glob(".out*"))
 
 
-def test_no_style_is_one_line(photos, capfd):
-    assert cli.main(["stylize", "photo.jpg", *QUICK]) == 2
-    assert "Missing from nst-jax stylize: STYLE" in capfd.readouterr().err
-
-
 def test_a_mask_is_what_is_opaque_or_what_is_white(tmp_path):
     grey = np.linspace(0, 255, 64 * 32).reshape(32, 64).astype(np.uint8)
     Image.fromarray(grey).save(tmp_path / "grey.png")
