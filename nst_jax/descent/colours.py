@@ -88,6 +88,7 @@ def match_colours(image: Image, target: Image) -> Float[np.ndarray, "_height _wi
     return np.clip(moved, 0, 1).astype(np.float32)
 
 
+@jax.jit
 def luminance(image: Float[Array, "height width 3"]) -> Float[Array, "height width 1"]:
     """Y = 0.299 R + 0.587 G + 0.114 B."""
     red, green, blue = (
@@ -96,11 +97,13 @@ def luminance(image: Float[Array, "height width 3"]) -> Float[Array, "height wid
     return red + green + blue
 
 
+@jax.jit
 def in_luminance(image: Float[Array, "height width 3"]) -> Float[Array, "height width 3"]:
     """The image in grey: its luminance as red, green and blue."""
     return jnp.broadcast_to(jnp.clip(luminance(image), 0, 1), image.shape)
 
 
+@jax.jit
 def with_luminance(
     image: Float[Array, "height width 3"], brightness: Float[Array, "height width 1"]
 ) -> Float[Array, "height width 3"]:

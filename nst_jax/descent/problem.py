@@ -137,8 +137,9 @@ def _styles_of(
             "style_mix mixes the styles of the whole picture, but there are regions, which name "
             "theirs; leave one of the two out"
         )
+    put = lambda mask: None if mask is None else jax.device_put(np.asarray(mask, np.float32))
     return {
-        name: Style((images[region.style],), (1.0,), region.style_mask)
+        name: Style((images[region.style],), (1.0,), put(region.style_mask))
         for name, region in zip(names_of(regions), regions, strict=True)
     }
 

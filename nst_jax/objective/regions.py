@@ -11,6 +11,7 @@ References:
 import dataclasses
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -177,7 +178,8 @@ def _without(weights: Mapping[str, Any] | None, left_out: set[str]) -> Mapping[s
     return {part: one * growth for part, one in kept.items()}
 
 
-def shares_of(mask: Array, layers: Sequence[str], shape: Sequence[int]) -> Mapping[str, Array]:
+@partial(jax.jit, static_argnames=("layers", "shape"))
+def shares_of(mask: Array, layers: tuple[str, ...], shape: tuple[int, ...]) -> Mapping[str, Array]:
     """What each position of each layer stands for in a region; (height, width, 1), 1 in all.
 
     Args:

@@ -137,17 +137,24 @@ def blended_targets(
                 f"the term {name} aims at positions of the style image, but there are several, or "
                 "a mask on it; give one style without a mask, or another term"
             )
-    blended = _blended(loss, tuple(measures), jax.device_put(np.asarray(shares, np.float32)))
-    return _aimed(loss, blended, layers_shapes(params, shape, (*loss.layers, IMAGE)))
+    weights = jax.device_put(np.asarray(shares, np.float32))
+    return _blended_targets(params, tuple(measures), weights, loss, shape)
 
 
-@jax.jit
-def _blended(loss: Loss, measures: tuple[Measures, ...], shares: Array) -> Measures:
+@partial(jax.jit, static_argnames="shape")
+def _blended_targets(
+    params: Params,
+    measures: tuple[Measures, ...],
+    shares: Array,
+    loss: Loss,
+    shape: tuple[int, ...],
+) -> dict[str, Target]:
     found = {
         name: term.blend([own.found[name] for own in measures], list(shares))
         for name, term in loss.items()
     }
-    return measures[0]._replace(found=found)
+    shapes = layers_shapes(params, shape, (*loss.layers, IMAGE))
+    return _aimed(loss, measures[0]._replace(found=found), shapes)
 
 
 @partial(jax.jit, static_argnames=("source", "config", "shape"))
