@@ -111,6 +111,7 @@ def test_devices_that_share_an_image_by_rows_find_what_one_does():
     assert ended.stdout == "passed\n", ended.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_one_device_shares_with_nobody(vgg16_params):
     import jax
 

@@ -54,6 +54,7 @@ def test_every_optimizer_lowers_the_loss_and_returns_the_best_image(
     np.testing.assert_allclose(loss, result.loss, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_batch_equals_its_single_runs_and_traces_the_loss_once(vgg16_params, images, traces):
     config = nst.TransferConfig(num_steps=20, init="noise", memory=7, **SHALLOW)
     style_weights, seeds = np.repeat([2.0, 20.0, 50.0, 200.0], 2), np.tile([0, 1], 4)
@@ -306,6 +307,7 @@ def test_wrong_arguments_are_named(change, message, vgg16_params):
         nst.stylize(vgg16_params, arguments.pop("content"), arguments.pop("style"), **arguments)
 
 
+@pytest.mark.slow
 def test_lanes_may_be_lists(vgg16_params, images):
     config = nst.TransferConfig(num_steps=2, **SHALLOW)
     weights = nst.LossWeights(

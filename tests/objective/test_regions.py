@@ -60,6 +60,7 @@ def test_a_region_is_compared_by_the_gram_matrix_of_its_positions(vgg16_params, 
         np.testing.assert_allclose(parts["style_left"][layer], distance, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_nothing_pulls_outside_of_a_region(vgg16_params, pictures):
     content, style, _ = pictures
     mask = np.zeros(content.shape[:2], np.float32)
@@ -156,6 +157,7 @@ def test_a_region_goes_on_bit_for_bit(vgg16_params, pictures):
     np.testing.assert_array_equal(again.result().image, whole.image)
 
 
+@pytest.mark.slow
 def test_regions_swap_as_their_styles_do(vgg16_params, pictures):
     content, *styles = pictures
     mask = left_half(content.shape)
@@ -178,6 +180,7 @@ def test_masks_that_overlap_share_the_pixel(vgg16_params, pictures):
     assert both == half
 
 
+@pytest.mark.slow
 def test_lanes_with_regions_equal_single_runs(vgg16_params, pictures):
     content, *styles = pictures
     mask = left_half(content.shape, soft=True)
@@ -199,6 +202,7 @@ def test_lanes_with_regions_equal_single_runs(vgg16_params, pictures):
         np.testing.assert_array_equal(batch.losses[lane], single.losses)
 
 
+@pytest.mark.slow
 def test_deep_layers_of_a_small_region_are_left_out(vgg16_params, pictures):
     content, style, _ = pictures
     mask = np.zeros(content.shape[:2], np.float32)

@@ -56,6 +56,7 @@ def test_a_blend_is_compared_with_the_mean_of_gram_matrices(vgg16_params, rng, t
         np.testing.assert_allclose(targets["style"].scale[layer], 1 / (mean**2).sum(), rtol=2e-5)
 
 
+@pytest.mark.slow
 def test_a_blend_has_the_gradient_of_the_sum_of_losses(vgg16_params, pictures):
     content, first, second = pictures
     config = nst.TransferConfig(style_mix=(3, 7), scaling="mean", **LAYERS)
@@ -129,6 +130,7 @@ def test_shares_are_normalised_and_alike_images_counted_once(pictures):
     assert make_style([first, second], ()).shares == (0.5, 0.5)
 
 
+@pytest.mark.slow
 def test_a_mixture_is_an_axis_of_one_program(vgg16_params, pictures, traces):
     content, *styles = pictures
     mixes = [(1, 0), (0.5, 0.5), (0, 1)]

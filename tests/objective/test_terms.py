@@ -214,6 +214,7 @@ def test_lanes_of_a_users_loss_equal_single_runs(vgg16_params, pair):
         assert single.losses[-1] < single.losses[0]
 
 
+@pytest.mark.slow
 def test_a_run_of_a_users_loss_goes_on_bit_for_bit(vgg16_params, pair):
     content, style = pair[0][:40, :48], pair[1]
     config, loss = nst.TransferConfig(num_steps=20), own_loss()
@@ -329,6 +330,7 @@ def test_terms_are_added_and_multiplied_as_numbers_are():
         np.testing.assert_array_equal(made.weight, [5.0, 20.0])
 
 
+@pytest.mark.slow
 @nst.term
 class Where(nst.Term):
     """Squared distance of a plane of mean activations, which is wanted by position, with a field of

@@ -75,6 +75,7 @@ def test_the_loss_reported_is_that_of_the_picture_written(
     np.testing.assert_allclose(loss_of(written), result.loss, rtol=0.03)
 
 
+@pytest.mark.slow
 def test_the_default_is_never_worse_than_adam_where_bounds_hold(vgg16_params, photograph, drawing):
     losses = {
         (optimizer, rate): float(

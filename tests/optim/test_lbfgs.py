@@ -200,6 +200,7 @@ def test_a_flat_function_is_left_alone():
     np.testing.assert_array_equal(states[-1].params, jnp.array([0.3, -0.1]))
 
 
+@pytest.mark.slow
 def test_the_preconditioner_that_is_the_inverse_solves_a_quadratic_at_once():
     scales = jnp.asarray(np.logspace(0, 4, 40), jnp.float32)
     start = {"a": jnp.ones(25), "b": jnp.ones((5, 3))}

@@ -79,6 +79,7 @@ def test_what_is_no_optimizer_is_refused(vgg16_params, pair, given, said):
         nst.stylize(vgg16_params, *pair, nst.TransferConfig(num_steps=1), optimizer=given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lbfgs", "adam", "sgd"])
 def test_a_state_can_be_donated_whole(vgg16_params, pair, name):
     config = nst.TransferConfig(optimizer=name, **SHALLOW)

@@ -43,6 +43,7 @@ def test_it_is_linear_symmetric_and_positive_definite(shape):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(16, 16, 3), (15, 22, 3), (17, 13, 3)])
 @pytest.mark.parametrize("factor", [1, 1e-15, 1e15])
 def test_the_squared_norm_is_that_of_what_is_applied(shape, factor):
@@ -116,6 +117,7 @@ def test_it_learns_at_which_frequencies_the_loss_bends():
         assert abs(np.log2(learned) - np.log2((frequency / slow_frequency) ** -power)) < 0.2
 
 
+@pytest.mark.slow
 def test_it_learns_in_which_colours_the_loss_bends():
     shape = (32, 48, 3)
     # nine times along grey

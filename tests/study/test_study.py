@@ -90,6 +90,7 @@ def test_lanes_of_several_learning_rates_are_one_program(vgg16_params, images, t
     assert len(traces) == 2  # that of the single runs, whose start is put otherwise
 
 
+@pytest.mark.slow
 def test_a_lane_moves_along_the_gradient(vgg16_params, images):
     config = nst.TransferConfig(num_steps=2, optimizer="sgd", learning_rate=20.0, **SHALLOW)
     result = nst.run_study(vgg16_params, *images, {"style_weight": (1.0, 3.0)}, config)
@@ -221,6 +222,7 @@ def test_sets_of_layer_weights_zipped_with_init_equal_single_runs(vgg16_params, 
         np.testing.assert_allclose(result.losses[lane], single.losses, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lanes_at_once", [1, 3])
 def test_a_lane_that_overflows_fails_alone(vgg16_params, images, lanes_at_once):
     config = nst.TransferConfig(num_steps=12, **SHALLOW)
@@ -298,6 +300,7 @@ def test_the_table_has_no_terms_of_a_lane_without_a_best_step(vgg16_params, imag
     )
 
 
+@pytest.mark.slow
 def test_callbacks_see_no_padding(vgg16_params, images):
     seen = []
     config = nst.TransferConfig(num_steps=1, **SHALLOW)

@@ -83,6 +83,7 @@ def test_keras_legacy_h5(include_top, layers, tmp_path):
     check(tmp_path / "weights.h5", layers, **CAFFE, reversed_channels=True)
 
 
+@pytest.mark.slow
 def test_a_whole_model_in_keras_legacy_h5(layers, tmp_path):
     model = keras_model(layers)
     model.save(tmp_path / "model.h5")
@@ -423,6 +424,7 @@ def small_files(tmp_path, layers):
     (tmp_path / "a.ckpt").write_bytes(pickle.dumps(named, protocol=4))
 
 
+@pytest.mark.slow
 def test_truncated_files_of_every_format_are_refused(tmp_path, layers):
     small_files(tmp_path, layers)
     for path in sorted(tmp_path.iterdir()):
