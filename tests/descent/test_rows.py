@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from nst_jax.descent import schedule
 from tests import reference
 
-params, rng = reference.random_params("vgg16"), np.random.default_rng(0)
+params, rng = reference.random_params("vgg16", narrow=4), np.random.default_rng(0)
 devices = jax.devices()
 assert len(devices) == 4
 by_rows = NamedSharding(Mesh(np.array(devices), ("rows",)), PartitionSpec("rows"))
