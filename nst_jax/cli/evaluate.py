@@ -95,4 +95,4 @@ def _mean(by_layer: Mapping[str, float]) -> float:
 def _short(number: float | None) -> str:
     if number is None:
         return "-"
-    return f"{number:.3f}" if number < 10 else f"{number:.4g}"
+    return f"{number:.{3 if number < 10 else 1 if number < 1000 else 0}f}"

@@ -140,7 +140,8 @@ def _positions(
     params: Params, first: np.ndarray, second: np.ndarray, layers: tuple[str, ...]
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Each layer, and its features in both images: a row for each position, in float64."""
-    both = [jax.device_get(_features(params, image, layers=layers)) for image in (first, second)]
+    images = jax.device_put((first, second))
+    both = [jax.device_get(_features(params, image, layers=layers)) for image in images]
     for layer in layers:
         one, other = (found[layer].astype(np.float64) for found in both)
         channels = one.shape[-1]
@@ -148,7 +149,7 @@ def _positions(
 
 
 @partial(jax.jit, static_argnames="layers")
-def _features(params: Params, image: np.ndarray, layers: tuple[str, ...]) -> dict[str, jax.Array]:
+def _features(params: Params, image: jax.Array, layers: tuple[str, ...]) -> dict[str, jax.Array]:
     return features(params, image, layers, pooling="max")
 
 

@@ -21,7 +21,8 @@ def structure_distance(content: Positions, result: Positions) -> float:
     """How differently the positions of two images resemble one another (CFSD).
 
     mean_i Σ_j P_ij (ln P_ij − ln Q_ij), P and Q the softmax over j of f_i · f_j / C² for content
-    and result, C the number of channels.
+    and result, C the number of channels. Features are not normalised, so that a result of stronger
+    contrast is farther.
 
     Args:
         content: The content's features.

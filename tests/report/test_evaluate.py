@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 import pytest
 
@@ -49,6 +50,7 @@ def test_numbers_are_of_the_layers_they_name(vgg16_params, images, found):
         result, style = metrics.halved(result), metrics.halved(style)
 
 
+@pytest.mark.slow
 def test_nothing_is_missing_from_the_style_itself(vgg16_params, images, found):
     content, style = images["style"][:, ::-1], images["style"]
     itself = nst.evaluate(vgg16_params, content, style, style)
@@ -65,6 +67,17 @@ def test_layers_are_those_that_no_run_has_by_default():
     for preset in nst.PRESETS.values():
         used = {*preset.config.content_layers, *preset.config.style_layers}
         assert not used & set(LAYERS)
+
+
+@pytest.mark.slow
+def test_strict_modes_of_jax_change_nothing(vgg16_params, images, found):
+    params = jax.device_put(vgg16_params)
+    with (
+        jax.transfer_guard("disallow"),
+        jax.numpy_rank_promotion("raise"),
+        jax.numpy_dtype_promotion("strict"),
+    ):
+        assert nst.evaluate(params, **images) == found
 
 
 @pytest.mark.parametrize(
