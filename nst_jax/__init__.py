@@ -23,6 +23,7 @@ from nst_jax.optim.bounds import within_bounds
 from nst_jax.optim.lbfgs import Preconditioner, safeguarded_lbfgs
 from nst_jax.optim.optimizers import make_optimizer
 from nst_jax.optim.preconditioner import curvature_preconditioner
+from nst_jax.report.evaluate import Evaluation, evaluate
 from nst_jax.report.perceptual import lpips_distance
 from nst_jax.report.sheets import make_labelled_sheet
 from nst_jax.study.result import StudyResult
@@ -35,6 +36,7 @@ __all__ = [
     "Chunk",
     "ConfigError",
     "Content",
+    "Evaluation",
     "Gram",
     "ImageError",
     "Loss",
@@ -59,6 +61,7 @@ __all__ = [
     "default_loss",
     "descend",
     "descend_batch",
+    "evaluate",
     "features",
     "gram_matrix",
     "init",

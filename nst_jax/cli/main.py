@@ -19,6 +19,7 @@ import tyro
 from tyro.conf import subcommand
 
 from nst_jax.cli.demo import Demo
+from nst_jax.cli.evaluate import Evaluate
 from nst_jax.cli.options import PresetName, level_of
 from nst_jax.cli.progress import LINES, say
 from nst_jax.cli.reconstruct import Reconstruct
@@ -87,6 +88,7 @@ def _run(argv: list[str]) -> int:
         Annotated[Rerun, subcommand("rerun")],
         Annotated[Study, subcommand("study")],
         Annotated[Reconstruct, subcommand("reconstruct")],
+        Annotated[Evaluate, subcommand("evaluate")],
         Annotated[
             WEIGHTS_COMMANDS,
             subcommand(

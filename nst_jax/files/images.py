@@ -38,7 +38,7 @@ INPUT_ENDINGS = frozenset({*OUTPUT_FORMATS, ".gif", ".bmp"})
 decides."""
 
 _FILTERS = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
-_ASPECT = 0.02  # how far a mask's aspect ratio may be from its picture's
+_ASPECT = 0.02  # how far the aspect ratios of two images may be apart that show the same
 MAX_PIXELS = 178_000_000
 """The most pixels that an image is decoded with or brought to, unless told otherwise."""
 
@@ -123,14 +123,20 @@ def read_mask(
     """
     image, _, alpha = _decoded(path, max_pixels)
     height, width = shape
-    # A side of the picture was rounded to whole pixels.
-    if abs(image.width / image.height * height - width) > max(_ASPECT * width, 1):
+    if not has_aspect((image.height, image.width), shape):
         raise ImageError(
             f"{path}: is {image.width} × {image.height} pixels, its picture {width} × {height}; "
             "make the mask of the picture's aspect ratio"
         )
     grey = (alpha or image.convert("L")).resize((width, height), Image.Resampling.BOX)
     return np.asarray(grey, np.float32) / 255
+
+
+def has_aspect(of: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether an image of a height and width can come to `shape` without being squeezed."""
+    height, width = shape[:2]
+    # A side of the picture was rounded to whole pixels.
+    return abs(of[1] / of[0] * height - width) <= max(_ASPECT * width, 1)
 
 
 def _decoded(path: str | os.PathLike[str], max_pixels: int) -> Decoded:
@@ -177,6 +183,15 @@ def check_output(path: str | os.PathLike[str]) -> None:
     path = Path(path)
     if path.suffix.lower() not in OUTPUT_FORMATS:
         raise ImageError(f"{path}: the output's name must end in {', '.join(OUTPUT_FORMATS)}")
+    check_place(path)
+
+
+def check_place(path: Path) -> None:
+    """Makes sure, before any work is done, that a file can be written to `path`.
+
+    Raises:
+        ImageError: It is a folder, or its folder cannot be made or written.
+    """
     try:
         exists = path.exists()
     except OSError as error:
