@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 
 from nst_jax.config import TransferConfig
+from nst_jax.descent.keep import kept_target
 from nst_jax.descent.resizing import resize
 from nst_jax.descent.schedule import LEAST_SIDE
 from nst_jax.network.vgg import Params, prepare_params
@@ -45,6 +46,7 @@ class ScaledTargets:
         of_style: Likewise of style images.
         shares_rows: Whether devices share the rows of an image.
         masks: By region, how much of each pixel of the content images belongs to it.
+        keep: How much of each pixel stays the content's, from `checked_keep`.
     """
 
     def __init__(
@@ -57,11 +59,13 @@ class ScaledTargets:
         of_style: Sequence[Loss],
         shares_rows: bool,
         masks: Mapping[str, Any] | None = None,
+        keep: np.ndarray | None = None,
     ) -> None:
         self._params = params
         self._contents = contents
         self._styles = styles
         self._masks = masks or {}
+        self._keep = keep
         self._of_content = of_content
         self._of_style = of_style
         self._config = config
@@ -113,6 +117,11 @@ class ScaledTargets:
             by_style = list(self._targets_of_styles(params, see, (*shape, 3)))
             for targets in (*by_content, *by_style):
                 check_scales(self._loss, targets)
+            if self._keep is not None:
+                mask = jax.device_put(self._keep)
+                kept = [kept_target(see(image), mask) for image in self._contents]
+                each = [own for own in kept for _ in self._of_content]
+                by_content = [aims | own for aims, own in zip(by_content, each, strict=True)]
             self._found[shape] = {**stack_targets(by_content), **stack_targets(by_style)}
         return self._found[shape]
 

@@ -81,14 +81,30 @@ def checked_regions(
             )
         if region.weight is not None:
             check_weight(f"the weight of region {name}", region.weight)
-        _check_mask(f"the mask of region {name}", region.mask, shape)
+        _check_region(f"the mask of region {name}", region.mask, shape)
         if region.style_mask is not None:
             own = style_shapes[region.style]
-            _check_mask(f"the style mask of region {name}", region.style_mask, own)
+            _check_region(f"the style mask of region {name}", region.style_mask, own)
     return regions
 
 
-def _check_mask(name: str, mask: Any, shape: Sequence[int]) -> None:
+def _check_region(name: str, mask: Any, shape: Sequence[int]) -> None:
+    check_mask(name, mask, shape)
+    if not np.asarray(jax.device_get(mask)).any():
+        raise ConfigError(f"{name} is empty; leave the region out")
+
+
+def check_mask(name: str, mask: Any, shape: Sequence[int]) -> None:
+    """Makes sure that a mask is (height, width) of floating-point numbers in [0, 1].
+
+    Args:
+        name: What the message calls it.
+        mask: The mask.
+        shape: Of its image.
+
+    Raises:
+        ConfigError: It is not.
+    """
     if np.shape(mask) != tuple(shape[:2]):
         raise ConfigError(
             f"{name} has shape {np.shape(mask)}, its image {tuple(shape[:2])}; "
@@ -99,8 +115,6 @@ def _check_mask(name: str, mask: Any, shape: Sequence[int]) -> None:
         raise ConfigError(f"{name} is of {values.dtype}; give floating-point numbers from 0 to 1")
     if not (values >= 0).all() or not (values <= 1).all():
         raise ConfigError(f"{name} holds values outside [0, 1]; give the share of each pixel")
-    if not values.any():
-        raise ConfigError(f"{name} is empty; leave the region out")
 
 
 def names_of(regions: Sequence[Region]) -> list[str]:
