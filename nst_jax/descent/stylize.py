@@ -44,6 +44,8 @@ def stylize(
         params: The network's parameters, from `load_params`.
         content: Content image, sRGB in [0, 1].
         style: Style image, of any size, sRGB in [0, 1]; or several, which `config.style_mix` mixes.
+            Its size in pixels is that of its strokes in the result, so that one of twice the size
+            paints strokes of twice the size.
         config: The run's settings; `TransferConfig()` if left out.
         weights: What each part of the default loss counts; `LossWeights()` if left out.
         loss: A loss of one's own, such as `nst.content() + 20 * nst.style() + 0.1 * my_term`,
