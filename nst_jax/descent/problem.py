@@ -28,7 +28,7 @@ from nst_jax.objective.regions import (
     shared_masks,
     with_regions,
 )
-from nst_jax.objective.styles import Style, Styles, as_images, make_style
+from nst_jax.objective.styles import Styles, as_images, make_style
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.optim.optimizers import keep_in_range, traced_hyperparams
 
@@ -133,15 +133,16 @@ def _styles_of(
         ConfigError: There is a mixture beside regions.
     """
     if not regions:
-        return {None: make_style(images, config.style_mix)}
+        return {None: make_style(images, config.style_mix, config.style_turns)}
     if config.style_mix:
         raise ConfigError(
             "style_mix mixes the styles of the whole picture, but there are regions, which name "
             "theirs; leave one of the two out"
         )
     put = lambda mask: None if mask is None else jax.device_put(np.asarray(mask, np.float32))
+    own = lambda region: [images[place] for place in region.styles]
     return {
-        name: Style((images[region.style],), (1.0,), put(region.style_mask))
+        name: make_style(own(region), (), config.style_turns, [*map(put, region.style_masks)])
         for name, region in zip(names_of(regions), regions, strict=True)
     }
 

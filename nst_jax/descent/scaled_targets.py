@@ -16,7 +16,7 @@ from nst_jax.descent.resizing import resize
 from nst_jax.descent.schedule import LEAST_SIDE
 from nst_jax.network.vgg import Params, prepare_params
 from nst_jax.objective.loss import LossParts
-from nst_jax.objective.measures import Measures, measures_of
+from nst_jax.objective.measures import Measures, measures_of, what_is_seen
 from nst_jax.objective.regions import shares_of
 from nst_jax.objective.styles import Styles
 from nst_jax.objective.targets import (
@@ -85,7 +85,7 @@ class ScaledTargets:
     def parts(self) -> LossParts:
         """Zero for each part of each term."""
         image = jax.ShapeDtypeStruct(np.shape(self._contents[0]), jnp.float32)
-        config = dataclasses.replace(self._config, style_mix=())  # one image stands for all
+        config = what_is_seen(self._config)  # of which one image stands for all
         find = lambda params, image: make_targets(params, image, image, config, self._loss)
         targets = jax.eval_shape(find, self._params, image)
         return {  # type: ignore[return-value], zeros for arrays
@@ -144,11 +144,14 @@ class ScaledTargets:
                     own = loss.of("style").within(region)
                     if not own:
                         continue
-                    if len(style.images) == 1 and style.mask is None:
+                    if style.masks == (None,):
                         image = see(style.images[0])
                         aims = targets_of(params, image, "style", own, self._config, shape)
                     else:
-                        each = [measures(image, style.mask, place, own) for image in style.images]
+                        each = [
+                            measures(image, mask, place, own)
+                            for image, mask in zip(style.images, style.masks, strict=True)
+                        ]
                         aims = blended_targets(params, each, style.shares, own, shape)
                     found |= self._in_region(region, aims, own, shape)
                 yield found
