@@ -14,7 +14,8 @@ import numpy as np
 
 from nst_jax.config import ConfigError
 from nst_jax.files.images import PixelArray, read_image
-from nst_jax.files.masks import read_alpha, read_mask
+from nst_jax.files.masks import read_alpha
+from nst_jax.jobs.areas import read_areas
 from nst_jax.jobs.describe import describe_files, describe_network
 from nst_jax.jobs.presets import Preset
 from nst_jax.jobs.record import File, Network
@@ -34,6 +35,7 @@ class Sources(NamedTuple):
         style: Style images by name.
         initial: The image to start from.
         masks: For each style, where in the picture it is; none where it is everywhere.
+        region_maps: The map of the content's regions, then one for each style.
         keep: A mask of what stays the content's.
     """
 
@@ -41,6 +43,7 @@ class Sources(NamedTuple):
     style: Mapping[str, Path]
     initial: Path | None = None
     masks: Sequence[Path] = ()
+    region_maps: Sequence[Path] = ()
     keep: Path | None = None
 
     def labelled(self) -> dict[str, Path]:
@@ -50,7 +53,8 @@ class Sources(NamedTuple):
             for kind, paths in (("content", self.content), ("style", self.style))
             for name, path in paths.items()
         }
-        found |= {label_of("mask", str(place)): path for place, path in enumerate(self.masks, 1)}
+        for kind, paths in (("mask", self.masks), ("region map", self.region_maps)):
+            found |= {label_of(kind, str(place)): path for place, path in enumerate(paths, 1)}
         single = {"keep": self.keep, "initial": self.initial}
         return found | {label: path for label, path in single.items() if path}
 
@@ -110,15 +114,16 @@ def read_inputs(
     """
     contents, styles, initial = _read_images(sources, preset, max_pixels)
     shape = next(iter(contents.values())).shape[:2]
-    regions = _read_regions(sources, shape, max_pixels)
-    keep = read_mask(sources.keep, shape, max_pixels=max_pixels) if sources.keep else None
+    style_shapes = [style.shape[:2] for style in styles.values()]
+    own = sources.masks, sources.region_maps, sources.keep
+    areas = read_areas(*own, shape, style_shapes, max_pixels)
     (content, *_) = sources.content.values()
     alpha = read_alpha(content, shape, max_pixels=max_pixels) if preset.keep_alpha else None
     loaded = load_weights(preset.network)
     _LOG.info(f"network: {loaded.why}")
     files, network = describe_files(sources.labelled()), describe_network(loaded)
     _check_hashes({**files, "network": network}, hashes)
-    return Inputs(contents, styles, initial, regions, keep, alpha, loaded, files, network)
+    return Inputs(contents, styles, initial, *areas, alpha, loaded, files, network)
 
 
 def _read_images(
@@ -136,23 +141,6 @@ def _read_images(
     else:
         styles = {name: read_style(path) for name, path in sources.style.items()}
     return contents, styles, like_content(sources.initial) if sources.initial else None
-
-
-def _read_regions(sources: Sources, shape: tuple[int, int], max_pixels: int) -> list[Region]:
-    if sources.masks and len(sources.masks) != len(sources.style):
-        raise ConfigError(
-            f"--mask names {len(sources.masks)}, but the style images are {len(sources.style)}; "
-            "give one mask for each style"
-        )
-    stems = [path.stem for path in sources.masks]
-    regions = []
-    for place, path in enumerate(sources.masks):
-        mask = read_mask(path, shape, max_pixels=max_pixels)
-        if not mask.any():
-            raise ConfigError(f"{path}: the mask is black, so its style would be nowhere")
-        name = path.stem if stems.count(path.stem) == 1 else ""
-        regions.append(Region(mask, style=place, name=name))
-    return regions
 
 
 def _check_hashes(found: Mapping[str, File | Network], wanted: Mapping[str, str]) -> None:

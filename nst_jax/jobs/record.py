@@ -49,6 +49,7 @@ class RunInputs(Part):
     content: File
     style: File | Annotated[tuple[File, ...], Meta(min_length=2)]
     mask: tuple[File, ...] | UnsetType = UNSET
+    region_maps: Annotated[tuple[File, ...], Meta(min_length=2)] | UnsetType = UNSET
     keep: File | UnsetType = UNSET
     initial: File | UnsetType = UNSET
 

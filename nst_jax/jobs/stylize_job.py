@@ -79,7 +79,8 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
             f"{len(jax.local_devices())}, which this machine has"
         )
     styles = styles_by_name(job.styles)
-    sources = Sources({job.content.stem: job.content}, styles, job.initial, job.masks, job.keep)
+    areas = job.masks, job.region_maps, job.keep
+    sources = Sources({job.content.stem: job.content}, styles, job.initial, *areas)
     check_run_outputs(job, sources)
     inputs = read_inputs(sources, job.preset, job.max_pixels, job.hashes)
     if job.preset.config.scaling == "mean" and not inputs.loaded.normalised:
@@ -136,14 +137,15 @@ def _describe(job: Job, config: TransferConfig, inputs: Inputs) -> RunSettings:
     """Everything that decides the result."""
     height, width = inputs.shape
     styles = tuple(inputs.files[label_of("style", name)] for name in inputs.styles)
-    masks = tuple(
-        inputs.files[label_of("mask", str(place))] for place in range(1, len(job.masks) + 1)
+    numbered = lambda kind, paths: tuple(
+        inputs.files[label_of(kind, str(place))] for place in range(1, len(paths) + 1)
     )
     return RunSettings(
         inputs=RunInputs(
             content=inputs.files[label_of("content", job.content.stem)],
             style=styles[0] if len(styles) == 1 else styles,
-            mask=masks or UNSET,
+            mask=numbered("mask", job.masks) or UNSET,
+            region_maps=numbered("region map", job.region_maps) or UNSET,
             keep=inputs.files["keep"] if job.keep else UNSET,
             initial=inputs.files["initial"] if job.initial else UNSET,
         ),

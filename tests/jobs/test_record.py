@@ -87,7 +87,9 @@ def run_records(draw):
     beside = {"weights_by_layer": {"conv1_1": draw(numbers)}} if draw(st.booleans()) else {}
     several = st.lists(files, min_size=2, max_size=3).map(tuple)
     some = draw(
-        st.fixed_dictionaries({}, optional={"initial": files, "mask": several, "keep": files})
+        st.fixed_dictionaries(
+            {}, optional={"initial": files, "mask": several, "keep": files, "region_maps": several}
+        )
     )
     settings = RunSettings(
         inputs=RunInputs(content=draw(files), style=draw(files | several), **some),
