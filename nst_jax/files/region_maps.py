@@ -19,7 +19,7 @@ from nst_jax.files.masks import average, check_aspect
 LEAST_SHARE = 0.001
 """Of a map's pixels that a colour must fill to be a region."""
 
-_FLAT = 8  # levels between the four pixels of a square, up to which it is flat
+_FLAT = 8  # levels between four pixels, or distance from a colour, that noise may make
 _ALIKE = 24  # distance of two colours of a map, up to which they are one
 _SAME_REGION = 80  # that of a style map's colour from the content map's, likewise
 _MOST_COLOURS = 64
@@ -32,10 +32,12 @@ class ColourMap(NamedTuple):
     Args:
         colours: RGB of each region, (regions, 3), the largest first.
         labels: Which of them each pixel has, (height, width).
+        is_flat: Whether most pixels are really of their region's colour.
     """
 
     colours: np.ndarray
     labels: np.ndarray
+    is_flat: bool
 
     def mask(self, colours: Sequence[int], shape: tuple[int, int]) -> np.ndarray:
         """Where some of the colours are, (height, width) of `shape`, in [0, 1] with soft edges."""
@@ -137,15 +139,15 @@ def read_colour_map(
     image = decode_file(path, max_pixels).image
     check_aspect(path, (image.height, image.width), shape)
     found = snap(np.asarray(image))
+    if len(found.colours) > _MOST_COLOURS or not found.is_flat:
+        raise ImageError(
+            f"{path}: is no map of regions, which is of few flat colours; paint one, without "
+            "shading"
+        )
     if len(found.colours) < 2:
         raise ImageError(
             f"{path}: is of one colour, but a map of regions has a colour for each; take --mask "
             "for one area"
-        )
-    if len(found.colours) > _MOST_COLOURS:
-        raise ImageError(
-            f"{path}: has more than {_MOST_COLOURS} colours, but a map of regions has a few flat "
-            "ones; paint one"
         )
     return found
 
@@ -162,19 +164,21 @@ def snap(pixels: np.ndarray) -> ColourMap:
     squares = np.stack([pixels[:-1, :-1], pixels[:-1, 1:], pixels[1:, :-1], pixels[1:, 1:]]).astype(
         np.int16
     )
-    is_flat = (np.ptp(squares, axis=0) <= _FLAT).all(-1)
+    is_even = (np.ptp(squares, axis=0) <= _FLAT).all(-1)
     every, places = np.unique(_packed(pixels), return_inverse=True)
     places, every = places.reshape(pixels.shape[:2]), _unpacked(every)
-    colours = _clusters(pixels[:-1, :-1][is_flat])
+    colours = _clusters(pixels[:-1, :-1][is_even])
     while True:
-        nearest, _ = _nearest(every, colours)
-        found = ColourMap(colours, nearest.astype(np.uint8)[places])
+        nearest, distances = _nearest(every, colours)
+        is_flat = bool((distances <= _FLAT)[places].mean() > 0.5)
+        found = ColourMap(colours, nearest.astype(np.uint8)[places], is_flat)
         is_large = found.shares() > LEAST_SHARE
         if is_large.all() or len(colours) > _MOST_COLOURS:
             break
         colours = colours[is_large]
     order = np.argsort(-found.shares(), kind="stable")
-    return ColourMap(colours[order], np.argsort(order).astype(np.uint8)[found.labels])
+    labels = np.argsort(order).astype(np.uint8)[found.labels]
+    return ColourMap(colours[order], labels, found.is_flat)
 
 
 def _clusters(pixels: np.ndarray) -> np.ndarray:

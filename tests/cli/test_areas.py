@@ -65,9 +65,45 @@ def test_what_is_transparent_stays_so(pictures):
     np.testing.assert_array_equal(pixels("again.tif"), pixels("out.png"))
 
 
+def paint(name, *colours):
+    """A map whose columns have these colours."""
+    row = np.uint8(colours).repeat(40 // len(colours), 0)
+    Image.fromarray(row[None].repeat(48, 0)).save(name)
+
+
+BLUE, RED = (0, 0, 255), (255, 0, 0)
+
+
+@pytest.mark.slow
+def test_maps_say_where_styles_go_and_what_stays(pictures, capfd):
+    paint("map.png", BLUE, RED)
+    Image.open("map.png").resize((56, 40)).save("style_map.png")
+    regions = ["--regions", "map.png", "style_map.png", "--output", "out.png"]
+    assert stylize(*regions) == 0
+    assert "2 regions: blue 50 %, red 50 %" in capfd.readouterr().err
+    record = json.loads((pictures / "out.json").read_text())
+    assert {"style_blue", "style_red"} < set(record["history"]["terms"])
+    maps = [own["path"] for own in record["settings"]["inputs"]["region_maps"]]
+    assert maps == ["map.png", "style_map.png"]
+    assert cli.main(["rerun", "out.json"]) == 0
+    np.testing.assert_array_equal(pixels("out.png"), pixels("out_rerun.png"))
+    paint("map.png", (0, 200, 0), RED)  # a colour that no style has
+    assert stylize(*regions, "--resume") == 2  # another map
+    assert stylize(*regions[:-1], "kept.png") == 0
+    assert "2 regions: #00c800 50 % (kept), red 50 %" in capfd.readouterr().err
+    np.testing.assert_array_equal(pixels("kept.png")[:, :20], pixels("photo.png")[:, :20])
+    assert (pixels("kept.png")[:, 20:] != pixels("photo.png")[:, 20:]).any()
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [
+        (["--regions", "map.png"], "--regions names 1, but the style images are 1; give the con"),
+        (["--regions", "map.png", "map.png", "--mask", "left.png"], "--mask and --regions are"),
+        (["--regions", "map.png", "map.png"], "map.png: is 40 × 48 pixels, its picture 48 × 34"),
+        (["--regions", "white.png", "map.png"], "white.png: is of one colour"),
+        (["--regions", "photo.png", "map.png"], "photo.png: is no map of regions"),
+        (["--regions", "none.png", "map.png"], "none.png: cannot be read"),
         (["--keep", "wide.png"], "make the mask of the picture's aspect ratio"),
         (["--keep", "white.png"], "--keep is 1 everywhere, which leaves nothing to paint"),
         (["--keep", "none.png"], "none.png: cannot be read"),
@@ -78,6 +114,7 @@ def test_what_is_transparent_stays_so(pictures):
 )
 def test_what_cannot_be_kept_is_one_line(pictures, capfd, arguments, said):
     Image.fromarray(np.full((48, 40), 255, np.uint8)).save("white.png")
+    paint("map.png", BLUE, RED)
     Image.fromarray(np.full((20, 40), 255, np.uint8)).save("wide.png")
     output = [] if "--output" in arguments else ["--output", "out.png"]
     assert stylize(*arguments, *output) == 2
