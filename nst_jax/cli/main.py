@@ -40,6 +40,7 @@ _DESCRIPTION = "Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016).
 
 
 _NAMES = [field.name for kind in (Preset, TransferConfig) for field in dataclasses.fields(kind)] + [
+    "keep",
     "max_pixels",
     "seed",
 ]

@@ -53,6 +53,12 @@ class Stylize(Talk):
         tuple[Path, ...], arg(metavar="FILE ...", help_behavior_hint="(default: everywhere)")
     ] = ()
     """For each style an image that is white, or opaque, where it goes; soft edges blend."""
+    regions: Annotated[
+        tuple[Path, ...], arg(metavar="CONTENT_MAP STYLE_MAP ...", help_behavior_hint="")
+    ] = ()
+    """Images of flat colours, of the photograph and of each style: equal ones belong together."""
+    keep: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """Image that is white, or opaque, where the photograph stays as it is; soft edges blend."""
     seed: int = 0
     """Seed of the noise of --init noise."""
     devices: int = 1
@@ -90,6 +96,8 @@ class Stylize(Talk):
                 settings,
                 self.initial,
                 self.mask,
+                self.regions,
+                self.keep,
                 self.seed,
                 self.devices,
                 **how,

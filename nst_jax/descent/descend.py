@@ -19,6 +19,7 @@ from nst_jax.objective.regions import Region
 from nst_jax.objective.terms import Loss, Term
 
 Image = Float[Array | np.ndarray, "_height _width 3"]
+Mask = Float[Array | np.ndarray, "_height _width"]
 
 
 def descend(
@@ -34,6 +35,7 @@ def descend(
     initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
     regions: Sequence[Region] = (),
+    keep: Mask | None = None,
     start: Arrays | None = None,
     every: int = 0,
     seconds: float = 2.0,
@@ -52,6 +54,7 @@ def descend(
         initial: As in `stylize`.
         devices: As in `stylize`.
         regions: As in `stylize`.
+        keep: As in `stylize`.
         start: A chunk's snapshot of the same run, to go on from; the rest is then bit for bit what
             it would have been.
         every: A piece ends at every multiple of this many steps; 0 asks for none.
@@ -85,6 +88,7 @@ def descend(
         initial=initial,
         devices=devices,
         regions=regions,
+        keep=keep,
         start=start,
         every=every,
         seconds=seconds,
@@ -105,6 +109,7 @@ def descend_batch(
     initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
     regions: Sequence[Region] = (),
+    keep: Mask | None = None,
     start: Arrays | None = None,
     every: int = 0,
     seconds: float = 2.0,
@@ -115,7 +120,18 @@ def descend_batch(
         ConfigError: As `stylize_batch`, or `start` is not of such a run.
     """
     problem = make_problem(
-        params, content, style, config, weights, loss, optimizer, keys, initial, devices, regions
+        params,
+        content,
+        style,
+        config,
+        weights,
+        loss,
+        optimizer,
+        keys,
+        initial,
+        devices,
+        regions,
+        keep,
     )
     chunks = problem.pyramid.descend(problem.lanes, problem.keeps_detail, every, start, seconds)
     if problem.finish is None:

@@ -13,6 +13,7 @@ from jax import Array
 
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.descent.colours import in_luminance, recolour
+from nst_jax.descent.keep import checked_keep, pasting
 from nst_jax.descent.lanes import Lanes
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.pyramid import Pyramid
@@ -27,7 +28,7 @@ from nst_jax.objective.regions import (
     shared_masks,
     with_regions,
 )
-from nst_jax.objective.styles import Style, Styles, as_images, make_style
+from nst_jax.objective.styles import Styles, as_images, make_style
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.optim.optimizers import keep_in_range, traced_hyperparams
 
@@ -39,7 +40,7 @@ class Problem(NamedTuple):
         pyramid: The compiled programs' host.
         lanes: What differs from run to run.
         keeps_detail: As in `Pyramid.descend`.
-        finish: Makes the picture of an image of the run, as in `Recoloured`.
+        finish: Makes the picture of an image of the run; None where the image is the picture.
     """
 
     pyramid: Pyramid
@@ -60,6 +61,7 @@ def make_problem(
     initial: Any,
     devices: Sequence[jax.Device] | None,
     regions: Sequence[Region] = (),
+    keep: Any = None,
 ) -> Problem:
     """Checks the arguments of `stylize_batch`, which are described there.
 
@@ -68,11 +70,11 @@ def make_problem(
     """
     config, kept = chosen_optimizer(optimizer, config or TransferConfig())
     keys = None if keys is None else checked_keys("keys", keys, 1)
-    content, images, finish = recolour(
-        checked_image("content", content),
-        [checked_image("style", image) for image in as_images(style)],
-        config.colours,
-    )
+    photograph = checked_image("content", content)
+    keep = checked_keep(keep, photograph.shape)
+    images = [checked_image("style", image) for image in as_images(style)]
+    content, images, finish = recolour(photograph, images, config.colours)
+    finish = pasting(finish, photograph, keep)
     regions = checked_regions(regions, content.shape, [image.shape for image in images])
     styles = _styles_of(images, config, regions)
     start = partial(initial_image, content, next(iter(styles.values())).images[0], kind=config.init)
@@ -118,7 +120,7 @@ def make_problem(
     placement = Placement(tuple(devices or ()), by_rows=True)
     aims = of_content[0], of_style[0]
     masks = dict(zip(names_of(regions), shared_masks(regions), strict=True))
-    pyramid = Pyramid(params, [content], [styles], config, *aims, placement, kept, masks)
+    pyramid = Pyramid(params, [content], [styles], config, *aims, placement, kept, masks, keep)
     return Problem(pyramid, lanes, [config.init != "noise"] * num_lanes, finish)
 
 
@@ -131,15 +133,16 @@ def _styles_of(
         ConfigError: There is a mixture beside regions.
     """
     if not regions:
-        return {None: make_style(images, config.style_mix)}
+        return {None: make_style(images, config.style_mix, config.style_turns)}
     if config.style_mix:
         raise ConfigError(
             "style_mix mixes the styles of the whole picture, but there are regions, which name "
             "theirs; leave one of the two out"
         )
     put = lambda mask: None if mask is None else jax.device_put(np.asarray(mask, np.float32))
+    own = lambda region: [images[place] for place in region.styles]
     return {
-        name: Style((images[region.style],), (1.0,), put(region.style_mask))
+        name: make_style(own(region), (), config.style_turns, [*map(put, region.style_masks)])
         for name, region in zip(names_of(regions), regions, strict=True)
     }
 

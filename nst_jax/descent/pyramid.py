@@ -55,6 +55,7 @@ class Pyramid:
         placement: As in `LaneProgram`; a scale whose rows do not go round takes fewer devices.
         optimizer: As in `LaneProgram`.
         masks: As in `ScaledTargets`.
+        keep: As in `ScaledTargets`.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Pyramid:
         placement: Placement = DEFAULT_DEVICE,
         optimizer: Optimizer | None = None,
         masks: Mapping[str, Any] | None = None,
+        keep: np.ndarray | None = None,
     ) -> None:
         # Put on the device by name: what is moved on purpose is no accident to whoever guards
         # against transfers.
@@ -80,6 +82,7 @@ class Pyramid:
             of_style,
             placement.shares_rows,
             masks,
+            keep,
         )
         self._contents = contents
         self._styles = styles

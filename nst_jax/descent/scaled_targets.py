@@ -11,11 +11,12 @@ import numpy as np
 from jax import Array
 
 from nst_jax.config import TransferConfig
+from nst_jax.descent.keep import kept_target
 from nst_jax.descent.resizing import resize
 from nst_jax.descent.schedule import LEAST_SIDE
 from nst_jax.network.vgg import Params, prepare_params
 from nst_jax.objective.loss import LossParts
-from nst_jax.objective.measures import Measures, measures_of
+from nst_jax.objective.measures import Measures, measures_of, what_is_seen
 from nst_jax.objective.regions import shares_of
 from nst_jax.objective.styles import Styles
 from nst_jax.objective.targets import (
@@ -45,6 +46,7 @@ class ScaledTargets:
         of_style: Likewise of style images.
         shares_rows: Whether devices share the rows of an image.
         masks: By region, how much of each pixel of the content images belongs to it.
+        keep: How much of each pixel stays the content's, from `checked_keep`.
     """
 
     def __init__(
@@ -57,11 +59,13 @@ class ScaledTargets:
         of_style: Sequence[Loss],
         shares_rows: bool,
         masks: Mapping[str, Any] | None = None,
+        keep: np.ndarray | None = None,
     ) -> None:
         self._params = params
         self._contents = contents
         self._styles = styles
         self._masks = masks or {}
+        self._keep = keep
         self._of_content = of_content
         self._of_style = of_style
         self._config = config
@@ -81,7 +85,7 @@ class ScaledTargets:
     def parts(self) -> LossParts:
         """Zero for each part of each term."""
         image = jax.ShapeDtypeStruct(np.shape(self._contents[0]), jnp.float32)
-        config = dataclasses.replace(self._config, style_mix=())  # one image stands for all
+        config = what_is_seen(self._config)  # of which one image stands for all
         find = lambda params, image: make_targets(params, image, image, config, self._loss)
         targets = jax.eval_shape(find, self._params, image)
         return {  # type: ignore[return-value], zeros for arrays
@@ -113,6 +117,11 @@ class ScaledTargets:
             by_style = list(self._targets_of_styles(params, see, (*shape, 3)))
             for targets in (*by_content, *by_style):
                 check_scales(self._loss, targets)
+            if self._keep is not None:
+                mask = jax.device_put(self._keep)
+                kept = [kept_target(see(image), mask) for image in self._contents]
+                each = [own for own in kept for _ in self._of_content]
+                by_content = [aims | own for aims, own in zip(by_content, each, strict=True)]
             self._found[shape] = {**stack_targets(by_content), **stack_targets(by_style)}
         return self._found[shape]
 
@@ -135,11 +144,14 @@ class ScaledTargets:
                     own = loss.of("style").within(region)
                     if not own:
                         continue
-                    if len(style.images) == 1 and style.mask is None:
+                    if style.masks == (None,):
                         image = see(style.images[0])
                         aims = targets_of(params, image, "style", own, self._config, shape)
                     else:
-                        each = [measures(image, style.mask, place, own) for image in style.images]
+                        each = [
+                            measures(image, mask, place, own)
+                            for image, mask in zip(style.images, style.masks, strict=True)
+                        ]
                         aims = blended_targets(params, each, style.shares, own, shape)
                     found |= self._in_region(region, aims, own, shape)
                 yield found

@@ -8,7 +8,7 @@ from jax import Array
 
 from nst_jax.config import TransferConfig
 from nst_jax.descent.chunk import Chunk
-from nst_jax.descent.descend import Image, descend, descend_batch
+from nst_jax.descent.descend import Image, Mask, descend, descend_batch
 from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.host.stopping import HeldInterrupt
 from nst_jax.network.vgg import Params
@@ -32,6 +32,7 @@ def stylize(
     initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
     regions: Sequence[Region] = (),
+    keep: Mask | None = None,
     callback: Callback | None = None,
 ) -> TransferResult:
     """Paints `content` in the style of `style`.
@@ -43,6 +44,8 @@ def stylize(
         params: The network's parameters, from `load_params`.
         content: Content image, sRGB in [0, 1].
         style: Style image, of any size, sRGB in [0, 1]; or several, which `config.style_mix` mixes.
+            Its size in pixels is that of its strokes in the result, so that one of twice the size
+            paints strokes of twice the size.
         config: The run's settings; `TransferConfig()` if left out.
         weights: What each part of the default loss counts; `LossWeights()` if left out.
         loss: A loss of one's own, such as `nst.content() + 20 * nst.style() + 0.1 * my_term`,
@@ -58,6 +61,9 @@ def stylize(
             of one; one device if left out.
         regions: Parts of the picture that have styles of their own; each term that aims at a style
             is then there once for each, as `style_NAME`.
+        keep: How much of each pixel stays the content's, (height, width) in [0, 1]. The loss is
+            that of y = keep · content + (1 − keep) · x, which is also the result, so that the style
+            at the edge goes with the pixels that are kept.
         callback: Called with a `Progress` about every two seconds, and after the last step.
             `descend` can do more.
 
@@ -89,6 +95,7 @@ def stylize(
             initial=initial,
             devices=devices,
             regions=regions,
+            keep=keep,
             seconds=seconds,
         ),
         callback,
@@ -108,6 +115,7 @@ def stylize_batch(
     initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
     regions: Sequence[Region] = (),
+    keep: Mask | None = None,
     callback: Callback | None = None,
 ) -> TransferResult:
     """Runs `stylize` for several weightings, seeds or both at once, in one compiled program.
@@ -124,6 +132,7 @@ def stylize_batch(
         initial: As in `stylize`; shared by all lanes.
         devices: As in `stylize`.
         regions: As in `stylize`; shared by all lanes.
+        keep: As in `stylize`; shared by all lanes.
         callback: As in `stylize`; sees all lanes.
 
     Returns:
@@ -154,6 +163,7 @@ def stylize_batch(
             initial=initial,
             devices=devices,
             regions=regions,
+            keep=keep,
             seconds=seconds,
         ),
         callback,

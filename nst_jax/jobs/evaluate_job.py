@@ -16,9 +16,9 @@ from nst_jax.files.images import (
     ImageError,
     PixelArray,
     check_place,
-    has_aspect,
     read_image,
 )
+from nst_jax.files.masks import has_aspect
 from nst_jax.network.vgg import prepare_params
 from nst_jax.report.evaluate import CONTENT_LAYER, LAYERS, LEAST_SIDE, Evaluation, evaluate
 from nst_jax.weights import load_embedded

@@ -65,6 +65,9 @@ class Job:
         preset: All settings; `preset.config.init` holds unless `initial` is given.
         initial: Image file to start from.
         masks: For each style, where in the picture it is; none where it is everywhere.
+        region_maps: The map of the content's regions by colour, then one for each style; none
+            where there are no such regions.
+        keep: A mask of what stays the content's.
         seed: Of the noise of `init="noise"`.
         num_devices: Local devices that share the image, by rows.
         layer_weights: Weight of each layer, as a set of weights in a grid says it; None weighs them
@@ -73,8 +76,9 @@ class Job:
         overwrite: Whether what is there already may be lost.
         checkpoint_every: Seconds between two checkpoints; 0 writes one only when asked to stop.
         max_pixels: An image of more is refused.
-        hashes: SHA-256 that images (`content NAME`, `style NAME`, `mask NUMBER`, `initial`) and the
-            `network` must have; names are the stems of the files'.
+        hashes: SHA-256 that images (`content NAME`, `style NAME`, `mask NUMBER`, `region map
+            NUMBER`, `keep`, `initial`) and the `network` must have; names are the stems of the
+            files'.
     """
 
     content: Path
@@ -83,6 +87,8 @@ class Job:
     preset: Preset
     initial: Path | None = None
     masks: tuple[Path, ...] = ()
+    region_maps: tuple[Path, ...] = ()
+    keep: Path | None = None
     seed: int = 0
     num_devices: int = 1
     layer_weights: Mapping[str, float] | None = None

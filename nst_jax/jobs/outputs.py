@@ -215,7 +215,9 @@ def is_lane_finished(folder: StudyFolder, name: str, settings: Mapping[str, Any]
     return True
 
 
-def write_picture(path: Path, image: ArrayLike, settings: Mapping[str, Any]) -> None:
+def write_picture(
+    path: Path, image: ArrayLike, settings: Mapping[str, Any], alpha: np.ndarray | None = None
+) -> None:
     """Writes a picture that says what it is made of, as far as its format can.
 
     Pictures are passed on, so files go by their names, without their folders.
@@ -224,6 +226,7 @@ def write_picture(path: Path, image: ArrayLike, settings: Mapping[str, Any]) -> 
         path: The file.
         image: (height, width, 3) of floating-point sRGB in [0, 1].
         settings: Plain values.
+        alpha: As in `write_image`.
 
     Raises:
         ImageError: It cannot be written.
@@ -232,7 +235,7 @@ def write_picture(path: Path, image: ArrayLike, settings: Mapping[str, Any]) -> 
         "Software": f"nst-jax {version('nst-jax')}",
         "nst_jax": json.dumps(_without_folders(settings)),
     }
-    write_image(path, np.asarray(image), texts)
+    write_image(path, np.asarray(image), texts, alpha)
 
 
 def _without_folders(value: Any) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import jax
 import msgspec
+import numpy as np
 from msgspec import UNSET
 
 from nst_jax.config import ConfigError, TransferConfig
@@ -61,7 +62,7 @@ def run_job(job: Job, show: Callback) -> TransferResult | None:
             same output; neither result nor record has been written then.
         Stopped: Ctrl-C or SIGTERM came; the best image until then is written.
     """
-    check_output(job.output)
+    check_output(job.output, job.preset.keep_alpha)
     busy = (
         f"{job.output}: another run is writing it; wait until that has ended, or choose "
         "another --output"
@@ -78,7 +79,8 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
             f"{len(jax.local_devices())}, which this machine has"
         )
     styles = styles_by_name(job.styles)
-    sources = Sources({job.content.stem: job.content}, styles, job.initial, job.masks)
+    areas = job.masks, job.region_maps, job.keep
+    sources = Sources({job.content.stem: job.content}, styles, job.initial, *areas)
     check_run_outputs(job, sources)
     inputs = read_inputs(sources, job.preset, job.max_pixels, job.hashes)
     if job.preset.config.scaling == "mean" and not inputs.loaded.normalised:
@@ -99,7 +101,7 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
         job.checkpoint.remove()
     with StopSignals() as signals:
         result = _descend(job, inputs, settings, saved, devices, show, signals)
-    _write(job, settings, result)
+    _write(job, settings, result, inputs.alpha)
     if result.cut_off and signals.received:
         how = (
             "the same command with --resume goes on"
@@ -135,14 +137,16 @@ def _describe(job: Job, config: TransferConfig, inputs: Inputs) -> RunSettings:
     """Everything that decides the result."""
     height, width = inputs.shape
     styles = tuple(inputs.files[label_of("style", name)] for name in inputs.styles)
-    masks = tuple(
-        inputs.files[label_of("mask", str(place))] for place in range(1, len(job.masks) + 1)
+    numbered = lambda kind, paths: tuple(
+        inputs.files[label_of(kind, str(place))] for place in range(1, len(paths) + 1)
     )
     return RunSettings(
         inputs=RunInputs(
             content=inputs.files[label_of("content", job.content.stem)],
             style=styles[0] if len(styles) == 1 else styles,
-            mask=masks or UNSET,
+            mask=numbered("mask", job.masks) or UNSET,
+            region_maps=numbered("region map", job.region_maps) or UNSET,
+            keep=inputs.files["keep"] if job.keep else UNSET,
             initial=inputs.files["initial"] if job.initial else UNSET,
         ),
         network=inputs.network,
@@ -181,6 +185,7 @@ def _descend(
         initial=inputs.initial,
         devices=devices,
         regions=inputs.regions,
+        keep=inputs.keep,
         start=saved and saved.arrays,
         every=every,
     )
@@ -190,7 +195,8 @@ def _descend(
             progress = chunk.progress
             if every and progress.step % every == 0:
                 on_the_way = told | {"iteration": progress.step}
-                write_picture(job.at_iteration(progress.step), progress.image, on_the_way)
+                path = job.at_iteration(progress.step)
+                write_picture(path, progress.image, on_the_way, inputs.alpha)
             show(progress)
             saver.save(chunk, is_last=signals.received is not None)
             if signals.received:
@@ -203,7 +209,9 @@ def _descend(
     return chunk.result()
 
 
-def _write(job: Job, settings: RunSettings, result: TransferResult) -> None:
+def _write(
+    job: Job, settings: RunSettings, result: TransferResult, alpha: np.ndarray | None
+) -> None:
     """Writes the record and the picture of a run, unless it failed before it had one."""
     if result.failure and result.best_step <= 1:  # the last good image is what the run began with
         job.checkpoint.remove()
@@ -223,7 +231,7 @@ def _write(job: Job, settings: RunSettings, result: TransferResult) -> None:
         history=describe_history(result),
     )
     write_record(job.record, record)
-    write_picture(job.output, result.image, plain(settings))
+    write_picture(job.output, result.image, plain(settings), alpha)
     if not result.cut_off:
         write_record(job.record, msgspec.structs.replace(record, finished=True))
 

@@ -37,9 +37,9 @@ class Region:
         mask: How much of each pixel belongs to it, (height, width) in [0, 1], of the content's
             size. Where masks of several regions come to more than 1, they share the pixel; where
             they come to less, the rest has no style.
-        style: Which of the style images it has, from 0.
+        style: Which of the style images it has, from 0; or several, which are blended alike.
         style_mask: Which part of that image counts, (style_height, style_width) in [0, 1]; None for
-            all of it.
+            all of it. Of several styles, one for each.
         weight: What it counts among the regions; its share of the picture's area if left out, so
             that each pixel is pulled alike.
         name: What its terms are called by in records; its number from 1 if left out.
@@ -50,10 +50,22 @@ class Region:
     """
 
     mask: Any
-    style: int = 0
+    style: int | Sequence[int] = 0
     style_mask: Any = None
     weight: float | None = None
     name: str = ""
+
+    @property
+    def styles(self) -> tuple[int, ...]:
+        """The style images, also where there is one."""
+        return tuple(self.style) if isinstance(self.style, Sequence) else (self.style,)
+
+    @property
+    def style_masks(self) -> tuple[Any, ...]:
+        """A mask, or None, for each of them."""
+        if not isinstance(self.style, Sequence):
+            return (self.style_mask,)
+        return (None,) * len(self.style) if self.style_mask is None else tuple(self.style_mask)
 
 
 def checked_regions(
@@ -74,21 +86,44 @@ def checked_regions(
     for name, region in zip(names, regions, strict=True):
         if names.count(name) > 1:
             raise ConfigError(f"two regions are called {name}; give them other names")
-        if not is_whole(region.style) or not 0 <= region.style < len(style_shapes):
+        numbers: tuple[Any, ...] = region.styles or (None,)
+        for style in numbers:
+            if not is_whole(style) or not 0 <= style < len(style_shapes):
+                raise ConfigError(
+                    f"region {name} has style {style}, but the style images are numbered from 0 to "
+                    f"{len(style_shapes) - 1}"
+                )
+        if len(region.style_masks) != len(region.styles):
             raise ConfigError(
-                f"region {name} has style {region.style}, but the style images are numbered from 0 "
-                f"to {len(style_shapes) - 1}"
+                f"region {name} has {len(region.styles)} styles, but {len(region.style_masks)} "
+                "style masks; give one for each, which may be None"
             )
         if region.weight is not None:
             check_weight(f"the weight of region {name}", region.weight)
-        _check_mask(f"the mask of region {name}", region.mask, shape)
-        if region.style_mask is not None:
-            own = style_shapes[region.style]
-            _check_mask(f"the style mask of region {name}", region.style_mask, own)
+        _check_region(f"the mask of region {name}", region.mask, shape)
+        for style, mask in zip(region.styles, region.style_masks, strict=True):
+            if mask is not None:
+                _check_region(f"the style mask of region {name}", mask, style_shapes[style])
     return regions
 
 
-def _check_mask(name: str, mask: Any, shape: Sequence[int]) -> None:
+def _check_region(name: str, mask: Any, shape: Sequence[int]) -> None:
+    check_mask(name, mask, shape)
+    if not np.asarray(jax.device_get(mask)).any():
+        raise ConfigError(f"{name} is empty; leave the region out")
+
+
+def check_mask(name: str, mask: Any, shape: Sequence[int]) -> None:
+    """Makes sure that a mask is (height, width) of floating-point numbers in [0, 1].
+
+    Args:
+        name: What the message calls it.
+        mask: The mask.
+        shape: Of its image.
+
+    Raises:
+        ConfigError: It is not.
+    """
     if np.shape(mask) != tuple(shape[:2]):
         raise ConfigError(
             f"{name} has shape {np.shape(mask)}, its image {tuple(shape[:2])}; "
@@ -99,8 +134,6 @@ def _check_mask(name: str, mask: Any, shape: Sequence[int]) -> None:
         raise ConfigError(f"{name} is of {values.dtype}; give floating-point numbers from 0 to 1")
     if not (values >= 0).all() or not (values <= 1).all():
         raise ConfigError(f"{name} holds values outside [0, 1]; give the share of each pixel")
-    if not values.any():
-        raise ConfigError(f"{name} is empty; leave the region out")
 
 
 def names_of(regions: Sequence[Region]) -> list[str]:
@@ -139,7 +172,7 @@ def with_regions(loss: Loss, regions: Sequence[Region]) -> Loss:
             layers = tuple(
                 layer
                 for layer in term.layers
-                if _is_large_enough(mask, layer) and _is_large_enough(region.style_mask, layer)
+                if all(_is_large_enough(part, layer) for part in (mask, *region.style_masks))
             )
             if not layers:
                 raise ConfigError(

@@ -14,7 +14,7 @@ from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import as_loss
 from nst_jax.objective.measures import Measures, measure_image, measures_of, what_is_seen
-from nst_jax.objective.styles import as_images, check_mix, make_style
+from nst_jax.objective.styles import as_images, make_style
 from nst_jax.objective.terms import TINY, Loss, Source, Term
 from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import (
@@ -59,7 +59,7 @@ def make_targets(
         params: The network's parameters.
         content: Content image, sRGB in [0, 1]; the generated image has its shape.
         style: Style image, of any size the network takes; or several, which `config.style_mix`
-            mixes.
+            mixes; `config.style_turns` turns them.
         config: Names the pooling, the precision, the size of the tiles, and the layers and the
             scaling of the default loss.
         loss: Terms to aim with; those of the default loss if left out.
@@ -82,12 +82,11 @@ def make_targets(
         check_image("style", image)
     loss, shape = as_loss(loss, config), np.shape(content)
     of_content = targets_of(params, content, "content", loss, config, shape)
-    if len(images) == 1:
-        check_mix(1, config.style_mix)
-        return {**of_content, **targets_of(params, images[0], "style", loss, config, shape)}
-    styles = make_style(images, config.style_mix)
-    measures = [measures_of(params, image, loss, config) for image in styles.images]
-    return {**of_content, **blended_targets(params, measures, styles.shares, loss, shape)}
+    own = make_style(images, config.style_mix, config.style_turns)
+    if len(own.images) == 1:
+        return {**of_content, **targets_of(params, own.images[0], "style", loss, config, shape)}
+    measures = [measures_of(params, image, loss, config) for image in own.images]
+    return {**of_content, **blended_targets(params, measures, own.shares, loss, shape)}
 
 
 def targets_of(
@@ -134,8 +133,8 @@ def blended_targets(
     for name, fields in measures[0].fields.items():
         if fields:
             raise ConfigError(
-                f"the term {name} aims at positions of the style image, but there are several, or "
-                "a mask on it; give one style without a mask, or another term"
+                f"the term {name} aims at positions of the style image, but there are several, "
+                "turned copies, or a mask on it; give one style as it is, or another term"
             )
     weights = jax.device_put(np.asarray(shares, np.float32))
     return _blended_targets(params, tuple(measures), weights, loss, shape)

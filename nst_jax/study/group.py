@@ -78,7 +78,9 @@ class Group:
                 self._seen[_images_of(lane)] = recolour(*own, lane.config.colours)
         self._contents = {_content_of(lane): self._seen_by(lane).content for lane in lanes}
         self._styles = {
-            _style_of(lane): make_style(self._seen_by(lane).styles, lane.config.style_mix)
+            _style_of(lane): make_style(
+                self._seen_by(lane).styles, lane.config.style_mix, lane.config.style_turns
+            )
             for lane in lanes
         }
         self._devices = jax.local_devices()[: len(lanes)]
@@ -262,7 +264,8 @@ def _content_of(lane: Lane) -> Hashable:
 def _style_of(lane: Lane) -> Hashable:
     """What decides the style: one that is recoloured is another with each content."""
     content = None if lane.config.colours == "style" else lane.content
-    return lane.style, lane.config.style_mix, lane.config.colours, content
+    own = lane.config
+    return lane.style, own.style_mix, own.style_turns, own.colours, content
 
 
 def _first_lanes(num_lanes: int, batch: Any) -> Any:

@@ -8,7 +8,7 @@ from PIL import Image
 
 import nst_jax as nst
 from nst_jax import cli
-from nst_jax.files.images import read_mask
+from nst_jax.files.masks import read_mask
 
 QUICK = ["--network", "vgg16", "--size", "48", "--num-steps", "3"]
 QUICK += ["--style-layers", "conv1_1", "conv2_1", "--content-layers", "conv2_2"]

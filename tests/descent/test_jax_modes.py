@@ -138,7 +138,9 @@ CONTROLS = {
     "luminance": ({"colours": "luminance"}, False),
     "recoloured": ({"colours": "content"}, False),
     "mixture": ({"style_mix": (3, 7)}, False),
+    "turns": ({"style_turns": True}, False),
     "regions": ({}, True),
+    "kept": ({}, False),
 }
 
 # Where the optimiser is of no interest, one that is compiled in a third of the time.
@@ -179,11 +181,12 @@ def test_controls_run_in_stricter_modes(mode, name, vgg16_params, pictures):
     content, style = pictures
     half = np.full(content.shape[:2], 0.5, np.float32)
     regions = [nst.Region(half), nst.Region(half, style=1, style_mask=np.ones(style.shape[:2]))]
+    keep = half if name == "kept" else None
     config = dataclasses.replace(PLAIN, num_steps=2, **settings)
     styles = [style, style[::-1].copy() ** 2] if has_regions or config.style_mix else style
     with MODES[mode]():
         result = nst.stylize(
-            vgg16_params, content, styles, config, regions=regions if has_regions else ()
+            vgg16_params, content, styles, config, regions=regions if has_regions else (), keep=keep
         )
     assert np.isfinite(result.losses).all() and result.image.dtype == np.float32
 

@@ -62,6 +62,15 @@ for optimizer in ("lbfgs", "adam"):
     np.testing.assert_allclose(shared.loss, alone.loss, rtol=0.02)
     assert shared.image.shape == alone.image.shape and shared.sizes.tolist() == alone.sizes.tolist()
 
+keep = np.zeros(content.shape[:2], np.float32)
+keep[40:80, 20:60], keep[80:84] = 1, 0.5
+config = nst.TransferConfig(num_steps=3, **layers)
+alone, shared = (
+    nst.stylize(params, content, style, config, keep=keep, devices=on) for on in (None, devices)
+)
+np.testing.assert_allclose(shared.losses, alone.losses, rtol=1e-4)
+np.testing.assert_array_equal(np.asarray(shared.image)[keep == 1], content[keep == 1])
+
 try:
     nst.stylize(params, content[:126], style, devices=devices)
 except nst.ConfigError as error:
