@@ -12,6 +12,7 @@ from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.network.normalisation import normalise_activations
 from nst_jax.network.vgg import NETWORKS, features, prepare_params
 from nst_jax.objective.default import LossWeights, content, default_loss, style
+from nst_jax.objective.edges import Edges, edges
 from nst_jax.objective.loss import loss_and_gradient, total_loss
 from nst_jax.objective.losses import content_loss, gram_matrix, style_loss, total_variation
 from nst_jax.objective.regions import Region
@@ -35,6 +36,7 @@ __all__ = [
     "Chunk",
     "ConfigError",
     "Content",
+    "Edges",
     "Gram",
     "ImageError",
     "Loss",
@@ -59,6 +61,7 @@ __all__ = [
     "default_loss",
     "descend",
     "descend_batch",
+    "edges",
     "features",
     "gram_matrix",
     "init",

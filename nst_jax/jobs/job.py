@@ -110,7 +110,13 @@ class Job:
         preset, chosen = self.preset, self.layer_weights
         layers = (preset.config.content_layers, preset.config.style_layers)
         by_layer = [weights_by_layer(chosen, names) for names in layers] if chosen else []
-        return LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight, *by_layer)
+        return LossWeights(
+            preset.content_weight,
+            preset.style_weight,
+            preset.tv_weight,
+            *by_layer,
+            edges=preset.edge_weight or None,
+        )
 
     @property
     def record(self) -> Path:

@@ -207,7 +207,9 @@ def _write(job: Job, settings: RunSettings, result: TransferResult) -> None:
     """Writes the record and the picture of a run, unless it failed before it had one."""
     if result.failure and result.best_step <= 1:  # the last good image is what the run began with
         job.checkpoint.remove()
-        raise ConfigError(f"{result.failure} (--style-weight, --content-weight, --tv-weight)")
+        raise ConfigError(
+            f"{result.failure} (--style-weight, --content-weight, --tv-weight, --edge-weight)"
+        )
     if result.failure:
         _LOG.warning(f"{result.failure}; the best image is that of step {result.best_step}")
     # The record first: without it, nobody could tell whose image is there, and whether the run may

@@ -1,4 +1,4 @@
-"""The loss that is lowered where none is given: the paper's two terms, and total variation."""
+"""The loss that is lowered where none is given: the paper's two terms, and two of the pixels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -6,6 +6,7 @@ from typing import Any, Literal
 from flax import struct
 
 from nst_jax.config import STYLE_LAYERS, ConfigError, Scaling, TransferConfig
+from nst_jax.objective.edges import Edges
 from nst_jax.objective.statistics import Content, Gram, TotalVariation
 from nst_jax.objective.terms import Loss, Term
 
@@ -27,6 +28,7 @@ class LossWeights:
             summing to 1.
         style_layers: Weight w_l of each style layer by name; None weighs all layers alike, summing
             to 1 (the paper's 1/5).
+        edges: Weight of the distance between outlines; None leaves that term out.
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equations 5 and 7.
@@ -37,6 +39,7 @@ class LossWeights:
     total_variation: Any = 0.0
     content_layers: Mapping[str, Any] | None = None
     style_layers: Mapping[str, Any] | None = None
+    edges: Any = None
 
 
 def content(
@@ -83,13 +86,14 @@ def _names(layers: Sequence[str]) -> tuple[str, ...]:
 
 
 def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> Loss:
-    """The paper's loss, plus total variation.
+    """The paper's loss, plus total variation, and the edges' distance where it has a weight.
 
     `config` says its layers and scaling, `weights` its weights.
 
-    L = α Σ_l u_l c_l ‖F_l − P_l‖² + β Σ_l w_l s_l ‖G_l − A_l‖² + γ t TV
+    L = α Σ_l u_l c_l ‖F_l − P_l‖² + β Σ_l w_l s_l ‖G_l − A_l‖² + γ t TV + δ e ‖Δx̄ − Δp̄‖²
 
-    α, β, γ, u_l and w_l are `weights`; c_l, s_l and t are the coefficients of `config.scaling`.
+    α, β, γ, δ, u_l and w_l are `weights`; c_l, s_l, t and e are the coefficients of
+    `config.scaling`.
 
     Raises:
         ConfigError: `weights` weighs other layers than `config` names.
@@ -115,6 +119,8 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
             weight=weights.total_variation, part_weights={"all": 1.0}, scaling=scaling
         ),
     }
+    if weights.edges is not None:
+        terms["edges"] = Edges(weight=weights.edges, part_weights={"all": 1.0}, scaling=scaling)
     return Loss({name: term for name, term in terms.items() if term.layers})
 
 

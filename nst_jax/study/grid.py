@@ -89,6 +89,7 @@ def make_grid(
         content_weight=float(weights.content),
         style_weight=float(weights.style),
         tv_weight=float(weights.total_variation),
+        edge_weight=float(weights.edges or 0.0),
     )
     losses: dict[str, Loss] = {}
     if "loss" in axes:
@@ -167,7 +168,13 @@ def loss_of(lane: Lane, grid: Grid) -> Loss:
         weights_by_layer(chosen, layers)
         for layers in (lane.config.content_layers, lane.config.style_layers)
     )
-    weights = LossWeights(lane.content_weight, lane.style_weight, lane.tv_weight, *by_layer)
+    weights = LossWeights(
+        lane.content_weight,
+        lane.style_weight,
+        lane.tv_weight,
+        *by_layer,
+        edges=lane.edge_weight or None,
+    )
     return spelt_out(None, weights, lane.config)
 
 

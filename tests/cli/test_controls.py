@@ -55,6 +55,17 @@ def test_each_style_goes_where_its_mask_says_and_again_from_the_record(pictures)
 
 
 @pytest.mark.slow
+def test_edges_are_kept_by_a_weight_and_again_from_the_record(pictures):
+    assert stylize("--edge-weight", "2", "--output", "out.png") == 0
+    record = json.loads((pictures / "out.json").read_text())
+    assert record["settings"]["edge_weight"] == 2
+    assert list(record["history"]["terms"]["edges"]) == ["all"]
+    assert cli.main(["rerun", "out.json"]) == 0
+    first, again = (nst.read_image(name) for name in ("out.png", "out_rerun.png"))
+    np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.slow
 def test_one_style_may_be_given_twice(pictures):
     masks = ["--mask", "left.png", "right.png"]
     command = ["stylize", "photo.jpg", "painting.png", "painting.png", *QUICK, *masks]

@@ -39,12 +39,13 @@ for pooling, shape in (("avg", (128, 97)), ("max", (212, 80))):
     for scaling in ("relative", "notebook"):
         config, weights = (
             nst.TransferConfig(pooling=pooling, scaling=scaling),
-            nst.LossWeights(total_variation=0.1),
+            nst.LossWeights(total_variation=0.1, edges=2.0),
         )
-        targets = nst.make_targets(params, content, style, config)
-        (loss, _), gradient = evaluate(params, start, targets, weights, config)
+        terms = nst.default_loss(config, weights)
+        targets = nst.make_targets(params, content, style, config, terms)
+        (loss, _), gradient = evaluate(params, start, targets, terms, config)
         (shared_loss, _), shared_gradient = evaluate(
-            params, jax.device_put(start, by_rows), targets, weights, config
+            params, jax.device_put(start, by_rows), targets, terms, config
         )
         np.testing.assert_allclose(shared_loss, loss, rtol=1e-5)
         assert np.abs(shared_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max()
