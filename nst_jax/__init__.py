@@ -1,6 +1,7 @@
 """Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016) as pure functions in JAX."""
 
 from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.descent.balanced import balanced
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.colours import match_colours, with_luminance
 from nst_jax.descent.descend import descend, descend_batch
@@ -55,6 +56,7 @@ __all__ = [
     "TransferState",
     "View",
     "WeightsError",
+    "balanced",
     "content",
     "content_loss",
     "curvature_preconditioner",

@@ -74,6 +74,8 @@ class TransferConfig:
         colours: Whose colours the picture has: the style's; the content's, by recolouring the style
             before; or the content's by painting its luminance alone.
         style_mix: Shares of several style images in the style, in any unit; equal if left out.
+        balance: Weigh the style's layers so that each pulls alike where the run begins, measured
+            once there; their weights add up as before.
         tolerance: Stop (each size) once the best loss falls by less than this fraction in 10 steps,
             never at 0.
 
@@ -99,6 +101,7 @@ class TransferConfig:
     coarse_to_fine: bool = field(default=True, metadata=_SCHEDULED)
     colours: Colours = field(default="style", metadata=_SCHEDULED | _OF_IMAGES)
     style_mix: tuple[float, ...] = field(default=(), metadata=_SCHEDULED | _OF_IMAGES)
+    balance: bool = field(default=False, metadata=_SCHEDULED)
     tolerance: float = field(default=0.0, metadata=_SCHEDULED)
 
     def __post_init__(self) -> None:
@@ -128,6 +131,7 @@ class TransferConfig:
         check_one_of("precision", self.precision, get_args(Precision))
         check_one_of("colours", self.colours, get_args(Colours))
         check_one_of("coarse_to_fine", self.coarse_to_fine, (False, True))
+        check_one_of("balance", self.balance, (False, True))
         object.__setattr__(self, "style_mix", _checked_mix(self.style_mix))
         check_at_least("num_steps", self.num_steps, 1, _MOST_STEPS)
         check_at_least("memory", self.memory, 1, _MOST_PAIRS)

@@ -26,6 +26,7 @@ from nst_jax.objective.regions import (
     names_of,
     shared_masks,
     with_regions,
+    with_weights_of,
 )
 from nst_jax.objective.styles import Style, Styles, as_images, make_style
 from nst_jax.objective.terms import Loss, Term
@@ -40,12 +41,14 @@ class Problem(NamedTuple):
         lanes: What differs from run to run.
         keeps_detail: As in `Pyramid.descend`.
         finish: Makes the picture of an image of the run, as in `Recoloured`.
+        loss: The loss of each lane, as it is without regions.
     """
 
     pyramid: Pyramid
     lanes: Lanes
     keeps_detail: Sequence[bool]
     finish: Callable[[Array], Array] | None
+    loss: Loss
 
 
 def make_problem(
@@ -77,9 +80,9 @@ def make_problem(
     styles = _styles_of(images, config, regions)
     start = partial(initial_image, content, next(iter(styles.values())).images[0], kind=config.init)
     num_lanes = _count_lanes("weights", _as_arrays(weights), keys) if weights else 1
-    terms = spelt_out(loss, weights, config)
-    if regions:
-        terms = _as_arrays(with_regions(terms, regions))
+    check_balance(config, weights)
+    plain = spelt_out(loss, weights, config)
+    terms = _as_arrays(with_regions(plain, regions)) if regions else plain
     num_lanes = max(num_lanes, _count_lanes("loss", terms, keys))
     if initial is not None:
         initial = checked_image("initial", initial)
@@ -98,7 +101,7 @@ def make_problem(
         key = make_key(0) if config.init == "noise" else None
         images = _for_each_lane(start(key=key), num_lanes)
     check_sharing(content.shape[0], config, devices or ())
-    by_lane = jax.tree.map(lambda number: np.broadcast_to(number, num_lanes), terms)
+    by_lane, plain = jax.tree.map(lambda number: np.broadcast_to(number, num_lanes), (terms, plain))
     losses = [
         jax.tree.map(lambda numbers, lane=lane: numbers[lane], by_lane) for lane in range(num_lanes)
     ]
@@ -119,7 +122,11 @@ def make_problem(
     aims = of_content[0], of_style[0]
     masks = dict(zip(names_of(regions), shared_masks(regions), strict=True))
     pyramid = Pyramid(params, [content], [styles], config, *aims, placement, kept, masks)
-    return Problem(pyramid, lanes, [config.init != "noise"] * num_lanes, finish)
+    keeps_detail = [config.init != "noise"] * num_lanes
+    if config.balance:
+        plain = pyramid.balance(lanes, keeps_detail, plain)
+        lanes = dataclasses.replace(lanes, loss=with_weights_of(by_lane, plain))
+    return Problem(pyramid, lanes, keeps_detail, finish, plain)
 
 
 def _styles_of(
@@ -183,6 +190,19 @@ def _as_arrays(tree: Any) -> Any:
         tree,
         is_leaf=lambda leaf: isinstance(leaf, list | tuple),
     )
+
+
+def check_balance(config: TransferConfig, weights: LossWeights | None) -> None:
+    """Makes sure that weights which are to be found are not given.
+
+    Raises:
+        ConfigError: They are.
+    """
+    if config.balance and weights is not None and weights.style_layers is not None:
+        raise ConfigError(
+            "balance is on, which finds the weights of the style's layers, but "
+            "weights.style_layers are given; leave one of the two out"
+        )
 
 
 def checked_keys(name: str, keys: Any, num_axes: int) -> Array:

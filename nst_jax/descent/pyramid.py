@@ -14,7 +14,7 @@ References:
 import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -27,6 +27,7 @@ from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.history import History
 from nst_jax.descent.lanes import LaneProgram, Lanes, Optimizer
 from nst_jax.descent.placement import DEFAULT_DEVICE, Placement
+from nst_jax.descent.pulls import Pulls
 from nst_jax.descent.resizing import carry_up, coarsest_start
 from nst_jax.descent.result import Progress, TransferResult, join
 from nst_jax.descent.scaled_targets import ScaledTargets
@@ -140,17 +141,7 @@ class Pyramid:
             image if keeps else None
             for image, keeps in zip(lanes.images, keeps_detail, strict=True)
         ]
-        coarsest = self._scales[0]
-        images = (
-            lanes.images
-            if coarsest.shape == self._shape
-            else jnp.stack(
-                [
-                    coarsest_start(image, coarsest.shape, keeps)
-                    for image, keeps in zip(lanes.images, keeps_detail, strict=True)
-                ]
-            )
-        )
+        images = self._first_images(lanes, keeps_detail)
         active, found, chunk = np.asarray(lanes.active), None, None
         for index, (scale, program) in enumerate(zip(self._scales, self._programs, strict=True)):
             if saved is not None and index < saved.scale:
@@ -194,6 +185,28 @@ class Pyramid:
             result = history.result(states)
             del states, history, reached
             found = result if found is None else join(found, result)
+
+    def balance(self, lanes: Lanes, keeps_detail: Sequence[bool], loss: Loss) -> Loss:
+        """`Pulls.balance` where the lanes begin; the arguments are its and those of `descend`."""
+        first = dataclasses.replace(
+            lanes,
+            images=self._first_images(lanes, keeps_detail),
+            is_grey=self._are_grey(lanes, keeps_detail),
+        )
+        return self._pulls.balance(first, loss)
+
+    @cached_property
+    def _pulls(self) -> Pulls:
+        prepared, targets = self._targets.prepared, self._targets_at(0)
+        return Pulls(prepared, targets, self._config, self._programs[0].placement)
+
+    def _first_images(self, lanes: Lanes, keeps_detail: Sequence[bool]) -> Array:
+        """Where the lanes begin, at the coarsest scale."""
+        shape = self._scales[0].shape
+        if shape == self._shape:
+            return lanes.images
+        own = zip(lanes.images, keeps_detail, strict=True)
+        return jnp.stack([coarsest_start(image, shape, keeps) for image, keeps in own])
 
     def _progress(
         self, details: Sequence[Array | None], index: int, states: TransferState, history: History

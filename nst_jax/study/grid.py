@@ -133,6 +133,11 @@ def make_grid(
         if lane.layer_weights is not None:
             layers = (*lane.config.content_layers, *lane.config.style_layers)
             check_layer_weights(lane.layer_weights, sets[lane.layer_weights], layers)
+            if lane.config.balance:
+                raise ConfigError(
+                    "balance is on, which finds the weights of the style's layers, but there are "
+                    "layer_weights; leave one of the two out"
+                )
     return Grid(lanes, labels, coordinates, zipped, sets, losses)
 
 

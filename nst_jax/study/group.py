@@ -83,6 +83,7 @@ class Group:
         }
         self._devices = jax.local_devices()[: len(lanes)]
         losses = [loss_of(lane, grid) for lane in lanes]
+        self._losses = dict(zip(indices, losses, strict=True))
         of_content, of_style = (distinct_losses(losses, kind) for kind in ("content", "style"))
         self._content_targets = self._targets_chosen(
             list(self._contents), [_content_of(lane) for lane in lanes], of_content
@@ -118,6 +119,11 @@ class Group:
             self._placement,
             optimizer,
         )
+        if config.balance:
+            for index in self._indices:
+                one = self._lanes_of([index], 1)
+                found = self._pyramid.balance(one, [self._keeps_detail(index)], one.loss)
+                self._losses[index] = jax.tree.map(lambda numbers: numbers[0], found)
 
     def run(
         self, lanes_at_once: int | None, saved: Saved, seconds: float
@@ -135,9 +141,7 @@ class Group:
         self, batch: list[int], size: int, saved: Saved, seconds: float
     ) -> Iterator[RunningLanes | FinishedLane]:
         started = time.perf_counter()
-        lanes = [self._grid.lanes[index] for index in batch]
-        padding = size - len(batch)
-        keeps_detail = [*(lane.config.init != "noise" for lane in lanes), *[False] * padding]
+        keeps_detail = [*map(self._keeps_detail, batch), *[False] * (size - len(batch))]
         chunk = None
         for chunk in self._pyramid.descend(
             self._lanes_of(batch, size), keeps_detail, start=saved(batch, size), seconds=seconds
@@ -153,7 +157,7 @@ class Group:
             own: TransferResult = jax.tree.map(lambda leaf, place=place: leaf[place], result)
             histories = {"losses": own.losses, "terms": own.terms, "sizes": own.sizes}
             cut = jax.tree.map(lambda rows, steps=steps: rows[:steps], histories)
-            yield FinishedLane(index, own._replace(**cut), took)
+            yield FinishedLane(index, own._replace(**cut), took, self._losses[index])
 
     def _compile(self, lanes_at_once: int | None) -> int:
         """Compiles the program, and returns for how many lanes at once, over all devices."""
@@ -210,7 +214,7 @@ class Group:
             style=np.asarray([self._style_targets[index] for index in filled], np.int32),
             loss=jax.tree.map(
                 lambda *leaves: np.asarray(leaves, np.float32),
-                *(loss_of(lane, self._grid) for lane in lanes),
+                *(self._losses[index] for index in filled),
             ),
             hyperparams=jax.tree.map(
                 lambda *numbers: np.asarray(numbers, np.float32),
@@ -220,6 +224,9 @@ class Group:
             active=np.arange(size) < len(batch),
             is_grey=np.zeros(size, bool),  # the pyramid finds out
         )
+
+    def _keeps_detail(self, index: int) -> bool:
+        return self._grid.lanes[index].config.init != "noise"
 
     def _seen_by(self, lane: Lane) -> Recoloured:
         return self._seen[_images_of(lane)]

@@ -63,6 +63,13 @@ for optimizer in ("lbfgs", "adam"):
     np.testing.assert_allclose(shared.loss, alone.loss, rtol=0.02)
     assert shared.image.shape == alone.image.shape and shared.sizes.tolist() == alone.sizes.tolist()
 
+alone, shared = (
+    nst.balanced(params, content, style, config, devices=on)["style"].part_weights
+    for on in (None, devices)
+)
+for layer, weight in alone.items():
+    np.testing.assert_allclose(shared[layer], weight, rtol=1e-4)
+
 try:
     nst.stylize(params, content[:126], style, devices=devices)
 except nst.ConfigError as error:
