@@ -64,6 +64,9 @@ class TransferConfig:
         memory: Pairs that L-BFGS keeps, each two images large.
         learning_rate: Step of adam and sgd, where 1 is from black to white.
         decay: Factor by which the learning rate falls, continuously, over 100 steps.
+        average: Paint the average of the images on the way, each counting this fraction of the
+            next, such as 0.99; of adam, sgd or an optimiser of your own. One evaluation more tells
+            its loss. 0 paints the best image.
         tile: Side in pixels, a multiple of 64, of tiles that are evaluated one after another, with
             the same result but for rounding, in less memory; 0 evaluates the image whole.
         precision: How a GPU or TPU multiplies: highest in float32, default in float32 with rounded
@@ -96,6 +99,7 @@ class TransferConfig:
     memory: int = field(default=30, metadata=_OF_NAMED_OPTIMIZERS)
     learning_rate: float = field(default=0.02, metadata=_OF_NAMED_OPTIMIZERS | _TRACED)
     decay: float = field(default=1.0, metadata=_OF_NAMED_OPTIMIZERS)
+    average: float = 0.0
     tile: int = 0
     precision: Precision = "highest"
     coarse_to_fine: bool = field(default=True, metadata=_SCHEDULED)
@@ -144,6 +148,10 @@ class TransferConfig:
             value = getattr(self, name)
             if not is_number(value) or not 0 < value < float("inf"):
                 raise ConfigError(f"{name} is {value!r}; it must be a positive number")
+        if not is_number(self.average) or not 0 <= self.average < 1:
+            raise ConfigError(
+                f"average is {self.average!r}; it must be a number, at least 0 and less than 1"
+            )
         if not is_number(self.tolerance) or not 0 <= self.tolerance < 1:
             raise ConfigError(
                 f"tolerance is {self.tolerance!r}; it must be a number, at least 0 and less than 1"

@@ -42,7 +42,7 @@ def balanced(
         params: As in `stylize`, and so for all arguments.
         content: As in `stylize`.
         style: As in `stylize`.
-        config: As in `stylize`; `balance` has no effect.
+        config: As in `stylize`; `balance` and `average` have no effect.
         weights: As in `stylize`, without weights of style layers.
         loss: As in `stylize`; part weights of terms that aim at the style are replaced.
         key: As in `stylize`.
@@ -62,7 +62,7 @@ def balanced(
         >>> loss["style"].part_weights["conv5_1"]
         >>> stylize(params, content, style, loss=loss)
     """
-    config = dataclasses.replace(config or TransferConfig(), balance=True)
+    config = dataclasses.replace(config or TransferConfig(), balance=True, average=0.0)
     keys = None if key is None else checked_keys("key", key, 0)[None]
     loss = one_lane(weights, loss, config)
     problem = make_problem(

@@ -235,18 +235,32 @@ def chosen_optimizer(
     """The settings that name the optimiser, and one of the caller's own as runs take it.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: It is none, or one that `average` does not go with.
     """
-    if optimizer is None:
-        return config, None
     if isinstance(optimizer, str):
-        return dataclasses.replace(config, optimizer=optimizer), None  # type: ignore[arg-type]
+        config = dataclasses.replace(config, optimizer=optimizer)  # type: ignore[arg-type]
+    if optimizer is None or isinstance(optimizer, str):
+        check_average(config)
+        return config, None
     if not isinstance(optimizer, optax.GradientTransformation):
         raise ConfigError(
             f"optimizer is {optimizer!r}; give a name, or one of optax's transformations, "
             "such as optax.adamw(0.02)"
         )
     return config, keep_in_range(optimizer)
+
+
+def check_average(config: TransferConfig) -> None:
+    """Makes sure that an average is one of an optimiser whose images scatter.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if config.average and config.optimizer == "lbfgs":
+        raise ConfigError(
+            f"average is {config.average}, but lbfgs keeps the best image, and needs none; "
+            "take the optimizer adam or sgd, or leave average out"
+        )
 
 
 def check_numbers(name: str, numbers: LossWeights | Loss) -> None:

@@ -197,15 +197,14 @@ class Pyramid:
 
     @cached_property
     def _pulls(self) -> Pulls:
-        prepared, targets = self._targets.prepared, self._targets_at(0)
-        return Pulls(prepared, targets, self._config, self._programs[0].placement)
+        params, placement = self._targets.prepared, self._programs[0].placement
+        return Pulls(params, self._targets_at(0), self._config, placement)
 
     def _first_images(self, lanes: Lanes, keeps_detail: Sequence[bool]) -> Array:
         """Where the lanes begin, at the coarsest scale."""
-        shape = self._scales[0].shape
-        if shape == self._shape:
+        if len(self._scales) == 1:
             return lanes.images
-        own = zip(lanes.images, keeps_detail, strict=True)
+        own, shape = zip(lanes.images, keeps_detail, strict=True), self._scales[0].shape
         return jnp.stack([coarsest_start(image, shape, keeps) for image, keeps in own])
 
     def _progress(
@@ -233,20 +232,26 @@ class Pyramid:
         history: History,
     ) -> TransferResult:
         """What the run has found if it ends at a scale, after what the coarser one found."""
-        result, last = history.result(states), len(self._scales) - 1
+        result = history.result(states)
         found = result if before is None else join(before, result)
-        if index == last:
-            return found
+        if index == len(self._scales) - 1:
+            return self._evaluated(lanes, found) if self._config.average else found
         found = found._replace(image=self._enlarge(found.image, details, self._shape))
         unfinished = np.asarray(lanes.active) & (found.failure == "")
-        if unfinished.any():  # evaluated once, so that the loss is that of the image
-            lanes = dataclasses.replace(lanes, images=found.image, active=unfinished)
-            targets, steps_before = self._targets_at(last), found.num_steps
-            *_, (states, history) = self._programs[last].pieces(
-                self._targets.prepared, targets, lanes, 1, steps_before=steps_before
-            )
-            found = join(found, history.result(states))
-        return found._replace(cut_off=unfinished)
+        found = self._evaluated(dataclasses.replace(lanes, active=unfinished), found)
+        return found._replace(cut_off=unfinished, converged=found.converged & ~unfinished)
+
+    def _evaluated(self, lanes: Lanes, found: TransferResult) -> TransferResult:
+        """What was found, each image of an active lane evaluated once, so that the loss is its."""
+        if not np.any(lanes.active):
+            return found
+        lanes, targets = dataclasses.replace(lanes, images=found.image), self._targets_at(-1)
+        *_, (states, history) = self._programs[-1].pieces(
+            self._targets.prepared, targets, lanes, 1, steps_before=found.num_steps
+        )
+        seen = join(found, history.result(states))
+        failure = np.where(found.failure == "", seen.failure, found.failure)
+        return seen._replace(failure=failure, converged=found.converged, cut_off=found.cut_off)
 
     def _are_grey(self, lanes: Lanes, keeps_detail: Sequence[bool]) -> np.ndarray:
         """Which lanes are made of grey images alone; noise takes their colours."""

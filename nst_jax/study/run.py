@@ -17,7 +17,7 @@ import optax
 
 from nst_jax.config import NAMED_OPTIMIZERS_OWN, ConfigError, TransferConfig
 from nst_jax.descent.lanes import Optimizer
-from nst_jax.descent.problem import chosen_optimizer
+from nst_jax.descent.problem import check_average, chosen_optimizer
 from nst_jax.descent.result import Callback
 from nst_jax.descent.start import checked_image
 from nst_jax.network.vgg import Params
@@ -89,7 +89,7 @@ def run_study(
                 "leave one of the two out"
             )
     grid = make_grid(axes, list(contents), list(styles), config, weights or LossWeights(), zipped)
-    contents, styles = check_study(params, contents, styles, grid, lanes_at_once)
+    contents, styles = check_study(params, contents, styles, grid, lanes_at_once, kept)
     found = []
     for event in run_lanes(
         params,
@@ -146,7 +146,12 @@ def run_lanes(
 
 
 def check_study(
-    params: Params, contents: Images, styles: Images, grid: Grid, lanes_at_once: int | None = None
+    params: Params,
+    contents: Images,
+    styles: Images,
+    grid: Grid,
+    lanes_at_once: int | None = None,
+    optimizer: Optimizer | None = None,
 ) -> tuple[Images, Images]:
     """Finds what is wrong with any group before the first one runs.
 
@@ -178,6 +183,8 @@ def check_study(
     losses = {}
     for lane in grid.lanes:
         check_mix(len(style_images[lane.style]), lane.config.style_mix)
+        if optimizer is None:
+            check_average(lane.config)
         loss = loss_of(lane, grid)
         losses.setdefault((lane.config.group(), jax.tree.structure(loss)), loss)
     described = lambda image: jax.ShapeDtypeStruct(np.shape(image), jnp.float32)

@@ -93,6 +93,18 @@ def test_balanced_layers_are_recorded_and_again_from_the_record(pictures):
 
 
 @pytest.mark.slow
+def test_the_average_is_recorded_with_its_own_loss_and_again_from_the_record(pictures):
+    assert stylize("--optimizer", "adam", "--average", "0.9", "--output", "out.png") == 0
+    record = json.loads((pictures / "out.json").read_text())
+    assert record["settings"]["average"] == 0.9 and record["best_step"] == 4
+    assert len(record["history"]["loss"]) == 4  # three steps, and the average
+    assert record["history"]["loss"][-1] == record["best_loss"]
+    assert cli.main(["rerun", "out.json"]) == 0
+    first, again = (nst.read_image(name) for name in ("out.png", "out_rerun.png"))
+    np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.slow
 def test_one_style_may_be_given_twice(pictures):
     masks = ["--mask", "left.png", "right.png"]
     command = ["stylize", "photo.jpg", "painting.png", "painting.png", *QUICK, *masks]
@@ -131,6 +143,8 @@ def test_a_mixture_is_an_axis_of_a_study(pictures):
         (["--style-mix", "0", "0"], "--style-mix has no share above 0"),
         (["--style-mix", "1", "2", "--mask", "left.png", "right.png"], "leave one of the two out"),
         (["--colours", "sepia"], "--colours"),
+        (["--average", "0.9"], "--average is 0.9, but lbfgs keeps the best image"),
+        (["--average", "1"], "--average is 1.0; it must be a number, at least 0 and less than 1"),
     ],
 )
 def test_what_cannot_be_is_one_line(pictures, capfd, arguments, said):
