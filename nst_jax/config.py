@@ -136,7 +136,7 @@ class TransferConfig:
         check_one_of("colours", self.colours, get_args(Colours))
         check_one_of("coarse_to_fine", self.coarse_to_fine, (False, True))
         check_one_of("balance", self.balance, (False, True))
-        object.__setattr__(self, "style_mix", _checked_mix(self.style_mix))
+        object.__setattr__(self, "style_mix", checked_mix("style_mix", self.style_mix))
         check_at_least("num_steps", self.num_steps, 1, _MOST_STEPS)
         check_at_least("memory", self.memory, 1, _MOST_PAIRS)
         check_at_least("tile", self.tile, 0, _LARGEST_TILE)
@@ -193,16 +193,19 @@ NAMED_OPTIMIZERS_OWN = tuple(
 """The settings that have no effect where an optimiser is given apart."""
 
 
-def _checked_mix(mix: Any) -> tuple[float, ...]:
+def checked_mix(name: str, mix: Any) -> tuple[float, ...]:
+    """A mixture of style images as numbers.
+
+    Raises:
+        ConfigError: It is none; the message calls it by that name.
+    """
     if isinstance(mix, str) or not isinstance(mix, Iterable):
-        raise ConfigError(
-            f"style_mix is {mix!r}; give a number for each style image, such as (3, 7)"
-        )
+        raise ConfigError(f"{name} is {mix!r}; give a number for each style image, such as (3, 7)")
     mix = tuple(mix)
     for share in mix:
-        check_weight("a share of style_mix", share)
+        check_weight(f"a share of {name}", share)
     if mix and not any(mix):
-        raise ConfigError("style_mix has no share above 0; at least one style must count")
+        raise ConfigError(f"{name} has no share above 0; at least one style must count")
     return tuple(map(float, mix))
 
 

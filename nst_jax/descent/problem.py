@@ -28,7 +28,7 @@ from nst_jax.objective.regions import (
     with_regions,
     with_weights_of,
 )
-from nst_jax.objective.styles import Style, Styles, as_images, make_style
+from nst_jax.objective.styles import Style, Styles, as_images, first_image, mixed_styles
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.optim.optimizers import keep_in_range, traced_hyperparams
 
@@ -77,11 +77,11 @@ def make_problem(
         config.colours,
     )
     regions = checked_regions(regions, content.shape, [image.shape for image in images])
-    styles = _styles_of(images, config, regions)
-    start = partial(initial_image, content, next(iter(styles.values())).images[0], kind=config.init)
-    num_lanes = _count_lanes("weights", _as_arrays(weights), keys) if weights else 1
     check_balance(config, weights)
     plain = spelt_out(loss, weights, config)
+    styles = _styles_of(images, config, regions, plain)
+    start = partial(initial_image, content, first_image(styles), kind=config.init)
+    num_lanes = _count_lanes("weights", _as_arrays(weights), keys) if weights else 1
     terms = _as_arrays(with_regions(plain, regions)) if regions else plain
     num_lanes = max(num_lanes, _count_lanes("loss", terms, keys))
     if initial is not None:
@@ -130,7 +130,7 @@ def make_problem(
 
 
 def _styles_of(
-    images: Sequence[Array], config: TransferConfig, regions: Sequence[Region]
+    images: Sequence[Array], config: TransferConfig, regions: Sequence[Region], loss: Loss
 ) -> Styles:
     """The style of each region, or of the whole picture.
 
@@ -138,15 +138,15 @@ def _styles_of(
         ConfigError: There is a mixture beside regions.
     """
     if not regions:
-        return {None: make_style(images, config.style_mix)}
-    if config.style_mix:
+        return mixed_styles(images, config.style_mix, loss)
+    if config.style_mix or any(term.style_mix for term in loss.values()):
         raise ConfigError(
             "style_mix mixes the styles of the whole picture, but there are regions, which name "
             "theirs; leave one of the two out"
         )
     put = lambda mask: None if mask is None else jax.device_put(np.asarray(mask, np.float32))
     return {
-        name: Style((images[region.style],), (1.0,), put(region.style_mask))
+        (name, ()): Style((images[region.style],), (1.0,), put(region.style_mask))
         for name, region in zip(names_of(regions), regions, strict=True)
     }
 

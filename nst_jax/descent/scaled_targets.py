@@ -17,13 +17,13 @@ from nst_jax.network.vgg import Params, prepare_params
 from nst_jax.objective.loss import LossParts
 from nst_jax.objective.measures import Measures, measures_of
 from nst_jax.objective.regions import shares_of
-from nst_jax.objective.styles import Styles
+from nst_jax.objective.styles import Styles, aiming_at
 from nst_jax.objective.targets import (
     Targets,
     blended_targets,
     check_scales,
-    make_targets,
     targets_of,
+    targets_of_one,
 )
 from nst_jax.objective.terms import Loss, Source
 
@@ -37,8 +37,7 @@ class ScaledTargets:
     Args:
         params: The network's parameters, on the device.
         contents: Content images, all (height, width, 3).
-        styles: Styles, by region, or of the whole image by None; their images, of any sizes, shrink
-            as the content images do.
+        styles: By region and mixture; their images, of any sizes, shrink as the content images do.
         config: As in `make_targets`.
         of_content: From `distinct_losses` of all lanes' losses, which have the same terms, those
             that aim apart at a content image.
@@ -81,8 +80,7 @@ class ScaledTargets:
     def parts(self) -> LossParts:
         """Zero for each part of each term."""
         image = jax.ShapeDtypeStruct(np.shape(self._contents[0]), jnp.float32)
-        config = dataclasses.replace(self._config, style_mix=())  # one image stands for all
-        find = lambda params, image: make_targets(params, image, image, config, self._loss)
+        find = lambda params, image: targets_of_one(params, image, image, self._config, self._loss)
         targets = jax.eval_shape(find, self._params, image)
         return {  # type: ignore[return-value], zeros for arrays
             name: dict.fromkeys(target.scale, 0) for name, target in targets.items()
@@ -131,8 +129,8 @@ class ScaledTargets:
         for styles in self._styles:
             for place, loss in enumerate(self._of_style):
                 found: Targets = {}
-                for region, style in styles.items():
-                    own = loss.of("style").within(region)
+                for (region, mix), style in styles.items():
+                    own = aiming_at(loss, region, mix)
                     if not own:
                         continue
                     if len(style.images) == 1 and style.mask is None:

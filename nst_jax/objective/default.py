@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from flax import struct
 
-from nst_jax.config import STYLE_LAYERS, ConfigError, Scaling, TransferConfig
+from nst_jax.config import STYLE_LAYERS, ConfigError, Scaling, TransferConfig, checked_mix
 from nst_jax.objective.edges import Edges
 from nst_jax.objective.statistics import Content, Gram, TotalVariation
 from nst_jax.objective.terms import Loss, Term
@@ -63,6 +63,7 @@ def style(
     weight: Any = 1.0,
     statistic: Literal["gram"] = "gram",
     scaling: Scaling = "relative",
+    style_mix: Sequence[float] = (),
 ) -> Term:
     """How far a statistic of the features is from the style image's.
 
@@ -71,13 +72,28 @@ def style(
         weight: What the term counts.
         statistic: `"gram"`, mean products of all pairs of channels.
         scaling: As in `TransferConfig`.
+        style_mix: What each of several style images counts in it, in any unit; as the run says if
+            empty.
 
     Raises:
-        ConfigError: There is no such statistic.
+        ConfigError: There is no such statistic, or no such mixture.
+
+    Example:
+        >>> fine = style(("conv1_1", "conv2_1"), style_mix=(1, 0))  # strokes of the first
+        >>> coarse = style(("conv3_1", "conv4_1"), style_mix=(0, 1))  # shapes of the second
+        >>> loss = Loss({"content": content(), "fine": 20 * fine, "coarse": 20 * coarse})
+        >>> stylize(params, photo, [first, second], loss=loss)
+
+    References:
+        Gatys et al., "Controlling perceptual factors in neural style transfer" (CVPR 2017), section
+        6, which calls such mixtures of layers naive: their statistics depend on each other.
     """
     if statistic not in STATISTICS:
         raise ConfigError(f"statistic is {statistic!r}; it must be one of {', '.join(STATISTICS)}")
-    return STATISTICS[statistic](weight=weight, layers=_names(layers), scaling=scaling)
+    mix = checked_mix("style_mix", style_mix)
+    return STATISTICS[statistic](
+        weight=weight, layers=_names(layers), scaling=scaling, style_mix=mix
+    )
 
 
 def _names(layers: Sequence[str]) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ import jax
 import numpy as np
 from jax import Array
 
-from nst_jax.config import ConfigError
+from nst_jax.config import ConfigError, checked_mix
+from nst_jax.objective.terms import Loss
 
 
 class Style(NamedTuple):
@@ -28,8 +29,9 @@ class Style(NamedTuple):
     mask: Any = None
 
 
-Styles = Mapping[str | None, Style]
-"""The style of each region by name, or that of the whole picture by None."""
+Styles = Mapping[tuple[str | None, tuple[float, ...]], Style]
+"""The style of each region by name, or that of the whole picture by None, and in each mixture that
+terms have of their own."""
 
 
 def as_images(style: Any) -> list[Any]:
@@ -62,6 +64,36 @@ def make_style(images: Sequence[Array], mix: Sequence[float]) -> Style:
         elif count:
             found.append((image, count / total))
     return Style(tuple(image for image, _ in found), tuple(share for _, share in found))
+
+
+def mixed_styles(images: Sequence[Array], mix: Sequence[float], loss: Loss) -> Styles:
+    """The styles that terms of a whole picture aim at; the first is that of the run's own mixture.
+
+    Args:
+        images: As in `make_style`.
+        mix: As in `make_style`, of terms without one of their own.
+        loss: The terms.
+
+    Raises:
+        ConfigError: As `make_style`, of any of the mixtures.
+    """
+    found: dict[tuple[str | None, tuple[float, ...]], Style] = {(None, ()): make_style(images, mix)}
+    for name, term in loss.of("style").items():
+        if term.style_mix:
+            shares = checked_mix(f"style_mix of the term {name}", term.style_mix)
+            found[None, shares] = make_style(images, shares)
+    return found
+
+
+def aiming_at(loss: Loss, region: str | None, mix: tuple[float, ...]) -> Loss:
+    """The terms that aim at the style of a region in a mixture."""
+    own = loss.of("style").within(region)
+    return Loss({name: term for name, term in own.items() if tuple(term.style_mix) == mix})
+
+
+def first_image(styles: Styles) -> Array:
+    """The first style image that counts."""
+    return next(iter(styles.values())).images[0]
 
 
 def check_mix(num_images: int, mix: Sequence[float]) -> None:

@@ -25,7 +25,7 @@ from nst_jax.descent.snapshot import Arrays
 from nst_jax.descent.start import initial_image, make_key
 from nst_jax.host.memory import FreeBytes, free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params
-from nst_jax.objective.styles import as_images, make_style
+from nst_jax.objective.styles import as_images, first_image, mixed_styles
 from nst_jax.objective.terms import Loss
 from nst_jax.optim.optimizers import traced_hyperparams
 from nst_jax.study.grid import Grid, loss_of
@@ -76,13 +76,13 @@ class Group:
             if _images_of(lane) not in self._seen:
                 own = contents[lane.content], as_images(styles[lane.style])
                 self._seen[_images_of(lane)] = recolour(*own, lane.config.colours)
+        losses = [loss_of(lane, grid) for lane in lanes]
         self._contents = {_content_of(lane): self._seen_by(lane).content for lane in lanes}
         self._styles = {
-            _style_of(lane): make_style(self._seen_by(lane).styles, lane.config.style_mix)
-            for lane in lanes
+            _style_of(lane): mixed_styles(self._seen_by(lane).styles, lane.config.style_mix, loss)
+            for lane, loss in zip(lanes, losses, strict=True)
         }
         self._devices = jax.local_devices()[: len(lanes)]
-        losses = [loss_of(lane, grid) for lane in lanes]
         self._losses = dict(zip(indices, losses, strict=True))
         of_content, of_style = (distinct_losses(losses, kind) for kind in ("content", "style"))
         self._content_targets = self._targets_chosen(
@@ -97,7 +97,12 @@ class Group:
             params,
             next(iter(self._contents.values())),
             max(
-                (image for style in self._styles.values() for image in style.images),
+                (
+                    image
+                    for styles in self._styles.values()
+                    for style in styles.values()
+                    for image in style.images
+                ),
                 key=lambda image: image.size,
             ),
             losses[0],
@@ -112,7 +117,7 @@ class Group:
         self._pyramid = Pyramid(
             params,
             list(self._contents.values()),
-            [{None: style} for style in self._styles.values()],
+            list(self._styles.values()),
             config,
             of_content[0],
             of_style[0],
@@ -203,7 +208,7 @@ class Group:
         images = [
             initial_image(
                 self._contents[_content_of(lane)],
-                self._styles[_style_of(lane)].images[0],
+                first_image(self._styles[_style_of(lane)]),
                 make_key(lane.seed) if lane.config.init == "noise" else None,
                 lane.config.init,
             )

@@ -23,7 +23,7 @@ from nst_jax.descent.start import checked_image
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights
 from nst_jax.objective.styles import as_images, check_mix
-from nst_jax.objective.targets import make_targets
+from nst_jax.objective.targets import targets_of_one
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.study.grid import Grid, loss_of, make_grid
 from nst_jax.study.group import Group, Saved
@@ -186,10 +186,13 @@ def check_study(
         if optimizer is None:
             check_average(lane.config)
         loss = loss_of(lane, grid)
+        for term in loss.values():
+            check_mix(len(style_images[lane.style]), term.style_mix)
         losses.setdefault((lane.config.group(), jax.tree.structure(loss)), loss)
     described = lambda image: jax.ShapeDtypeStruct(np.shape(image), jnp.float32)
     content = described(next(iter(contents.values())))
     for style in map(described, itertools.chain(*style_images.values())):
         for (program, _), loss in losses.items():
-            jax.eval_shape(partial(make_targets, config=program, loss=loss), params, content, style)
+            find = partial(targets_of_one, config=program, loss=loss)
+            jax.eval_shape(find, params, content, style)
     return contents, style_images
