@@ -1,6 +1,7 @@
 """Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016) as pure functions in JAX."""
 
 from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.descent.balanced import balanced
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.colours import match_colours, with_luminance
 from nst_jax.descent.descend import descend, descend_batch
@@ -12,6 +13,7 @@ from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.network.normalisation import normalise_activations
 from nst_jax.network.vgg import NETWORKS, features, prepare_params
 from nst_jax.objective.default import LossWeights, content, default_loss, style
+from nst_jax.objective.edges import Edges, edges
 from nst_jax.objective.loss import loss_and_gradient, total_loss
 from nst_jax.objective.losses import content_loss, gram_matrix, style_loss, total_variation
 from nst_jax.objective.regions import Region
@@ -36,6 +38,7 @@ __all__ = [
     "Chunk",
     "ConfigError",
     "Content",
+    "Edges",
     "Evaluation",
     "Gram",
     "ImageError",
@@ -55,12 +58,14 @@ __all__ = [
     "TransferState",
     "View",
     "WeightsError",
+    "balanced",
     "content",
     "content_loss",
     "curvature_preconditioner",
     "default_loss",
     "descend",
     "descend_batch",
+    "edges",
     "evaluate",
     "features",
     "gram_matrix",

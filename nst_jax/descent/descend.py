@@ -10,8 +10,9 @@ from jax import Array
 from jaxtyping import Float
 
 from nst_jax.config import TransferConfig
+from nst_jax.descent.arguments import check_balance, check_numbers, checked_keys, spelt_out
 from nst_jax.descent.chunk import Chunk
-from nst_jax.descent.problem import check_numbers, checked_keys, make_problem, spelt_out
+from nst_jax.descent.problem import make_problem
 from nst_jax.descent.snapshot import Arrays
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights
@@ -146,10 +147,12 @@ def one_lane(
     """The loss of a single run as that of a batch of one.
 
     Raises:
-        ConfigError: A number is not finite, or there are several where one belongs.
+        ConfigError: A number is not finite, there are several where one belongs, or weights are
+            given that are to be found.
     """
     if weights is not None:
         check_numbers("weights", jax.tree.map(np.asarray, weights))
+    check_balance(config or TransferConfig(), weights)
     return jax.tree.map(
         lambda leaf: leaf[None], spelt_out(loss, weights, config or TransferConfig())
     )

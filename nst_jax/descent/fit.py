@@ -16,8 +16,7 @@ from nst_jax.descent.placement import Placement
 from nst_jax.descent.scaled_targets import stack_targets
 from nst_jax.host.memory import FreeBytes, free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params, prepare_params
-from nst_jax.objective.measures import what_is_seen
-from nst_jax.objective.targets import Targets, make_targets
+from nst_jax.objective.targets import Targets, targets_of_one
 from nst_jax.objective.terms import Loss
 from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import layers_shapes
@@ -123,10 +122,8 @@ def _bytes_needed(
     )
 
     # The largest style image stands for all, which are measured one after another.
-    seen = what_is_seen(config)
-
     def targets_of(params: Params, content: Any, style: Any) -> Targets:
-        return make_targets(params, content, style, seen, loss)
+        return targets_of_one(params, content, style, config, loss)
 
     preparation = jax.jit(targets_of).lower(params, content, style).compile().memory_analysis()
     targets = jax.eval_shape(

@@ -268,7 +268,7 @@ def _run_piece_on_one_device(
         def body(
             index: Array, carry: tuple[TransferState, StepInfo]
         ) -> tuple[TransferState, StepInfo]:
-            state, info = step(carry[0], of_free, optimizer)
+            state, info = step(carry[0], of_free, optimizer, program.average)
             # exactly, where the optimiser has rounded
             state = dataclasses.replace(state, image=in_grey(state.image, is_grey))
             return placement.keep_dealt(state, axes), jax.tree.map(

@@ -16,17 +16,18 @@ from nst_jax.descent.resizing import resize
 from nst_jax.descent.schedule import LEAST_SIDE
 from nst_jax.network.vgg import Params, prepare_params
 from nst_jax.objective.loss import LossParts
-from nst_jax.objective.measures import Measures, measures_of, what_is_seen
+from nst_jax.objective.measures import Measures, measures_of
 from nst_jax.objective.regions import shares_of
-from nst_jax.objective.styles import Styles
+from nst_jax.objective.styles import Styles, aiming_at
 from nst_jax.objective.targets import (
     Targets,
     blended_targets,
     check_scales,
-    make_targets,
     targets_of,
+    targets_of_one,
 )
 from nst_jax.objective.terms import Loss, Source
+from nst_jax.pixels import is_grey
 
 
 class ScaledTargets:
@@ -36,10 +37,9 @@ class ScaledTargets:
     second content image, and so on; and likewise among those of style images.
 
     Args:
-        params: The network's parameters, on the device.
+        params: The network's parameters, from `load_params`.
         contents: Content images, all (height, width, 3).
-        styles: Styles, by region, or of the whole image by None; their images, of any sizes, shrink
-            as the content images do.
+        styles: By region and mixture; their images, of any sizes, shrink as the content images do.
         config: As in `make_targets`.
         of_content: From `distinct_losses` of all lanes' losses, which have the same terms, those
             that aim apart at a content image.
@@ -57,11 +57,13 @@ class ScaledTargets:
         config: TransferConfig,
         of_content: Sequence[Loss],
         of_style: Sequence[Loss],
-        shares_rows: bool,
+        shares_rows: bool = False,
         masks: Mapping[str, Any] | None = None,
         keep: np.ndarray | None = None,
     ) -> None:
-        self._params = params
+        # Put on the device by name: what is moved on purpose is no accident to whoever guards
+        # against transfers.
+        self._params = jax.device_put(dict(params))
         self._contents = contents
         self._styles = styles
         self._masks = masks or {}
@@ -72,6 +74,17 @@ class ScaledTargets:
         self._shares_rows = shares_rows
         self._loss = of_content[0]
         self._found: dict[tuple[int, int], Targets] = {}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the content images."""
+        return self._contents[0].shape[0], self._contents[0].shape[1]
+
+    def are_grey(self, content: int, style: int) -> bool:
+        """Whether targets that a lane chooses are made of grey images alone."""
+        styles = self._styles[style // len(self._of_style)].values()
+        images = [image for one in styles for image in one.images]
+        return all(map(is_grey, [self._contents[content // len(self._of_content)], *images]))
 
     @cached_property
     def prepared(self) -> Params:
@@ -85,8 +98,7 @@ class ScaledTargets:
     def parts(self) -> LossParts:
         """Zero for each part of each term."""
         image = jax.ShapeDtypeStruct(np.shape(self._contents[0]), jnp.float32)
-        config = what_is_seen(self._config)  # of which one image stands for all
-        find = lambda params, image: make_targets(params, image, image, config, self._loss)
+        find = lambda params, image: targets_of_one(params, image, image, self._config, self._loss)
         targets = jax.eval_shape(find, self._params, image)
         return {  # type: ignore[return-value], zeros for arrays
             name: dict.fromkeys(target.scale, 0) for name, target in targets.items()
@@ -140,8 +152,8 @@ class ScaledTargets:
         for styles in self._styles:
             for place, loss in enumerate(self._of_style):
                 found: Targets = {}
-                for region, style in styles.items():
-                    own = loss.of("style").within(region)
+                for (region, mix), style in styles.items():
+                    own = aiming_at(loss, region, mix)
                     if not own:
                         continue
                     if style.masks == (None,):

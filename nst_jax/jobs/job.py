@@ -70,8 +70,8 @@ class Job:
         keep: A mask of what stays the content's.
         seed: Of the noise of `init="noise"`.
         num_devices: Local devices that share the image, by rows.
-        layer_weights: Weight of each layer, as a set of weights in a grid says it; None weighs them
-            alike.
+        layer_weights: Weight of each layer, as a set of weights in a grid says it; of each style
+            layer, where `preset.config.balance` has found it. None weighs them alike, or finds it.
         resume: Go on from the checkpoint that a run of the same settings left, if it did.
         overwrite: Whether what is there already may be lost.
         checkpoint_every: Seconds between two checkpoints; 0 writes one only when asked to stop.
@@ -106,17 +106,27 @@ class Job:
         check_checkpoint_every(self.checkpoint_every)
         if self.layer_weights is not None:
             config = self.preset.config
-            check_layer_weights(
-                "of the record", self.layer_weights, config.content_layers + config.style_layers
-            )
+            layers = config.style_layers
+            layers = layers if config.balance else config.content_layers + layers
+            check_layer_weights("of the record", self.layer_weights, layers)
 
     @property
     def weights(self) -> LossWeights:
         """What each part of the loss counts."""
         preset, chosen = self.preset, self.layer_weights
         layers = (preset.config.content_layers, preset.config.style_layers)
-        by_layer = [weights_by_layer(chosen, names) for names in layers] if chosen else []
-        return LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight, *by_layer)
+        by_layer: list[Any] = []
+        if chosen and preset.config.balance:  # a layer may be one of the content's, too
+            by_layer = [None, chosen]
+        elif chosen:
+            by_layer = [weights_by_layer(chosen, names) for names in layers]
+        return LossWeights(
+            preset.content_weight,
+            preset.style_weight,
+            preset.tv_weight,
+            *by_layer,
+            edges=preset.edge_weight or None,
+        )
 
     @property
     def record(self) -> Path:

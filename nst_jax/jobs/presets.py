@@ -32,6 +32,7 @@ class Preset:
         content_weight: What the content counts; only the ratios of the weights matter.
         style_weight: What the style counts.
         tv_weight: What smoothness (total variation) counts.
+        edge_weight: What it counts that outlines are the content's; 0 leaves them to the rest.
         network: The network, or a file with its weights in any known format; the best that is to be
             had if left out.
         size: Longest side of the result.
@@ -51,6 +52,7 @@ class Preset:
     content_weight: float = 1.0
     style_weight: float = 20.0
     tv_weight: float = 0.0
+    edge_weight: float = 0.0
     network: str | None = None
     size: int | None = 512
     rows: int | None = None
@@ -65,7 +67,7 @@ class Preset:
             value = getattr(self, name)
             if value is not None and not is_whole(value):
                 raise ConfigError(f"{name} is {value!r}; it must be a whole number of pixels")
-        for name in ("content_weight", "style_weight", "tv_weight"):
+        for name in ("content_weight", "style_weight", "tv_weight", "edge_weight"):
             check_weight(name, getattr(self, name))
         check_at_least("save_every", self.save_every, 0)
         check_one_of("resample", self.resample, ("lanczos", "nearest"))

@@ -59,7 +59,10 @@ def plan_study(job: StudyJob) -> StudyPlan:
     preset, folder = job.preset, StudyFolder(job.output_dir)
     sources = Sources(named_images("content", job.contents), named_images("style", job.styles))
     weights = LossWeights(
-        content=preset.content_weight, style=preset.style_weight, total_variation=preset.tv_weight
+        content=preset.content_weight,
+        style=preset.style_weight,
+        total_variation=preset.tv_weight,
+        edges=preset.edge_weight,
     )
     mixed = _mixed_styles(job, list(sources.style))
     grid = make_grid(

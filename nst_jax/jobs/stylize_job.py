@@ -3,8 +3,10 @@
 Beside the result lies everything that it takes to make it again.
 """
 
+import dataclasses
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import msgspec
@@ -12,6 +14,7 @@ import numpy as np
 from msgspec import UNSET
 
 from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.descent.balanced import balanced
 from nst_jax.descent.descend import descend
 from nst_jax.descent.fit import fitting_config
 from nst_jax.descent.result import Callback, TransferResult
@@ -35,6 +38,7 @@ from nst_jax.jobs.outputs import (
     check_same,
     config_of,
     is_run_finished,
+    with_saved_weights,
     write_picture,
 )
 from nst_jax.jobs.parts import values_of
@@ -91,13 +95,16 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
     check_sharing(inputs.shape[0], job.preset.config, devices)
     saved = job.checkpoint.read() if job.resume else None
     if saved:
+        job = with_saved_weights(job, saved)
         settings = _describe(job, config_of(saved, job.preset.config), inputs)
         check_same(plain(settings), saved.settings, job.checkpoint.path)
     else:
         as_asked = _describe(job, job.preset.config, inputs)
         if job.resume and is_run_finished(job, plain(as_asked)):
             return None
-        settings = _describe(job, _fitting_config(job, inputs, devices), inputs)
+        config = _fitting_config(job, inputs, devices)
+        job = _balanced(job, config, inputs, devices)
+        settings = _describe(job, config, inputs)
         job.checkpoint.remove()
     with StopSignals() as signals:
         result = _descend(job, inputs, settings, saved, devices, show, signals)
@@ -131,6 +138,37 @@ def _fitting_config(job: Job, inputs: Inputs, devices: Sequence[jax.Device]) -> 
     if memory:
         _LOG.info(memory)
     return fitting
+
+
+def _balanced(
+    job: Job, config: TransferConfig, inputs: Inputs, devices: Sequence[jax.Device]
+) -> Job:
+    """The job with the weights of the style's layers, if they are to be found and are not yet."""
+    if not config.balance or job.layer_weights is not None:
+        return job
+    loss = balanced(**_arguments(job, config, inputs, devices))
+    found = loss["style"].part_weights if "style" in loss else None
+    weights = {layer: float(weight) for layer, weight in (found or {}).items()}
+    return dataclasses.replace(job, layer_weights=weights or None)
+
+
+def _arguments(
+    job: Job, config: TransferConfig, inputs: Inputs, devices: Sequence[jax.Device]
+) -> dict[str, Any]:
+    """What a descent is given."""
+    (content,) = inputs.contents.values()
+    return {
+        "params": inputs.loaded.params,
+        "content": content,
+        "style": list(inputs.styles.values()),
+        "config": config,
+        "weights": job.weights,
+        "key": make_key(job.seed) if config.init == "noise" else None,
+        "initial": inputs.initial,
+        "devices": devices,
+        "regions": inputs.regions,
+        "keep": inputs.keep,
+    }
 
 
 def _describe(job: Job, config: TransferConfig, inputs: Inputs) -> RunSettings:
@@ -173,22 +211,11 @@ def _descend(
 ) -> TransferResult:
     """Runs the descent until its end or a signal; saves, shows and writes what comes on the way."""
     config, every, told = settings.preset().config, job.preset.save_every, plain(settings)
-    (content,) = inputs.contents.values()
     saver = Saver(job.checkpoint, told, job.checkpoint_every)
-    chunks = descend(
-        inputs.loaded.params,
-        content,
-        list(inputs.styles.values()),
-        config,
-        job.weights,
-        key=make_key(job.seed) if config.init == "noise" else None,
-        initial=inputs.initial,
-        devices=devices,
-        regions=inputs.regions,
-        keep=inputs.keep,
-        start=saved and saved.arrays,
-        every=every,
-    )
+    if job.layer_weights is not None:  # as they were found
+        config = dataclasses.replace(config, balance=False)
+    arguments = _arguments(job, config, inputs, devices)
+    chunks = descend(**arguments, start=saved and saved.arrays, every=every)
     chunk = None
     try:
         for chunk in chunks:
@@ -215,7 +242,9 @@ def _write(
     """Writes the record and the picture of a run, unless it failed before it had one."""
     if result.failure and result.best_step <= 1:  # the last good image is what the run began with
         job.checkpoint.remove()
-        raise ConfigError(f"{result.failure} (--style-weight, --content-weight, --tv-weight)")
+        raise ConfigError(
+            f"{result.failure} (--style-weight, --content-weight, --tv-weight, --edge-weight)"
+        )
     if result.failure:
         _LOG.warning(f"{result.failure}; the best image is that of step {result.best_step}")
     # The record first: without it, nobody could tell whose image is there, and whether the run may

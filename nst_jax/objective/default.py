@@ -1,11 +1,12 @@
-"""The loss that is lowered where none is given: the paper's two terms, and total variation."""
+"""The loss that is lowered where none is given: the paper's two terms, and two of the pixels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from flax import struct
 
-from nst_jax.config import STYLE_LAYERS, ConfigError, Scaling, TransferConfig
+from nst_jax.config import STYLE_LAYERS, ConfigError, Scaling, TransferConfig, checked_mix
+from nst_jax.objective.edges import Edges
 from nst_jax.objective.statistics import Content, Gram, TotalVariation
 from nst_jax.objective.terms import Loss, Term
 
@@ -27,6 +28,7 @@ class LossWeights:
             summing to 1.
         style_layers: Weight w_l of each style layer by name; None weighs all layers alike, summing
             to 1 (the paper's 1/5).
+        edges: Weight of the distance between outlines; None leaves that term out.
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equations 5 and 7.
@@ -37,6 +39,7 @@ class LossWeights:
     total_variation: Any = 0.0
     content_layers: Mapping[str, Any] | None = None
     style_layers: Mapping[str, Any] | None = None
+    edges: Any = None
 
 
 def content(
@@ -60,6 +63,7 @@ def style(
     weight: Any = 1.0,
     statistic: Literal["gram"] = "gram",
     scaling: Scaling = "relative",
+    style_mix: Sequence[float] = (),
 ) -> Term:
     """How far a statistic of the features is from the style image's.
 
@@ -68,13 +72,28 @@ def style(
         weight: What the term counts.
         statistic: `"gram"`, mean products of all pairs of channels.
         scaling: As in `TransferConfig`.
+        style_mix: What each of several style images counts in it, in any unit; as the run says if
+            empty.
 
     Raises:
-        ConfigError: There is no such statistic.
+        ConfigError: There is no such statistic, or no such mixture.
+
+    Example:
+        >>> fine = style(("conv1_1", "conv2_1"), style_mix=(1, 0))  # strokes of the first
+        >>> coarse = style(("conv3_1", "conv4_1"), style_mix=(0, 1))  # shapes of the second
+        >>> loss = Loss({"content": content(), "fine": 20 * fine, "coarse": 20 * coarse})
+        >>> stylize(params, photo, [first, second], loss=loss)
+
+    References:
+        Gatys et al., "Controlling perceptual factors in neural style transfer" (CVPR 2017), section
+        6, which calls such mixtures of layers naive: their statistics depend on each other.
     """
     if statistic not in STATISTICS:
         raise ConfigError(f"statistic is {statistic!r}; it must be one of {', '.join(STATISTICS)}")
-    return STATISTICS[statistic](weight=weight, layers=_names(layers), scaling=scaling)
+    mix = checked_mix("style_mix", style_mix)
+    return STATISTICS[statistic](
+        weight=weight, layers=_names(layers), scaling=scaling, style_mix=mix
+    )
 
 
 def _names(layers: Sequence[str]) -> tuple[str, ...]:
@@ -83,13 +102,14 @@ def _names(layers: Sequence[str]) -> tuple[str, ...]:
 
 
 def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> Loss:
-    """The paper's loss, plus total variation.
+    """The paper's loss, plus total variation, and the edges' distance where it has a weight.
 
     `config` says its layers and scaling, `weights` its weights.
 
-    L = α Σ_l u_l c_l ‖F_l − P_l‖² + β Σ_l w_l s_l ‖G_l − A_l‖² + γ t TV
+    L = α Σ_l u_l c_l ‖F_l − P_l‖² + β Σ_l w_l s_l ‖G_l − A_l‖² + γ t TV + δ e ‖Δx̄ − Δp̄‖²
 
-    α, β, γ, u_l and w_l are `weights`; c_l, s_l and t are the coefficients of `config.scaling`.
+    α, β, γ, δ, u_l and w_l are `weights`; c_l, s_l, t and e are the coefficients of
+    `config.scaling`.
 
     Raises:
         ConfigError: `weights` weighs other layers than `config` names.
@@ -115,6 +135,8 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
             weight=weights.total_variation, part_weights={"all": 1.0}, scaling=scaling
         ),
     }
+    if weights.edges is not None:
+        terms["edges"] = Edges(weight=weights.edges, part_weights={"all": 1.0}, scaling=scaling)
     return Loss({name: term for name, term in terms.items() if term.layers})
 
 

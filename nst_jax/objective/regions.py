@@ -193,6 +193,32 @@ def with_regions(loss: Loss, regions: Sequence[Region]) -> Loss:
     return Loss(terms)
 
 
+def copies_of(name: str, loss: Loss) -> Loss:
+    """Of a loss, the term of a name, or those that regions have in its place."""
+    called = lambda term: f"{name}_{term.region}" if term.region else name
+    return Loss({own: term for own, term in loss.items() if own == called(term)})
+
+
+def with_part_weights(copies: Loss, term: Term) -> Loss:
+    """The copies of a term with its part weights, less the layers that they leave out."""
+    return Loss(
+        {
+            name: dataclasses.replace(
+                own, part_weights=_without(term.part_weights, set(term.layers) - set(own.layers))
+            )
+            for name, own in copies.items()
+        }
+    )
+
+
+def with_weights_of(loss: Loss, plain: Loss) -> Loss:
+    """A loss, in regions or not, with the part weights of the same where it has no regions."""
+    terms = dict(loss)
+    for name, term in plain.of("style").items():
+        terms |= with_part_weights(copies_of(name, loss), term)
+    return Loss(terms)
+
+
 def _is_large_enough(mask: Any, layer: str) -> bool:
     """Whether a mask leaves a layer enough positions; one of the whole picture always does."""
     values = None if mask is None else np.asarray(jax.device_get(mask))

@@ -5,6 +5,7 @@ of Gram matrices costs a step nothing, and has the gradient of the weighted sum 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from nst_jax.config import ConfigError
+from nst_jax.config import ConfigError, TransferConfig, checked_mix
+from nst_jax.objective.terms import Loss
 
 
 class Style(NamedTuple):
@@ -29,8 +31,9 @@ class Style(NamedTuple):
     masks: tuple[Any, ...]
 
 
-Styles = Mapping[str | None, Style]
-"""The style of each region by name, or that of the whole picture by None."""
+Styles = Mapping[tuple[str | None, tuple[float, ...]], Style]
+"""The style of each region by name, or that of the whole picture by None, and in each mixture that
+terms have of their own."""
 
 
 def as_images(style: Any) -> list[Any]:
@@ -82,6 +85,37 @@ def _turned(image: Any, quarters: int) -> Any:
 
 
 _rotated = jax.jit(jnp.rot90, static_argnums=1)
+
+
+def mixed_styles(images: Sequence[Array], config: TransferConfig, loss: Loss) -> Styles:
+    """The styles that terms of a whole picture aim at; the first is that of the run's own mixture.
+
+    Args:
+        images: As in `make_style`.
+        config: Has the mixture of terms without one of their own, and says whether images turn.
+        loss: The terms.
+
+    Raises:
+        ConfigError: As `make_style`, of any of the mixtures.
+    """
+    make = partial(make_style, images, turns=config.style_turns)
+    found: dict[tuple[str | None, tuple[float, ...]], Style] = {(None, ()): make(config.style_mix)}
+    for name, term in loss.of("style").items():
+        if term.style_mix:
+            shares = checked_mix(f"style_mix of the term {name}", term.style_mix)
+            found[None, shares] = make(shares)
+    return found
+
+
+def aiming_at(loss: Loss, region: str | None, mix: tuple[float, ...]) -> Loss:
+    """The terms that aim at the style of a region in a mixture."""
+    own = loss.of("style").within(region)
+    return Loss({name: term for name, term in own.items() if tuple(term.style_mix) == mix})
+
+
+def first_image(styles: Styles) -> Array:
+    """The first style image that counts."""
+    return next(iter(styles.values())).images[0]
 
 
 def check_mix(num_images: int, mix: Sequence[float]) -> None:

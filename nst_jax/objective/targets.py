@@ -14,7 +14,7 @@ from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import as_loss
 from nst_jax.objective.measures import Measures, measure_image, measures_of, what_is_seen
-from nst_jax.objective.styles import as_images, make_style
+from nst_jax.objective.styles import as_images, mixed_styles
 from nst_jax.objective.terms import TINY, Loss, Source, Term
 from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import (
@@ -81,12 +81,30 @@ def make_targets(
     for image in images:
         check_image("style", image)
     loss, shape = as_loss(loss, config), np.shape(content)
-    of_content = targets_of(params, content, "content", loss, config, shape)
-    own = make_style(images, config.style_mix, config.style_turns)
-    if len(own.images) == 1:
-        return {**of_content, **targets_of(params, own.images[0], "style", loss, config, shape)}
-    measures = [measures_of(params, image, loss, config) for image in own.images]
-    return {**of_content, **blended_targets(params, measures, own.shares, loss, shape)}
+    found = targets_of(params, content, "content", loss, config, shape)
+    for (_, mix), blend in mixed_styles(images, config, loss).items():
+        own = Loss({name: term for name, term in loss.items() if term.style_mix == mix})
+        if len(blend.images) == 1:
+            found |= targets_of(params, blend.images[0], "style", own, config, shape)
+        elif own.of("style"):
+            measures = [measures_of(params, image, own, config) for image in blend.images]
+            found |= blended_targets(params, measures, blend.shares, own, shape)
+    return found
+
+
+def targets_of_one(
+    params: Params,
+    content: Array | np.ndarray,
+    style: Array | np.ndarray,
+    config: TransferConfig,
+    loss: Loss,
+) -> Targets:
+    """`make_targets` where one style image stands for all, whose mixtures have its targets."""
+    shape = np.shape(content)
+    return {
+        **targets_of(params, content, "content", loss, config, shape),
+        **targets_of(params, style, "style", loss, config, shape),
+    }
 
 
 def targets_of(

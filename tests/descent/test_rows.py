@@ -39,12 +39,13 @@ for pooling, shape in (("avg", (128, 97)), ("max", (212, 80))):
     for scaling in ("relative", "notebook"):
         config, weights = (
             nst.TransferConfig(pooling=pooling, scaling=scaling),
-            nst.LossWeights(total_variation=0.1),
+            nst.LossWeights(total_variation=0.1, edges=2.0),
         )
-        targets = nst.make_targets(params, content, style, config)
-        (loss, _), gradient = evaluate(params, start, targets, weights, config)
+        terms = nst.default_loss(config, weights)
+        targets = nst.make_targets(params, content, style, config, terms)
+        (loss, _), gradient = evaluate(params, start, targets, terms, config)
         (shared_loss, _), shared_gradient = evaluate(
-            params, jax.device_put(start, by_rows), targets, weights, config
+            params, jax.device_put(start, by_rows), targets, terms, config
         )
         np.testing.assert_allclose(shared_loss, loss, rtol=1e-5)
         assert np.abs(shared_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max()
@@ -70,6 +71,12 @@ alone, shared = (
 )
 np.testing.assert_allclose(shared.losses, alone.losses, rtol=1e-4)
 np.testing.assert_array_equal(np.asarray(shared.image)[keep == 1], content[keep == 1])
+alone, shared = (
+    nst.balanced(params, content, style, config, devices=on)["style"].part_weights
+    for on in (None, devices)
+)
+for layer, weight in alone.items():
+    np.testing.assert_allclose(shared[layer], weight, rtol=1e-4)
 
 try:
     nst.stylize(params, content[:126], style, devices=devices)
