@@ -37,6 +37,7 @@ from nst_jax.network.vgg import Params
 from nst_jax.objective.styles import Styles
 from nst_jax.objective.targets import Targets
 from nst_jax.objective.terms import Loss
+from nst_jax.objective.views import layers_shapes
 from nst_jax.pixels import is_grey
 
 _LOG = logging.getLogger(__name__)
@@ -55,6 +56,9 @@ class Pyramid:
         placement: As in `LaneProgram`; a scale whose rows do not go round takes fewer devices.
         optimizer: As in `LaneProgram`.
         masks: As in `ScaledTargets`.
+
+    Raises:
+        ConfigError: As `features_shapes`.
     """
 
     def __init__(
@@ -86,6 +90,8 @@ class Pyramid:
         self._config = config
         self._of_content, self._of_style = of_content, of_style
         self._shape = contents[0].shape[0], contents[0].shape[1]
+        # The smaller sizes wrap; whether this one does, is to be said before they are painted.
+        layers_shapes(params, self._shape, of_content[0].layers, config.border)
         self._scales = make_schedule(self._shape, config)
         self._programs = [
             LaneProgram(config, placement.for_rows(scale.shape[0]), optimizer)

@@ -140,7 +140,9 @@ class ScaledTargets:
                         aims = targets_of(params, image, "style", own, self._config, shape)
                     else:
                         each = [measures(image, style.mask, place, own) for image in style.images]
-                        aims = blended_targets(params, each, style.shares, own, shape)
+                        aims = blended_targets(
+                            params, each, style.shares, own, shape, self._config.border
+                        )
                     found |= self._in_region(region, aims, own, shape)
                 yield found
 
@@ -150,7 +152,8 @@ class ScaledTargets:
         """The targets with what the picture's positions stand for in a region."""
         if region is None or np.all(self._masks[region] == 1):
             return targets
-        shares = shares_of(jax.device_put(self._masks[region]), loss.layers, shape)
+        mask = jax.device_put(self._masks[region])
+        shares = shares_of(mask, loss.layers, shape, self._config.border)
         return {
             name: target._replace(shares={layer: shares[layer] for layer in loss[name].layers})
             for name, target in targets.items()

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.config import Border, ConfigError, TransferConfig
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import as_loss
 from nst_jax.objective.measures import Measures, measure_image, measures_of, what_is_seen
@@ -60,8 +60,8 @@ def make_targets(
         content: Content image, sRGB in [0, 1]; the generated image has its shape.
         style: Style image, of any size the network takes; or several, which `config.style_mix`
             mixes.
-        config: Names the pooling, the precision, the size of the tiles, and the layers and the
-            scaling of the default loss.
+        config: Names the pooling, the border, the precision, the size of the tiles, and the layers
+            and the scaling of the default loss.
         loss: Terms to aim with; those of the default loss if left out.
 
     Returns:
@@ -87,7 +87,10 @@ def make_targets(
         return {**of_content, **targets_of(params, images[0], "style", loss, config, shape)}
     styles = make_style(images, config.style_mix)
     measures = [measures_of(params, image, loss, config) for image in styles.images]
-    return {**of_content, **blended_targets(params, measures, styles.shares, loss, shape)}
+    return {
+        **of_content,
+        **blended_targets(params, measures, styles.shares, loss, shape, config.border),
+    }
 
 
 def targets_of(
@@ -107,7 +110,8 @@ def targets_of(
         loss: The terms, of which those of other sources are left out.
         shape: Of the generated image.
     """
-    return _targets_of(params, image, source, loss, what_is_seen(config), shape)
+    seen = what_is_seen(config, source)
+    return _targets_of(params, image, source, loss, seen, shape, config.border)
 
 
 def blended_targets(
@@ -116,6 +120,7 @@ def blended_targets(
     shares: Sequence[float],
     loss: Loss,
     shape: tuple[int, ...],
+    border: Border,
 ) -> dict[str, Target]:
     """The targets of a style that several images make, from the measures of each.
 
@@ -123,6 +128,7 @@ def blended_targets(
         params: As in `targets_of`, and so `loss` and `shape`.
         measures: From `measures_of`.
         shares: As in `Style`.
+        border: What lies beyond the generated image.
 
     Raises:
         ConfigError: A term aims at positions of the style, of which several images have others.
@@ -138,26 +144,27 @@ def blended_targets(
                 "a mask on it; give one style without a mask, or another term"
             )
     weights = jax.device_put(np.asarray(shares, np.float32))
-    return _blended_targets(params, tuple(measures), weights, loss, shape)
+    return _blended_targets(params, tuple(measures), weights, loss, shape, border)
 
 
-@partial(jax.jit, static_argnames="shape")
+@partial(jax.jit, static_argnames=("shape", "border"))
 def _blended_targets(
     params: Params,
     measures: tuple[Measures, ...],
     shares: Array,
     loss: Loss,
     shape: tuple[int, ...],
+    border: Border,
 ) -> dict[str, Target]:
     found = {
         name: term.blend([own.found[name] for own in measures], list(shares))
         for name, term in loss.items()
     }
-    shapes = layers_shapes(params, shape, (*loss.layers, IMAGE))
+    shapes = layers_shapes(params, shape, (*loss.layers, IMAGE), border)
     return _aimed(loss, measures[0]._replace(found=found), shapes)
 
 
-@partial(jax.jit, static_argnames=("source", "config", "shape"))
+@partial(jax.jit, static_argnames=("source", "config", "shape", "border"))
 def _targets_of(
     params: Params,
     image: Array | np.ndarray,
@@ -165,12 +172,13 @@ def _targets_of(
     loss: Loss,
     config: TransferConfig,
     shape: tuple[int, ...],
+    border: Border,
 ) -> dict[str, Target]:
     loss = loss.of(source)
     if not loss:
         return {}
     measures = measure_image(params, jnp.asarray(image), loss, config)
-    return _aimed(loss, measures, layers_shapes(params, shape, (*loss.layers, IMAGE)))
+    return _aimed(loss, measures, layers_shapes(params, shape, (*loss.layers, IMAGE), border))
 
 
 def _aimed(
