@@ -85,7 +85,7 @@ def test_a_mixture_is_an_axis_of_a_study(pictures):
 @pytest.mark.slow
 def test_borders_are_an_axis_and_come_again_from_a_record(pictures):
     command = ["study", "photo.jpg", "painting.png", "--network", "vgg16", "--size", "48"]
-    command += ["--num-steps", "2", "--style-layers", "conv1_1+conv2_1"]
+    command += ["--num-steps", "8", "--style-layers", "conv1_1+conv2_1"]
     command += ["--content-layers", "conv2_2", "--border", "replicate", "wrap"]
     assert cli.main([*command, "--output-dir", "study"]) == 0
     lanes = [nst.read_image(f"study/lanes/border={border}.png") for border in ("replicate", "wrap")]
