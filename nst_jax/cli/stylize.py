@@ -88,10 +88,10 @@ class Stylize(Talk):
                 styles,
                 output,
                 settings,
-                self.initial,
-                self.mask,
-                self.seed,
-                self.devices,
+                initial=self.initial,
+                masks=self.mask,
+                seed=self.seed,
+                num_devices=self.devices,
                 **how,
             )
         )

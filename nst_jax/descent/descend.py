@@ -23,7 +23,7 @@ Image = Float[Array | np.ndarray, "_height _width 3"]
 
 def descend(
     params: Params,
-    content: Image,
+    content: Image | tuple[int, int],
     style: Image | Sequence[Image],
     config: TransferConfig | None = None,
     weights: LossWeights | None = None,
@@ -42,7 +42,7 @@ def descend(
 
     Args:
         params: As in `stylize`, and so for all arguments that are not named here.
-        content: As in `stylize`.
+        content: As in `stylize`; or the height and width of a texture, as `texture` makes it.
         style: As in `stylize`.
         config: As in `stylize`.
         weights: As in `stylize`.
@@ -94,7 +94,7 @@ def descend(
 
 def descend_batch(
     params: Params,
-    content: Image,
+    content: Image | tuple[int, int],
     style: Image | Sequence[Image],
     config: TransferConfig | None = None,
     weights: LossWeights | None = None,

@@ -17,7 +17,14 @@ from nst_jax.descent.lanes import Lanes
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.pyramid import Pyramid
 from nst_jax.descent.scaled_targets import distinct_losses
-from nst_jax.descent.start import check_sharing, checked_image, initial_image, make_key
+from nst_jax.descent.start import (
+    check_sharing,
+    checked_image,
+    initial_image,
+    make_key,
+    mean_colour,
+    noise_around,
+)
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights, as_loss, default_loss
 from nst_jax.objective.regions import (
@@ -63,19 +70,33 @@ def make_problem(
 ) -> Problem:
     """Checks the arguments of `stylize_batch`, which are described there.
 
+    A picture without content, of which the size is given instead, begins with faint noise.
+
     Raises:
         ConfigError: As `stylize_batch`.
     """
     config, kept = chosen_optimizer(optimizer, config or TransferConfig())
     keys = None if keys is None else checked_keys("keys", keys, 1)
-    content, images, finish = recolour(
-        checked_image("content", content),
-        [checked_image("style", image) for image in as_images(style)],
-        config.colours,
+    images = [checked_image("style", image) for image in as_images(style)]
+    has_content = np.ndim(content) != 1
+    if not has_content and config.colours != "style":
+        raise ConfigError(
+            f"colours is {config.colours!r}, but there is no content to take them from; "
+            "leave it out"
+        )
+    content = (
+        checked_image("content", content)
+        if has_content
+        else mean_colour(make_style(images, config.style_mix), content)
     )
+    content, images, finish = recolour(content, images, config.colours)
     regions = checked_regions(regions, content.shape, [image.shape for image in images])
     styles = _styles_of(images, config, regions)
-    start = partial(initial_image, content, next(iter(styles.values())).images[0], kind=config.init)
+    start = (
+        partial(initial_image, content, next(iter(styles.values())).images[0], kind=config.init)
+        if has_content
+        else partial(noise_around, content)
+    )
     num_lanes = _count_lanes("weights", _as_arrays(weights), keys) if weights else 1
     terms = spelt_out(loss, weights, config)
     if regions:

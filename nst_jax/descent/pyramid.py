@@ -88,6 +88,7 @@ class Pyramid:
         self._contents = contents
         self._styles = styles
         self._config = config
+        self._wraps = config.border == "wrap"
         self._of_content, self._of_style = of_content, of_style
         self._shape = contents[0].shape[0], contents[0].shape[1]
         # The smaller sizes wrap; whether this one does, is to be said before they are painted.
@@ -152,7 +153,7 @@ class Pyramid:
             if coarsest.shape == self._shape
             else jnp.stack(
                 [
-                    coarsest_start(image, coarsest.shape, keeps)
+                    coarsest_start(image, coarsest.shape, keeps, self._wraps)
                     for image, keeps in zip(lanes.images, keeps_detail, strict=True)
                 ]
             )
@@ -274,7 +275,7 @@ class Pyramid:
         # One at a time: a batch would be rounded otherwise than a run of its own.
         return jnp.stack(
             [
-                carry_up(image, detail, shape)
+                carry_up(image, detail, shape, self._wraps)
                 for image, detail in zip(
                     jax.device_put(list(jax.device_get(images))), details, strict=True
                 )

@@ -103,11 +103,12 @@ class ScaledTargets:
             # slower; but in bfloat16, prepared kernels are exacter, and the targets should be those
             # that the descent sees.
             params = self.prepared if self._config.precision == "bfloat16" else self._params
-            see = lambda image: deal(self._shrink(image, shape))
+            see = lambda image, wraps=False: deal(self._shrink(image, shape, wraps))
+            see_content = partial(see, wraps=self._config.border == "wrap")
             find = partial(targets_of, config=self._config, shape=(*shape, 3))
             by_content = [
                 find(params, image, "content", loss)
-                for image in map(see, self._contents)
+                for image in map(see_content, self._contents)
                 for loss in self._of_content
             ]
             by_style = list(self._targets_of_styles(params, see, (*shape, 3)))
@@ -159,7 +160,7 @@ class ScaledTargets:
             for name, target in targets.items()
         }
 
-    def _shrink(self, image: Array, shape: tuple[int, int]) -> Array:
+    def _shrink(self, image: Array, shape: tuple[int, int], wraps: bool) -> Array:
         """An image at the size that it has where the content images have `shape`."""
         whole = self._contents[0].shape[:2]
         if shape == whole:
@@ -168,7 +169,7 @@ class ScaledTargets:
             max(round(side * small / large), LEAST_SIDE)
             for side, small, large in zip(image.shape[:2], shape, whole, strict=True)
         )
-        return resize(image, (height, width))
+        return resize(image, (height, width), wraps)
 
 
 @jax.jit

@@ -75,8 +75,7 @@ def stylize(
     References:
         Gatys, Ecker and Bethge (CVPR 2016).
     """
-    seconds = 2.0 if callback else _SECONDS_BETWEEN_LOOKS
-    return _to_the_end(
+    return to_the_end(
         descend(
             params,
             content,
@@ -89,7 +88,7 @@ def stylize(
             initial=initial,
             devices=devices,
             regions=regions,
-            seconds=seconds,
+            seconds=seconds_between(callback),
         ),
         callback,
     )
@@ -140,8 +139,7 @@ def stylize_batch(
         >>> batch.image.shape[0]
         3
     """
-    seconds = 2.0 if callback else _SECONDS_BETWEEN_LOOKS
-    return _to_the_end(
+    return to_the_end(
         descend_batch(
             params,
             content,
@@ -154,13 +152,19 @@ def stylize_batch(
             initial=initial,
             devices=devices,
             regions=regions,
-            seconds=seconds,
+            seconds=seconds_between(callback),
         ),
         callback,
     )
 
 
-def _to_the_end(chunks: Iterator[Chunk], callback: Callback | None) -> TransferResult:
+def seconds_between(callback: Callback | None) -> float:
+    """How long a piece of a run takes that somebody looks at, or nobody."""
+    return 2.0 if callback else _SECONDS_BETWEEN_LOOKS
+
+
+def to_the_end(chunks: Iterator[Chunk], callback: Callback | None) -> TransferResult:
+    """What a run ends with; Ctrl-C ends it sooner."""
     chunk = next(chunks)
     with HeldInterrupt() as interrupt:
         while True:

@@ -49,12 +49,12 @@ def _single(path: Path, record: RunRecord | LaneRecord, output: Path | None) -> 
     if not output and not name:
         raise ConfigError(f"$.output is {record.output!r}, which is no file's name; pass --output")
     inputs, network, by_layer = settings.inputs, settings.network, settings.weights_by_layer
-    content = _find(inputs.content, path)
+    of_content = None if inputs.content is UNSET else inputs.content
+    content = _find(of_content, path) if of_content else None
     styles = tuple(_find(file, path) for file in inputs.styles)
     masks = () if inputs.mask is UNSET else inputs.mask
     initial = None if inputs.initial is UNSET else inputs.initial
     hashes = {
-        label_of("content", content.stem): inputs.content.sha256,
         **{
             label_of("style", name): file.sha256
             for name, file in zip(styles_by_name(styles), inputs.styles, strict=True)
@@ -62,11 +62,14 @@ def _single(path: Path, record: RunRecord | LaneRecord, output: Path | None) -> 
         **{label_of("mask", str(place)): file.sha256 for place, file in enumerate(masks, 1)},
         "network": network.sha256,
     }
+    if content and of_content:
+        hashes[label_of("content", content.stem)] = of_content.sha256
     return Job(
         content=content,
         styles=styles,
         output=output or path.with_name(name).with_stem(f"{Path(name).stem}_rerun"),
         preset=settings.preset(_network(network, path)),
+        shape=None if content else (settings.height, settings.width),
         initial=_find(initial, path) if initial else None,
         masks=tuple(_find(file, path) for file in masks),
         seed=settings.seed,

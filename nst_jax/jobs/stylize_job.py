@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import msgspec
 from msgspec import UNSET
 
@@ -78,9 +79,10 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
             f"{len(jax.local_devices())}, which this machine has"
         )
     styles = styles_by_name(job.styles)
-    sources = Sources({job.content.stem: job.content}, styles, job.initial, job.masks)
+    content = {job.content.stem: job.content} if job.content else {}
+    sources = Sources(content, styles, job.initial, job.masks)
     check_run_outputs(job, sources)
-    inputs = read_inputs(sources, job.preset, job.max_pixels, job.hashes)
+    inputs = read_inputs(sources, job.preset, job.max_pixels, job.hashes, job.shape)
     if job.preset.config.scaling == "mean" and not inputs.loaded.normalised:
         _LOG.warning(
             "the paper's network was activation-normalised, this one is not; make one "
@@ -118,7 +120,7 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
 def _fitting_config(job: Job, inputs: Inputs, devices: Sequence[jax.Device]) -> TransferConfig:
     """The settings of a run that begins, which the memory must do for."""
     config = job.preset.config
-    (content,) = inputs.contents.values()
+    content = jax.ShapeDtypeStruct((*inputs.shape, 3), jnp.float32)
     style = max(inputs.styles.values(), key=lambda image: image.size)
     loss = default_loss(config, job.weights)
     if inputs.regions:
@@ -140,7 +142,7 @@ def _describe(job: Job, config: TransferConfig, inputs: Inputs) -> RunSettings:
     )
     return RunSettings(
         inputs=RunInputs(
-            content=inputs.files[label_of("content", job.content.stem)],
+            content=inputs.files[label_of("content", job.content.stem)] if job.content else UNSET,
             style=styles[0] if len(styles) == 1 else styles,
             mask=masks or UNSET,
             initial=inputs.files["initial"] if job.initial else UNSET,
@@ -169,11 +171,10 @@ def _descend(
 ) -> TransferResult:
     """Runs the descent until its end or a signal; saves, shows and writes what comes on the way."""
     config, every, told = settings.preset().config, job.preset.save_every, plain(settings)
-    (content,) = inputs.contents.values()
     saver = Saver(job.checkpoint, told, job.checkpoint_every)
     chunks = descend(
         inputs.loaded.params,
-        content,
+        next(iter(inputs.contents.values()), inputs.shape),
         list(inputs.styles.values()),
         config,
         job.weights,

@@ -181,8 +181,8 @@ def _check_wraps(height: int, width: int, deepest: str) -> None:
             for round_up in (lambda side: side // step, lambda side: -(-side // step))
         )
         raise ConfigError(
-            f"border is wrap, but {height} × {width} pixels are no multiples of {step}, between "
-            f"which {deepest} has its positions; take {below} or {above}, or a shallower layer"
+            f"a picture of {height} × {width} pixels cannot wrap: {deepest} has a position each "
+            f"{step} pixels, so take {below} or {above} (height × width), or a shallower layer"
         )
 
 

@@ -108,8 +108,8 @@ def test_borders_are_an_axis_and_come_again_from_a_record(pictures):
         (["--border", "mirror"], "--border"),
         (
             ["--border", "wrap", "--size", "42"],
-            "--border is wrap, but 42 × 35 pixels are no multiples of 2, between which conv2_2 has "
-            "its positions; take 42 × 34 or 42 × 36",
+            "42 × 35 pixels cannot wrap: conv2_2 has a position each 2 pixels, so take 42 × 34 or "
+            "42 × 36",
         ),
     ],
 )

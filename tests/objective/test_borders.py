@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
+from nst_jax.descent.resizing import resize
 from nst_jax.network.vgg import features_shapes
 from nst_jax.objective.regions import shares_of
 from nst_jax.objective.tiles import Tiles
@@ -168,12 +169,25 @@ def test_shares_of_a_region_have_the_positions_of_the_layer(rng):
 
 def test_what_cannot_wrap_is_told_the_next_sizes(vgg16_params, rng):
     content = rng.random((64, 50, 3), np.float32)
-    said = "64 × 50 pixels are no multiples of 4, .* conv3_1 .*; take 64 × 48 or 64 × 52, or"
+    said = "64 × 50 pixels cannot wrap: conv3_1 .* each 4 pixels, so take 64 × 48 or 64 × 52"
     config = nst.TransferConfig(border="wrap", content_layers=("conv3_1",), style_layers=())
     with pytest.raises(nst.ConfigError, match=said):
         nst.stylize(vgg16_params, content, content, config)
     with pytest.raises(nst.ConfigError, match="border is 'mirror'; it must be one of zero, "):
         nst.TransferConfig(border="mirror")
+
+
+@pytest.mark.parametrize("shape", [(32, 48), (16, 8), (24, 24)])
+def test_resizing_what_wraps_rolls_along(rng, shape):
+    image = rng.random((16, 24, 3), np.float32)
+    found = np.asarray(resize(image, shape, True))
+    steps = [side // 8 * 2 for side in image.shape[:2]]  # whole pixels of either size
+    ahead = [step * new // old for step, new, old in zip(steps, shape, image.shape, strict=False)]
+    moved = resize(np.roll(image, steps, (0, 1)), shape, True)
+    np.testing.assert_allclose(moved, np.roll(found, ahead, (0, 1)), atol=1e-5)
+    if shape == (32, 48):  # inside, as without a seam
+        plain = resize(image, shape)
+        np.testing.assert_allclose(found[8:-8, 8:-8], plain[8:-8, 8:-8], atol=1e-5)
 
 
 @pytest.mark.slow
