@@ -89,12 +89,12 @@ def view_tile(
         layer: tuple(num_positions(side, stride(layer), config.border) for side in tiles.shape[:2])
         for layer in found
     }
+    shares = {
+        layer: _share(shapes[layer], activations.dtype) for layer, activations in found.items()
+    }
     return View(
         features=found,
-        shares={
-            layer: own[layer] * _share(shapes[layer], activations.dtype)
-            for layer, activations in found.items()
-        },
+        shares={layer: own[layer].astype(share.dtype) * share for layer, share in shares.items()},
         own=own,
         start={
             layer: place[:, 2] // stride(layer) % np.array(shapes[layer], np.int32)
