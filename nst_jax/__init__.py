@@ -8,6 +8,7 @@ from nst_jax.descent.descend import descend, descend_batch
 from nst_jax.descent.result import Progress, TransferResult
 from nst_jax.descent.step import TransferState, init, step
 from nst_jax.descent.stylize import stylize, stylize_batch
+from nst_jax.descent.texture import texture
 from nst_jax.files.images import ImageError, make_sheet, read_image, write_image
 from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.network.normalisation import normalise_activations
@@ -90,6 +91,7 @@ __all__ = [
     "stylize",
     "stylize_batch",
     "term",
+    "texture",
     "total_loss",
     "total_variation",
     "with_luminance",

@@ -19,6 +19,7 @@ Optimizer = Literal["lbfgs", "adam", "sgd"]
 Init = Literal["content", "style", "noise"]
 Precision = Literal["highest", "default", "bfloat16"]
 Colours = Literal["style", "content", "luminance"]
+Border = Literal["zero", "replicate", "reflect", "wrap"]
 
 TILE_ALIGNMENT = 64
 """Pixels of which a tile's side is a multiple: four poolings, and Winograd's blocks of four."""
@@ -72,6 +73,9 @@ class TransferConfig:
         precision: How a GPU or TPU multiplies: highest in float32, default in float32 with rounded
             factors, bfloat16 on activations of half the size. Sums are float32 in all. On a CPU,
             the first two are the same.
+        border: How the network sees beyond the image: zero paints a faint frame; replicate repeats
+            the outermost pixels and reflect mirrors at them; wrap goes on at the other side, so
+            that the picture tiles, with sides that are multiples of 16 (the style is replicated).
         coarse_to_fine: Descend at half the size first, from 384 pixels up; from noise, at several
             smaller sizes.
         colours: Whose colours the picture has: the style's; the content's, by recolouring the style
@@ -104,6 +108,7 @@ class TransferConfig:
     average: float = 0.0
     tile: int = 0
     precision: Precision = "highest"
+    border: Border = "zero"
     coarse_to_fine: bool = field(default=True, metadata=_SCHEDULED)
     colours: Colours = field(default="style", metadata=_SCHEDULED | _OF_IMAGES)
     style_mix: tuple[float, ...] = field(default=(), metadata=_SCHEDULED | _OF_IMAGES)
@@ -136,6 +141,7 @@ class TransferConfig:
         check_one_of("optimizer", self.optimizer, get_args(Optimizer))
         check_one_of("init", self.init, get_args(Init))
         check_one_of("precision", self.precision, get_args(Precision))
+        check_one_of("border", self.border, get_args(Border))
         check_one_of("colours", self.colours, get_args(Colours))
         check_one_of("coarse_to_fine", self.coarse_to_fine, (False, True))
         check_one_of("style_turns", self.style_turns, (False, True))

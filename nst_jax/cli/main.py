@@ -26,6 +26,7 @@ from nst_jax.cli.reconstruct import Reconstruct
 from nst_jax.cli.rerun import Rerun
 from nst_jax.cli.study import Study
 from nst_jax.cli.stylize import Stylize
+from nst_jax.cli.texture import Texture
 from nst_jax.cli.weights import WEIGHTS_COMMANDS
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.files.images import ImageError
@@ -86,6 +87,7 @@ def _run(argv: list[str]) -> int:
     command: Any = Union[  # noqa: UP007, a type made at run time
         Annotated[Demo, subcommand("demo")],
         Annotated[Stylize, subcommand("stylize", default=Stylize.with_defaults(_preset_in(argv)))],
+        Annotated[Texture, subcommand("texture")],
         Annotated[Rerun, subcommand("rerun")],
         Annotated[Study, subcommand("study")],
         Annotated[Reconstruct, subcommand("reconstruct")],

@@ -94,12 +94,12 @@ class Stylize(Talk):
                 styles,
                 output,
                 settings,
-                self.initial,
-                self.mask,
-                self.regions,
-                self.keep,
-                self.seed,
-                self.devices,
+                initial=self.initial,
+                masks=self.mask,
+                region_maps=self.regions,
+                keep=self.keep,
+                seed=self.seed,
+                num_devices=self.devices,
                 **how,
             )
         )

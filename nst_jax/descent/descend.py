@@ -25,7 +25,7 @@ Mask = Float[Array | np.ndarray, "_height _width"]
 
 def descend(
     params: Params,
-    content: Image,
+    content: Image | tuple[int, int],
     style: Image | Sequence[Image],
     config: TransferConfig | None = None,
     weights: LossWeights | None = None,
@@ -45,7 +45,7 @@ def descend(
 
     Args:
         params: As in `stylize`, and so for all arguments that are not named here.
-        content: As in `stylize`.
+        content: As in `stylize`; or the height and width of a texture, as `texture` makes it.
         style: As in `stylize`.
         config: As in `stylize`.
         weights: As in `stylize`.
@@ -99,7 +99,7 @@ def descend(
 
 def descend_batch(
     params: Params,
-    content: Image,
+    content: Image | tuple[int, int],
     style: Image | Sequence[Image],
     config: TransferConfig | None = None,
     weights: LossWeights | None = None,

@@ -26,7 +26,14 @@ from nst_jax.descent.lanes import Lanes
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.pyramid import Pyramid
 from nst_jax.descent.scaled_targets import ScaledTargets, distinct_losses
-from nst_jax.descent.start import check_sharing, checked_image, initial_image, make_key
+from nst_jax.descent.start import (
+    check_sharing,
+    checked_image,
+    initial_image,
+    make_key,
+    mean_colour,
+    noise_around,
+)
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights
 from nst_jax.objective.regions import (
@@ -76,21 +83,37 @@ def make_problem(
 ) -> Problem:
     """Checks the arguments of `stylize_batch`, which are described there.
 
+    A picture without content, of which the size is given instead, begins with faint noise.
+
     Raises:
         ConfigError: As `stylize_batch`.
     """
     config, kept = chosen_optimizer(optimizer, config or TransferConfig())
     keys = None if keys is None else checked_keys("keys", keys, 1)
-    photograph = checked_image("content", content)
-    keep = checked_keep(keep, photograph.shape)
     images = [checked_image("style", image) for image in as_images(style)]
+    has_content = np.ndim(content) != 1
+    if not has_content and config.colours != "style":
+        raise ConfigError(
+            f"colours is {config.colours!r}, but there is no content to take them from; "
+            "leave it out"
+        )
+    photograph = (
+        checked_image("content", content)
+        if has_content
+        else mean_colour(make_style(images, config.style_mix), content)
+    )
+    keep = checked_keep(keep, photograph.shape)
     content, images, finish = recolour(photograph, images, config.colours)
     finish = pasting(finish, photograph, keep)
     regions = checked_regions(regions, content.shape, [image.shape for image in images])
     check_balance(config, weights)
     plain = spelt_out(loss, weights, config)
     styles = _styles_of(images, config, regions, plain)
-    start = partial(initial_image, content, first_image(styles), kind=config.init)
+    start = (
+        partial(initial_image, content, first_image(styles), kind=config.init)
+        if has_content
+        else partial(noise_around, content)
+    )
     num_lanes = count_lanes("weights", as_arrays(weights), keys) if weights else 1
     terms = as_arrays(with_regions(plain, regions)) if regions else plain
     num_lanes = max(num_lanes, count_lanes("loss", terms, keys))

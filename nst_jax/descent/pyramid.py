@@ -59,6 +59,7 @@ class Pyramid:
     ) -> None:
         self._targets = targets
         self._config = config
+        self._wraps = config.border == "wrap"
         self._shape = targets.shape
         self._scales = make_schedule(self._shape, config)
         self._programs = [
@@ -178,7 +179,7 @@ class Pyramid:
         if len(self._scales) == 1:
             return lanes.images
         own, shape = zip(lanes.images, keeps_detail, strict=True), self._scales[0].shape
-        return jnp.stack([coarsest_start(image, shape, keeps) for image, keeps in own])
+        return jnp.stack([coarsest_start(image, shape, keeps, self._wraps) for image, keeps in own])
 
     def _progress(
         self, details: Sequence[Array | None], index: int, states: TransferState, history: History
@@ -250,7 +251,7 @@ class Pyramid:
         # One at a time: a batch would be rounded otherwise than a run of its own.
         return jnp.stack(
             [
-                carry_up(image, detail, shape)
+                carry_up(image, detail, shape, self._wraps)
                 for image, detail in zip(
                     jax.device_put(list(jax.device_get(images))), details, strict=True
                 )

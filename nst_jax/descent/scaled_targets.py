@@ -27,6 +27,7 @@ from nst_jax.objective.targets import (
     targets_of_one,
 )
 from nst_jax.objective.terms import Loss, Source
+from nst_jax.objective.views import layers_shapes
 from nst_jax.pixels import is_grey
 
 
@@ -47,6 +48,9 @@ class ScaledTargets:
         shares_rows: Whether devices share the rows of an image.
         masks: By region, how much of each pixel of the content images belongs to it.
         keep: How much of each pixel stays the content's, from `checked_keep`.
+
+    Raises:
+        ConfigError: As `features_shapes`.
     """
 
     def __init__(
@@ -73,6 +77,8 @@ class ScaledTargets:
         self._config = config
         self._shares_rows = shares_rows
         self._loss = of_content[0]
+        # The smaller sizes wrap; whether this one does, is to be said before they are painted.
+        layers_shapes(params, self.shape, self._loss.layers, config.border)
         self._found: dict[tuple[int, int], Targets] = {}
 
     @property
@@ -119,11 +125,12 @@ class ScaledTargets:
             # slower; but in bfloat16, prepared kernels are exacter, and the targets should be those
             # that the descent sees.
             params = self.prepared if self._config.precision == "bfloat16" else self._params
-            see = lambda image: deal(self._shrink(image, shape))
+            see = lambda image, wraps=False: deal(self._shrink(image, shape, wraps))
+            see_content = partial(see, wraps=self._config.border == "wrap")
             find = partial(targets_of, config=self._config, shape=(*shape, 3))
             by_content = [
                 find(params, image, "content", loss)
-                for image in map(see, self._contents)
+                for image in map(see_content, self._contents)
                 for loss in self._of_content
             ]
             by_style = list(self._targets_of_styles(params, see, (*shape, 3)))
@@ -131,7 +138,7 @@ class ScaledTargets:
                 check_scales(self._loss, targets)
             if self._keep is not None:
                 mask = jax.device_put(self._keep)
-                kept = [kept_target(see(image), mask) for image in self._contents]
+                kept = [kept_target(see_content(image), mask) for image in self._contents]
                 each = [own for own in kept for _ in self._of_content]
                 by_content = [aims | own for aims, own in zip(by_content, each, strict=True)]
             self._found[shape] = {**stack_targets(by_content), **stack_targets(by_style)}
@@ -164,7 +171,9 @@ class ScaledTargets:
                             measures(image, mask, place, own)
                             for image, mask in zip(style.images, style.masks, strict=True)
                         ]
-                        aims = blended_targets(params, each, style.shares, own, shape)
+                        aims = blended_targets(
+                            params, each, style.shares, own, shape, self._config.border
+                        )
                     found |= self._in_region(region, aims, own, shape)
                 yield found
 
@@ -174,13 +183,14 @@ class ScaledTargets:
         """The targets with what the picture's positions stand for in a region."""
         if region is None or np.all(self._masks[region] == 1):
             return targets
-        shares = shares_of(jax.device_put(self._masks[region]), loss.layers, shape)
+        mask = jax.device_put(self._masks[region])
+        shares = shares_of(mask, loss.layers, shape, self._config.border)
         return {
             name: target._replace(shares={layer: shares[layer] for layer in loss[name].layers})
             for name, target in targets.items()
         }
 
-    def _shrink(self, image: Array, shape: tuple[int, int]) -> Array:
+    def _shrink(self, image: Array, shape: tuple[int, int], wraps: bool) -> Array:
         """An image at the size that it has where the content images have `shape`."""
         whole = self._contents[0].shape[:2]
         if shape == whole:
@@ -189,7 +199,7 @@ class ScaledTargets:
             max(round(side * small / large), LEAST_SIDE)
             for side, small, large in zip(image.shape[:2], shape, whole, strict=True)
         )
-        return resize(image, (height, width))
+        return resize(image, (height, width), wraps)
 
 
 @jax.jit

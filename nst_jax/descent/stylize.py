@@ -81,8 +81,7 @@ def stylize(
     References:
         Gatys, Ecker and Bethge (CVPR 2016).
     """
-    seconds = 2.0 if callback else _SECONDS_BETWEEN_LOOKS
-    return _to_the_end(
+    return to_the_end(
         descend(
             params,
             content,
@@ -96,7 +95,7 @@ def stylize(
             devices=devices,
             regions=regions,
             keep=keep,
-            seconds=seconds,
+            seconds=seconds_between(callback),
         ),
         callback,
     )
@@ -149,8 +148,7 @@ def stylize_batch(
         >>> batch.image.shape[0]
         3
     """
-    seconds = 2.0 if callback else _SECONDS_BETWEEN_LOOKS
-    return _to_the_end(
+    return to_the_end(
         descend_batch(
             params,
             content,
@@ -164,13 +162,19 @@ def stylize_batch(
             devices=devices,
             regions=regions,
             keep=keep,
-            seconds=seconds,
+            seconds=seconds_between(callback),
         ),
         callback,
     )
 
 
-def _to_the_end(chunks: Iterator[Chunk], callback: Callback | None) -> TransferResult:
+def seconds_between(callback: Callback | None) -> float:
+    """How long a piece of a run takes that somebody looks at, or nobody."""
+    return 2.0 if callback else _SECONDS_BETWEEN_LOOKS
+
+
+def to_the_end(chunks: Iterator[Chunk], callback: Callback | None) -> TransferResult:
+    """What a run ends with; Ctrl-C ends it sooner."""
     chunk = next(chunks)
     with HeldInterrupt() as interrupt:
         while True:

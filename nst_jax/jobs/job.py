@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nst_jax.config import LARGEST_SEED, ConfigError, check_at_least
+from nst_jax.descent.texture import texture_config
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.jobs.checkpoint import Checkpoint, check_checkpoint_every
 from nst_jax.jobs.presets import Preset
@@ -58,11 +59,12 @@ class Job:
     """What to make of which files.
 
     Args:
-        content: The content photograph.
+        content: The content photograph; None for a texture.
         styles: The style images, which `preset.config.style_mix` mixes, or `masks` part.
         output: The result; its ending decides its format. A JSON file with the same stem is written
             beside it.
         preset: All settings; `preset.config.init` holds unless `initial` is given.
+        shape: Height and width of a texture; a picture with content has those of the content.
         initial: Image file to start from.
         masks: For each style, where in the picture it is; none where it is everywhere.
         region_maps: The map of the content's regions by colour, then one for each style; none
@@ -81,10 +83,11 @@ class Job:
             files'.
     """
 
-    content: Path
+    content: Path | None
     styles: tuple[Path, ...]
     output: Path
     preset: Preset
+    shape: tuple[int, int] | None = None
     initial: Path | None = None
     masks: tuple[Path, ...] = ()
     region_maps: tuple[Path, ...] = ()
@@ -101,6 +104,13 @@ class Job:
     def __post_init__(self) -> None:
         if not self.styles:
             raise ConfigError("there is no style image; give at least one")
+        if (self.content is None) == (self.shape is None):
+            raise ConfigError("give a content image, or the shape of a texture, one of the two")
+        config = self.preset.config
+        if self.content is None and config != texture_config(config):
+            raise ConfigError(
+                "a texture has no content, so content_layers must be empty and init noise"
+            )
         check_at_least("--seed", self.seed, 0, LARGEST_SEED)
         check_at_least("--devices", self.num_devices, 1)
         check_checkpoint_every(self.checkpoint_every)

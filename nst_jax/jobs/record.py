@@ -46,8 +46,8 @@ class Network(Part):
 class RunInputs(Part):
     """The images that a run or a lane is made of."""
 
-    content: File
     style: File | Annotated[tuple[File, ...], Meta(min_length=2)]
+    content: File | UnsetType = UNSET  # a texture has none
     mask: tuple[File, ...] | UnsetType = UNSET
     region_maps: Annotated[tuple[File, ...], Meta(min_length=2)] | UnsetType = UNSET
     keep: File | UnsetType = UNSET

@@ -49,7 +49,8 @@ def _single(path: Path, record: RunRecord | LaneRecord, output: Path | None) -> 
     if not output and not name:
         raise ConfigError(f"$.output is {record.output!r}, which is no file's name; pass --output")
     inputs, network, by_layer = settings.inputs, settings.network, settings.weights_by_layer
-    content = _find(inputs.content, path)
+    of_content = None if inputs.content is UNSET else inputs.content
+    content = _find(of_content, path) if of_content else None
     styles = tuple(_find(file, path) for file in inputs.styles)
     masks = () if inputs.mask is UNSET else inputs.mask
     maps = () if inputs.region_maps is UNSET else inputs.region_maps
@@ -57,7 +58,6 @@ def _single(path: Path, record: RunRecord | LaneRecord, output: Path | None) -> 
     single = {label: file for label, file in single.items() if file is not UNSET}
     found = {label: _find(file, path) for label, file in single.items()}
     hashes = {
-        label_of("content", content.stem): inputs.content.sha256,
         **{
             label_of("style", name): file.sha256
             for name, file in zip(styles_by_name(styles), inputs.styles, strict=True)
@@ -70,11 +70,14 @@ def _single(path: Path, record: RunRecord | LaneRecord, output: Path | None) -> 
         **{label: file.sha256 for label, file in single.items()},
         "network": network.sha256,
     }
+    if content and of_content:
+        hashes[label_of("content", content.stem)] = of_content.sha256
     return Job(
         content=content,
         styles=styles,
         output=output or path.with_name(name).with_stem(f"{Path(name).stem}_rerun"),
         preset=settings.preset(_network(network, path)),
+        shape=None if content else (settings.height, settings.width),
         initial=found.get("initial"),
         masks=tuple(_find(file, path) for file in masks),
         region_maps=tuple(_find(file, path) for file in maps),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import msgspec
 import numpy as np
 from msgspec import UNSET
@@ -83,10 +84,11 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
             f"{len(jax.local_devices())}, which this machine has"
         )
     styles = styles_by_name(job.styles)
+    content = {job.content.stem: job.content} if job.content else {}
     areas = job.masks, job.region_maps, job.keep
-    sources = Sources({job.content.stem: job.content}, styles, job.initial, *areas)
+    sources = Sources(content, styles, job.initial, *areas)
     check_run_outputs(job, sources)
-    inputs = read_inputs(sources, job.preset, job.max_pixels, job.hashes)
+    inputs = read_inputs(sources, job.preset, job.max_pixels, job.hashes, job.shape)
     if job.preset.config.scaling == "mean" and not inputs.loaded.normalised:
         _LOG.warning(
             "the paper's network was activation-normalised, this one is not; make one "
@@ -127,7 +129,7 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
 def _fitting_config(job: Job, inputs: Inputs, devices: Sequence[jax.Device]) -> TransferConfig:
     """The settings of a run that begins, which the memory must do for."""
     config = job.preset.config
-    (content,) = inputs.contents.values()
+    content = jax.ShapeDtypeStruct((*inputs.shape, 3), jnp.float32)
     style = max(inputs.styles.values(), key=lambda image: image.size)
     loss = default_loss(config, job.weights)
     if inputs.regions:
@@ -156,10 +158,9 @@ def _arguments(
     job: Job, config: TransferConfig, inputs: Inputs, devices: Sequence[jax.Device]
 ) -> dict[str, Any]:
     """What a descent is given."""
-    (content,) = inputs.contents.values()
     return {
         "params": inputs.loaded.params,
-        "content": content,
+        "content": next(iter(inputs.contents.values()), inputs.shape),
         "style": list(inputs.styles.values()),
         "config": config,
         "weights": job.weights,
@@ -180,7 +181,7 @@ def _describe(job: Job, config: TransferConfig, inputs: Inputs) -> RunSettings:
     )
     return RunSettings(
         inputs=RunInputs(
-            content=inputs.files[label_of("content", job.content.stem)],
+            content=inputs.files[label_of("content", job.content.stem)] if job.content else UNSET,
             style=styles[0] if len(styles) == 1 else styles,
             mask=numbered("mask", job.masks) or UNSET,
             region_maps=numbered("region map", job.region_maps) or UNSET,

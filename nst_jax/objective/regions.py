@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from nst_jax.config import ConfigError, check_weight, is_whole
+from nst_jax.config import Border, ConfigError, check_weight, is_whole
+from nst_jax.network.borders import pad_to_even
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.objective.tiles import stride
 
@@ -237,27 +238,32 @@ def _without(weights: Mapping[str, Any] | None, left_out: set[str]) -> Mapping[s
     return {part: one * growth for part, one in kept.items()}
 
 
-@partial(jax.jit, static_argnames=("layers", "shape"))
-def shares_of(mask: Array, layers: tuple[str, ...], shape: tuple[int, ...]) -> Mapping[str, Array]:
+@partial(jax.jit, static_argnames=("layers", "shape", "border"))
+def shares_of(
+    mask: Array, layers: tuple[str, ...], shape: tuple[int, ...], border: Border
+) -> Mapping[str, Array]:
     """What each position of each layer stands for in a region; (height, width, 1), 1 in all.
 
     Args:
         mask: The region's, of any size.
         layers: The layers; the pixels are `"image"`.
         shape: Height and width of the image there.
+        border: As in `TransferConfig`.
     """
     pooled = {1: jnp.clip(jax.image.resize(mask, tuple(shape[:2]), "linear"), 0, 1)}
     found = {}
     for layer in layers:
         wanted = stride(layer)
         while max(pooled) < wanted:
-            pooled[2 * max(pooled)] = _half(pooled[max(pooled)])
+            pooled[2 * max(pooled)] = _half(pooled[max(pooled)], border)
         own = pooled[wanted]
         found[layer] = (own / jnp.maximum(jnp.sum(own), jnp.finfo(own.dtype).tiny))[..., None]
     return found
 
 
-def _half(mask: Array) -> Array:
-    """The mask averaged as the network pools: by twos, an odd row or column left out."""
+def _half(mask: Array, border: Border) -> Array:
+    """The mask averaged as the network pools: by twos, an odd row or column as `features` does."""
+    if border != "zero":
+        mask = pad_to_even(mask, border)
     height, width = (side // 2 for side in mask.shape)
     return mask[: 2 * height, : 2 * width].reshape(height, 2, width, 2).mean((1, 3))

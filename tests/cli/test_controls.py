@@ -132,6 +132,18 @@ def test_a_mixture_is_an_axis_of_a_study(pictures):
     )
 
 
+@pytest.mark.slow
+def test_borders_are_an_axis_and_come_again_from_a_record(pictures):
+    command = ["study", "photo.jpg", "painting.png", "--network", "vgg16", "--size", "48"]
+    command += ["--num-steps", "8", "--style-layers", "conv1_1+conv2_1"]
+    command += ["--content-layers", "conv2_2", "--border", "replicate", "wrap"]
+    assert cli.main([*command, "--output-dir", "study"]) == 0
+    lanes = [nst.read_image(f"study/lanes/border={border}.png") for border in ("replicate", "wrap")]
+    assert np.abs(lanes[0] - lanes[1]).max() > 0
+    assert cli.main(["rerun", "study/lanes/border=wrap.json", "--output", "again.png"]) == 0
+    np.testing.assert_array_equal(nst.read_image("again.png"), lanes[1])
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [
@@ -145,6 +157,12 @@ def test_a_mixture_is_an_axis_of_a_study(pictures):
         (["--colours", "sepia"], "--colours"),
         (["--average", "0.9"], "--average is 0.9, but lbfgs keeps the best image"),
         (["--average", "1"], "--average is 1.0; it must be a number, at least 0 and less than 1"),
+        (["--border", "mirror"], "--border"),
+        (
+            ["--border", "wrap", "--size", "42"],
+            "42 × 35 pixels cannot wrap: conv2_2 has a position each 2 pixels, so take 42 × 34 or "
+            "42 × 36",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_line(pictures, capfd, arguments, said):

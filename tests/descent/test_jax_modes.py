@@ -141,6 +141,8 @@ CONTROLS = {
     "turns": ({"style_turns": True}, False),
     "regions": ({}, True),
     "kept": ({}, False),
+    "replicated": ({"border": "replicate"}, False),
+    "wrapping in tiles": ({"border": "wrap", "tile": 64}, False),
 }
 
 # Where the optimiser is of no interest, one that is compiled in a third of the time.
@@ -189,6 +191,14 @@ def test_controls_run_in_stricter_modes(mode, name, vgg16_params, pictures):
             vgg16_params, content, styles, config, regions=regions if has_regions else (), keep=keep
         )
     assert np.isfinite(result.losses).all() and result.image.dtype == np.float32
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_textures_run_in_stricter_modes(mode, vgg16_params, pictures):
+    config = dataclasses.replace(PLAIN, num_steps=10, border="wrap")
+    with MODES[mode]():
+        result = nst.texture(vgg16_params, pictures[1], (64, 80), config)
+    assert result.image.shape == (64, 80, 3) and result.image.dtype == np.float32
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -50,6 +50,20 @@ for pooling, shape in (("avg", (128, 97)), ("max", (212, 80))):
         np.testing.assert_allclose(shared_loss, loss, rtol=1e-5)
         assert np.abs(shared_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max()
 
+# What lies beyond the image is beyond the first and the last device's rows, or the other's.
+content, start = rng.random((2, 64, 48, 3), np.float32)
+for border in ("replicate", "reflect", "wrap"):
+    config = nst.TransferConfig(
+        border=border, content_layers=("conv3_1",), style_layers=("conv1_1", "conv2_1")
+    )
+    targets = nst.make_targets(params, content, content, config)
+    (loss, _), gradient = evaluate(params, start, targets, weights, config)
+    arguments = params, jax.device_put(start, by_rows), targets, weights, config
+    (shared_loss, _), shared_gradient = evaluate(*arguments)
+    np.testing.assert_allclose(shared_loss, loss, rtol=1e-5)
+    assert np.abs(shared_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max()
+    assert "all-gather" not in evaluate.lower(*arguments).compile().as_text()  # rows at most
+
 # The deep layers were compared above; descents on them take a minute to compile for four devices.
 layers = {"content_layers": ("conv3_1",), "style_layers": ("conv1_1", "conv2_1", "conv3_1")}
 schedule._LEAST_FINEST, schedule._SHARE = 128, 0.1

@@ -30,7 +30,7 @@ def test_styles_shrink_as_the_content_does(vgg16_params, rng):
     config = nst.TransferConfig(content_layers=("conv1_1",), style_layers=("conv1_1",))
     loss = nst.default_loss(config)
     images = jax.device_put(content), jax.device_put(style)
-    styles = [{None: make_style(images[1:], ())}]
+    styles = [{(None, ()): make_style(images[1:], ())}]
     targets = ScaledTargets(vgg16_params, images[:1], styles, config, [loss], [loss], False)
     found = targets.at((20, 16), lambda image: image)["style"].wanted["conv1_1"][0]
     half = np.clip(jax.image.resize(style, (24, 40, 3), "lanczos3"), 0, 1)
