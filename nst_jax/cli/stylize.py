@@ -36,7 +36,8 @@ class Stylize(Talk):
     style: Positional[Annotated[Path, arg(metavar="STYLE")]]
     """The painting, whose style is taken."""
     output: Annotated[
-        Path | None, arg(metavar="FILE", help_behavior_hint="(default: CONTENT_STYLE.png)")
+        Path | None,
+        arg(aliases=["-o"], metavar="FILE", help_behavior_hint="(default: CONTENT_STYLE.png)"),
     ]
     """Result, .png .jpg .webp or .tif; settings and loss history go to a .json beside it."""
     preset: PresetName
