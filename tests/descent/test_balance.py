@@ -13,7 +13,9 @@ from nst_jax.jobs.outputs import with_saved_weights
 from tests import reference
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1")
-CONFIG = nst.TransferConfig(num_steps=3, content_layers=("conv2_2",), style_layers=STYLE_LAYERS)
+CONFIG = nst.TransferConfig(
+    num_steps=3, optimizer="adam", content_layers=("conv2_2",), style_layers=STYLE_LAYERS
+)
 BALANCED = dataclasses.replace(CONFIG, balance=True)
 
 
