@@ -62,15 +62,15 @@ class Stylize(Talk):
     preset: PresetName
     """Settings that belong together; --help after it shows them. notebook: the Keras notebook's."""
     picture: Picture
-    """Its size, its start, its edges."""
+    """How large it is, what it starts from, what lies beyond it."""
     loss: Loss
-    """What it is to be like."""
+    """What the picture is to be like, and how much each part of that counts."""
     styles: Styles
     """How styles are taken."""
     descent: Descent
-    """How it is found."""
+    """How the picture is found, and by which network."""
     areas: Areas
-    """Where what goes."""
+    """Where in the picture styles go, and what is kept."""
     others: Positional[
         Annotated[tuple[Path, ...], arg(metavar="[STYLE ...]", help_behavior_hint="")]
     ] = ()
