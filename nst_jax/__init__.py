@@ -14,6 +14,7 @@ from nst_jax.network.vgg import NETWORKS, features, prepare_params
 from nst_jax.objective.default import LossWeights, content, default_loss, style
 from nst_jax.objective.loss import loss_and_gradient, total_loss
 from nst_jax.objective.losses import content_loss, gram_matrix, style_loss, total_variation
+from nst_jax.objective.moments import BatchNorm, Covariance, Wasserstein
 from nst_jax.objective.regions import Region
 from nst_jax.objective.statistics import Content, Gram, TotalVariation
 from nst_jax.objective.targets import Target, Targets, make_targets
@@ -32,9 +33,11 @@ from nst_jax.weights import WeightsError, load_params
 __all__ = [
     "NETWORKS",
     "PRESETS",
+    "BatchNorm",
     "Chunk",
     "ConfigError",
     "Content",
+    "Covariance",
     "Gram",
     "ImageError",
     "Loss",
@@ -52,6 +55,7 @@ __all__ = [
     "TransferResult",
     "TransferState",
     "View",
+    "Wasserstein",
     "WeightsError",
     "content",
     "content_loss",

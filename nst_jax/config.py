@@ -19,6 +19,7 @@ Optimizer = Literal["lbfgs", "adam", "sgd"]
 Init = Literal["content", "style", "noise"]
 Precision = Literal["highest", "default", "bfloat16"]
 Colours = Literal["style", "content", "luminance"]
+StyleLoss = Literal["gram", "covariance", "batch_norm", "wasserstein"]
 
 TILE_ALIGNMENT = 64
 """Pixels of which a tile's side is a multiple: four poolings, and Winograd's blocks of four."""
@@ -54,6 +55,9 @@ class TransferConfig:
     Args:
         content_layers: Layers at which the content is compared.
         style_layers: Layers at which the style is compared.
+        style_loss: What of the style's features is compared: the Gram matrix; mean and covariance;
+            means and deviations of channels (batch_norm); or the cost of moving one Gaussian onto
+            the other (wasserstein).
         pooling: How the network pools; avg gives smoother pictures, max is what the network was
             trained with.
         scaling: What each layer's squared distance is multiplied by; relative suits all sizes.
@@ -86,6 +90,7 @@ class TransferConfig:
 
     content_layers: tuple[str, ...] = ("conv4_2",)
     style_layers: tuple[str, ...] = STYLE_LAYERS
+    style_loss: StyleLoss = "gram"
     pooling: Pooling = "avg"
     scaling: Scaling = "relative"
     optimizer: Optimizer = field(default="lbfgs", metadata=_OF_NAMED_OPTIMIZERS)
@@ -121,8 +126,10 @@ class TransferConfig:
             raise ConfigError(
                 "there is nothing to descend on: content_layers and style_layers are both empty"
             )
+        check_one_of("style_loss", self.style_loss, get_args(StyleLoss))
         check_one_of("pooling", self.pooling, get_args(Pooling))
         check_one_of("scaling", self.scaling, get_args(Scaling))
+        check_scaling("style_loss", self.style_loss, self.scaling)
         check_one_of("optimizer", self.optimizer, get_args(Optimizer))
         check_one_of("init", self.init, get_args(Init))
         check_one_of("precision", self.precision, get_args(Precision))
@@ -205,6 +212,19 @@ def is_whole(value: object) -> bool:
 
 def is_number(value: object) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def check_scaling(name: str, loss: str, scaling: str) -> None:
+    """Makes sure that a style loss of that name has such a scaling: those of the paper are of Gram.
+
+    Raises:
+        ConfigError: It has not.
+    """
+    if scaling != "relative" and loss != "gram":
+        raise ConfigError(
+            f"{name} is {loss!r} and scaling {scaling!r}, but scalings other than relative are of "
+            "gram alone; give scaling 'relative'"
+        )
 
 
 def check_at_least(name: str, value: Any, least: int, most: int | None = None) -> None:

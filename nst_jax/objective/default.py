@@ -1,15 +1,30 @@
 """The loss that is lowered where none is given: the paper's two terms, and total variation."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from flax import struct
 
-from nst_jax.config import STYLE_LAYERS, ConfigError, Scaling, TransferConfig
+from nst_jax.config import (
+    STYLE_LAYERS,
+    ConfigError,
+    Scaling,
+    StyleLoss,
+    TransferConfig,
+    check_one_of,
+    check_scaling,
+)
+from nst_jax.objective.moments import BatchNorm, Covariance, Wasserstein
 from nst_jax.objective.statistics import Content, Gram, TotalVariation
 from nst_jax.objective.terms import Loss, Term
 
-STATISTICS: Mapping[str, type[Gram]] = {"gram": Gram}
+STATISTICS: Mapping[str, type[Term]] = {
+    "gram": Gram,
+    "covariance": Covariance,
+    "batch_norm": BatchNorm,
+    "wasserstein": Wasserstein,
+}
 """What of the features' distribution a style term compares, by name."""
 
 
@@ -58,7 +73,7 @@ def content(
 def style(
     layers: Sequence[str] = STYLE_LAYERS,
     weight: Any = 1.0,
-    statistic: Literal["gram"] = "gram",
+    statistic: StyleLoss = "gram",
     scaling: Scaling = "relative",
 ) -> Term:
     """How far a statistic of the features is from the style image's.
@@ -66,15 +81,21 @@ def style(
     Args:
         layers: Layers at which it is compared.
         weight: What the term counts.
-        statistic: `"gram"`, mean products of all pairs of channels.
-        scaling: As in `TransferConfig`.
+        statistic: As `style_loss` in `TransferConfig`: `"gram"`, mean products of all pairs of
+            channels; `"covariance"`, `"batch_norm"`, `"wasserstein"`.
+        scaling: As in `TransferConfig`; others than `"relative"` are of Gram matrices alone.
 
     Raises:
-        ConfigError: There is no such statistic.
+        ConfigError: There is no such statistic, or not in that scaling.
     """
-    if statistic not in STATISTICS:
-        raise ConfigError(f"statistic is {statistic!r}; it must be one of {', '.join(STATISTICS)}")
-    return STATISTICS[statistic](weight=weight, layers=_names(layers), scaling=scaling)
+    check_one_of("statistic", statistic, tuple(STATISTICS))
+    check_scaling("statistic", statistic, scaling)
+    return _style_term(statistic, scaling, weight=weight, layers=_names(layers))
+
+
+def _style_term(statistic: StyleLoss, scaling: Scaling, **fields: Any) -> Term:
+    made = STATISTICS[statistic](**fields)
+    return dataclasses.replace(made, scaling=scaling) if isinstance(made, Gram) else made
 
 
 def _names(layers: Sequence[str]) -> tuple[str, ...]:
@@ -90,6 +111,7 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
     L = α Σ_l u_l c_l ‖F_l − P_l‖² + β Σ_l w_l s_l ‖G_l − A_l‖² + γ t TV
 
     α, β, γ, u_l and w_l are `weights`; c_l, s_l and t are the coefficients of `config.scaling`.
+    `config.style_loss` puts another distance in the place of ‖G_l − A_l‖².
 
     Raises:
         ConfigError: `weights` weighs other layers than `config` names.
@@ -108,8 +130,12 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
             layers=config.content_layers,
             scaling=scaling,
         ),
-        "style": Gram(
-            weight=weights.style, part_weights=by_style, layers=config.style_layers, scaling=scaling
+        "style": _style_term(
+            config.style_loss,
+            scaling,
+            weight=weights.style,
+            part_weights=by_style,
+            layers=config.style_layers,
         ),
         "total_variation": TotalVariation(
             weight=weights.total_variation, part_weights={"all": 1.0}, scaling=scaling

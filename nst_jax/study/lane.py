@@ -17,6 +17,7 @@ OF_THE_DEFAULT_LOSS = (
     "layer_weights",
     "content_layers",
     "style_layers",
+    "style_loss",
     "scaling",
 )
 """What a loss of the study's own leaves without a meaning."""
