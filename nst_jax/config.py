@@ -19,7 +19,16 @@ Optimizer = Literal["lbfgs", "adam", "sgd"]
 Init = Literal["content", "style", "noise"]
 Precision = Literal["highest", "default", "bfloat16"]
 Colours = Literal["style", "content", "luminance"]
-StyleLoss = Literal["gram", "covariance", "batch_norm", "wasserstein"]
+StyleLoss = Literal[
+    "gram",
+    "covariance",
+    "batch_norm",
+    "wasserstein",
+    "sliced_wasserstein",
+    "neighbours",
+    "relaxed_emd",
+]
+ContentLoss = Literal["features", "self_similarity"]
 
 TILE_ALIGNMENT = 64
 """Pixels of which a tile's side is a multiple: four poolings, and Winograd's blocks of four."""
@@ -56,8 +65,12 @@ class TransferConfig:
         content_layers: Layers at which the content is compared.
         style_layers: Layers at which the style is compared.
         style_loss: What of the style's features is compared: the Gram matrix; mean and covariance;
-            means and deviations of channels (batch_norm); or the cost of moving one Gaussian onto
-            the other (wasserstein).
+            means and deviations of channels (batch_norm); the cost of moving one Gaussian onto the
+            other (wasserstein), or one distribution along some directions (sliced_wasserstein);
+            each position's most similar one (neighbours), and the style's in the picture
+            (relaxed_emd).
+        content_loss: What of the content is compared: the features, or how alike those of its
+            positions are to each other (self_similarity), whatever they become.
         pooling: How the network pools; avg gives smoother pictures, max is what the network was
             trained with.
         scaling: What each layer's squared distance is multiplied by; relative suits all sizes.
@@ -91,6 +104,7 @@ class TransferConfig:
     content_layers: tuple[str, ...] = ("conv4_2",)
     style_layers: tuple[str, ...] = STYLE_LAYERS
     style_loss: StyleLoss = "gram"
+    content_loss: ContentLoss = "features"
     pooling: Pooling = "avg"
     scaling: Scaling = "relative"
     optimizer: Optimizer = field(default="lbfgs", metadata=_OF_NAMED_OPTIMIZERS)
@@ -129,7 +143,9 @@ class TransferConfig:
         check_one_of("style_loss", self.style_loss, get_args(StyleLoss))
         check_one_of("pooling", self.pooling, get_args(Pooling))
         check_one_of("scaling", self.scaling, get_args(Scaling))
+        check_one_of("content_loss", self.content_loss, get_args(ContentLoss))
         check_scaling("style_loss", self.style_loss, self.scaling)
+        check_scaling("content_loss", self.content_loss, self.scaling)
         check_one_of("optimizer", self.optimizer, get_args(Optimizer))
         check_one_of("init", self.init, get_args(Init))
         check_one_of("precision", self.precision, get_args(Precision))
@@ -215,15 +231,15 @@ def is_number(value: object) -> bool:
 
 
 def check_scaling(name: str, loss: str, scaling: str) -> None:
-    """Makes sure that a style loss of that name has such a scaling: those of the paper are of Gram.
+    """Makes sure that a loss of that name has such a scaling.
 
     Raises:
         ConfigError: It has not.
     """
-    if scaling != "relative" and loss != "gram":
+    if scaling != "relative" and loss not in ("gram", "features"):
         raise ConfigError(
-            f"{name} is {loss!r} and scaling {scaling!r}, but scalings other than relative are of "
-            "gram alone; give scaling 'relative'"
+            f"{name} is {loss!r} and scaling {scaling!r}, but only gram and features have scalings "
+            "other than relative; give scaling 'relative'"
         )
 
 

@@ -16,6 +16,9 @@ from nst_jax.config import (
     check_scaling,
 )
 from nst_jax.objective.moments import BatchNorm, Covariance, Wasserstein
+from nst_jax.objective.neighbours import NearestNeighbours, RelaxedEMD
+from nst_jax.objective.similarity import SelfSimilarity
+from nst_jax.objective.sliced import SlicedWasserstein
 from nst_jax.objective.statistics import Content, Gram, TotalVariation
 from nst_jax.objective.terms import Loss, Term
 
@@ -24,6 +27,9 @@ STATISTICS: Mapping[str, type[Term]] = {
     "covariance": Covariance,
     "batch_norm": BatchNorm,
     "wasserstein": Wasserstein,
+    "sliced_wasserstein": SlicedWasserstein,
+    "neighbours": NearestNeighbours,
+    "relaxed_emd": RelaxedEMD,
 }
 """What of the features' distribution a style term compares, by name."""
 
@@ -82,7 +88,8 @@ def style(
         layers: Layers at which it is compared.
         weight: What the term counts.
         statistic: As `style_loss` in `TransferConfig`: `"gram"`, mean products of all pairs of
-            channels; `"covariance"`, `"batch_norm"`, `"wasserstein"`.
+            channels; `"covariance"`, `"batch_norm"`, `"wasserstein"`, `"sliced_wasserstein"`,
+            `"neighbours"`, `"relaxed_emd"`.
         scaling: As in `TransferConfig`; others than `"relative"` are of Gram matrices alone.
 
     Raises:
@@ -111,7 +118,8 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
     L = α Σ_l u_l c_l ‖F_l − P_l‖² + β Σ_l w_l s_l ‖G_l − A_l‖² + γ t TV
 
     α, β, γ, u_l and w_l are `weights`; c_l, s_l and t are the coefficients of `config.scaling`.
-    `config.style_loss` puts another distance in the place of ‖G_l − A_l‖².
+    `config.style_loss` puts another distance in the place of ‖G_l − A_l‖², and
+    `config.content_loss` in that of ‖F_l − P_l‖².
 
     Raises:
         ConfigError: `weights` weighs other layers than `config` names.
@@ -123,13 +131,15 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
     scaling = config.scaling
     by_content = layer_weights("content_layers", weights.content_layers, config.content_layers)
     by_style = layer_weights("style_layers", weights.style_layers, config.style_layers)
+    of_content = {
+        "weight": weights.content,
+        "part_weights": by_content,
+        "layers": config.content_layers,
+    }
     terms: dict[str, Term] = {
-        "content": Content(
-            weight=weights.content,
-            part_weights=by_content,
-            layers=config.content_layers,
-            scaling=scaling,
-        ),
+        "content": Content(**of_content, scaling=scaling)
+        if config.content_loss == "features"
+        else SelfSimilarity(**of_content),
         "style": _style_term(
             config.style_loss,
             scaling,
