@@ -14,6 +14,7 @@ from nst_jax.network.vgg import NETWORKS, features, prepare_params
 from nst_jax.objective.default import LossWeights, content, default_loss, style
 from nst_jax.objective.loss import loss_and_gradient, total_loss
 from nst_jax.objective.losses import content_loss, gram_matrix, style_loss, total_variation
+from nst_jax.objective.matting import Matting
 from nst_jax.objective.moments import BatchNorm, Covariance, Wasserstein
 from nst_jax.objective.neighbours import NearestNeighbours, RelaxedEMD
 from nst_jax.objective.regions import Region
@@ -45,6 +46,7 @@ __all__ = [
     "ImageError",
     "Loss",
     "LossWeights",
+    "Matting",
     "NearestNeighbours",
     "Preconditioner",
     "Preset",

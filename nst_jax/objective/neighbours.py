@@ -93,7 +93,8 @@ class NearestNeighbours(Term):
 
     def aim(self, measured: SamplesByLayer) -> dict[str, Pool]:
         found = {}
-        for layer, samples in measured.items():
+        for layer, sums in measured.items():
+            samples = sums.means()
             mean = samples.mean(samples.values)
             centred = samples.values - mean
             least = least_square(samples, centred)
@@ -102,7 +103,13 @@ class NearestNeighbours(Term):
         return found
 
     def distance(self, found: SamplesByLayer, wanted: Mapping[str, Pool]) -> Parts:
-        return {layer: self._between(found[layer], **wanted[layer]) for layer in self.layers}
+        return {
+            layer: self._between(found[layer].means(), **wanted[layer]) for layer in self.layers
+        }
+
+    def scale(self, nothing: Any, wanted: Any, shapes: Mapping[str, tuple[int, ...]]) -> Parts:
+        # Cosines have a unit of their own, and a black image is near to whatever is dark.
+        return {layer: jnp.ones_like(wanted[layer]["least"]) for layer in self.layers}
 
     def _between(self, found: Samples, mean: Array, least: Array, pool: Samples) -> Array:
         points = unit_vectors(found.values - mean, least)

@@ -1,13 +1,13 @@
-"""Features at the positions of a fixed grid, each of which belongs to one tile.
+"""Features of a layer in the blocks of a fixed grid, which add up over tiles.
 
-So taking them adds up over tiles: a tile gives its own, and zeros for the others.
+A slot is the mean over its block, not one position of it: a picture would satisfy single positions
+by dots, and leave those between them as they are.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
 from nst_jax.config import ConfigError
@@ -17,56 +17,50 @@ from nst_jax.objective.views import View
 
 
 class Samples(NamedTuple):
-    """What is found at the grid's positions.
+    """What is found in the slots of a grid.
 
     Args:
-        values: Features, (slots, channels).
-        shares: What the positions stand for, (slots,); they are like shares of a view, but do not
-            sum to 1.
+        values: Features, (slots, channels): as they add up, each position times its share, or, by
+            `means`, the means over blocks.
+        shares: What the slots stand for, (slots,); they sum to 1.
     """
 
     values: Array
     shares: Array
 
+    def means(self) -> "Samples":
+        return self._replace(values=self.values / jnp.maximum(self.shares, TINY)[:, None])
+
     def mean(self, values: Array) -> Array:
         """The mean over slots of a number for each, or of several."""
-        return self.shares @ values / jnp.maximum(jnp.sum(self.shares), TINY)
+        return self.shares @ values
 
 
 def take_samples(view: View, layer: str, side: int) -> Samples:
-    """Features of a layer at every n-th row and column, `side` or fewer of each.
+    """What a view adds to the slots of a layer: square blocks, `side` or fewer of them by row and
+    column.
 
-    Where the layer's sides are `side` or less, these are all positions.
+    Where the layer's sides are `side` or less, each position is a slot.
     """
-    shape = view.shape[layer]
+    shape, features = view.shape[layer], view.features[layer]
+    kind = accumulation_type(features.dtype)
     step = -(-max(shape) // side)
-    features = view.features[layer]
-    features = features.astype(accumulation_type(features.dtype))
-    places, inside = zip(
-        *(
-            _places(length, step, view.start[layer][axis], features.shape[axis])
-            for axis, length in enumerate(shape)
-        ),
-        strict=True,
+    rows, columns = (
+        _blocks(length, step, view.start[layer][axis], features.shape[axis]).astype(kind)
+        for axis, length in enumerate(shape)
     )
-    take = lambda whole: jnp.take(jnp.take(whole, places[0], 0), places[1], 1)
-    grid = (features.shape[0], features.shape[1], 1)
-    # beside a tile's own, for a position outside is clipped to one that may be
-    own = take(jnp.broadcast_to(view.own[layer], grid)) & (
-        inside[0][:, None, None] & inside[1][None, :, None]
+    shares = jnp.broadcast_to(view.shares[layer], (*features.shape[:2], 1)).astype(kind)
+    # by products with zeros and ones, whose derivatives are such products too
+    added = lambda whole: jnp.einsum(
+        "ri,ijc,sj->rsc", rows, whole, columns, precision=lax.Precision.HIGHEST
     )
-    shares = take(jnp.broadcast_to(view.shares[layer], grid))
-    return Samples(
-        jnp.where(own, take(features), 0).reshape(-1, features.shape[-1]),
-        jnp.where(own, shares, 0).ravel(),
-    )
+    return Samples(added(shares * features).reshape(-1, features.shape[-1]), added(shares).ravel())
 
 
-def _places(length: int, step: int, start: Any, patch: int) -> tuple[Any, Any]:
-    """Where the grid's rows, or columns, lie in a patch, and which of them do."""
-    grid = np.arange((length - 1) % step // 2, length, step, dtype=np.int32)
-    places = grid - start
-    return jnp.clip(places, 0, patch - 1), (places >= 0) & (places < patch)
+def _blocks(length: int, step: int, start: Any, patch: int) -> Array:
+    """Which of a patch's rows, or columns, each block has, (blocks, patch)."""
+    own = (start + jnp.arange(patch)) // step
+    return own[None, :] == jnp.arange(-(-length // step))[:, None]
 
 
 def unblended(measured: Sequence[Any], name: str) -> Any:

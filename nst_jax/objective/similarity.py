@@ -48,7 +48,8 @@ class SelfSimilarity(Term):
 
     def aim(self, measured: SamplesByLayer) -> dict[str, dict[str, Array]]:
         found = {}
-        for layer, samples in measured.items():
+        for layer, sums in measured.items():
+            samples = sums.means()
             least = least_square(samples, samples.values)
             found[layer] = {"distances": _distances(samples, least), "least": least}
         return found
@@ -57,7 +58,7 @@ class SelfSimilarity(Term):
         parts = {}
         for layer in self.layers:
             least = wanted[layer]["least"]
-            apart = _distances(found[layer], least) - wanted[layer]["distances"]
+            apart = _distances(found[layer].means(), least) - wanted[layer]["distances"]
             parts[layer] = jnp.mean(jnp.sqrt(jnp.square(apart) + _ROUNDING**2) - _ROUNDING)
         return parts
 

@@ -10,7 +10,7 @@ from jax import Array, lax
 
 from nst_jax.config import STYLE_LAYERS
 from nst_jax.objective.samples import Samples, take_samples
-from nst_jax.objective.terms import TINY, Fields, Parts, Term, static, term
+from nst_jax.objective.terms import Fields, Parts, Term, static, term
 from nst_jax.objective.views import View
 
 Quantiles = Mapping[str, Array]
@@ -33,7 +33,7 @@ def _sorted(samples: Samples) -> tuple[Array, Array, Array]:
     least = jnp.min(values, -1, keepdims=True)
     largest = jnp.max(jnp.where(counts, values, least), -1, keepdims=True)
     values = jnp.where(counts, values, largest)
-    shares = samples.shares[order] / jnp.maximum(jnp.sum(samples.shares), TINY)
+    shares = samples.shares[order]
     levels = jnp.cumsum(shares, -1) - shares / 2
     return jnp.take_along_axis(values, order, -1), levels, order
 
@@ -81,12 +81,12 @@ class SlicedWasserstein(Term):
     def aim(self, measured: Mapping[str, Samples]) -> dict[str, Quantiles]:
         found = {}
         for layer, samples in measured.items():
-            values, levels, _ = _sorted(samples)
+            values, levels, _ = _sorted(samples.means())
             found[layer] = {"values": values, "levels": levels}
         return found
 
     def distance(self, found: Mapping[str, Samples], wanted: Mapping[str, Quantiles]) -> Parts:
-        return {layer: _between(found[layer], **wanted[layer]) for layer in self.layers}
+        return {layer: _between(found[layer].means(), **wanted[layer]) for layer in self.layers}
 
 
 def _between(found: Samples, values: Array, levels: Array) -> Array:
@@ -105,8 +105,10 @@ def _blended(
         levels = (jnp.arange(slots, dtype=samples.values.dtype) + 0.5) / slots
         each = []
         for own in measured:
-            values, own_levels, _ = _sorted(own[layer])
+            values, own_levels, _ = _sorted(own[layer].means())
             each.append(jax.vmap(jnp.interp, (None, 0, 0))(levels, own_levels, values))
         blended = sum(share * one for share, one in zip(shares, each, strict=True))
-        found[layer] = Samples(jnp.asarray(blended).T, jnp.full(slots, 1 / slots, levels.dtype))
+        found[layer] = Samples(
+            jnp.asarray(blended).T / slots, jnp.full(slots, 1 / slots, levels.dtype)
+        )
     return found

@@ -150,8 +150,8 @@ def test_positions_without_a_share_are_not_there(features, equation):
     """Of the picture, and of the style."""
     found, style = features
     shares, style_shares = np.zeros((7, 9), np.float32), np.zeros((6, 8), np.float32)
-    shares[:, 2:7] = 1 / 99
-    style_shares[1:4] = 1 / 7
+    shares[:, 2:7] = 1 / 35
+    style_shares[1:4] = 1 / 24
     masked, gradient = value_and_gradient(TERMS[equation], found, style, shares, style_shares)
     np.testing.assert_allclose(masked, equation(found[:, 2:7], style[1:4]), rtol=1e-5)
     assert not np.any(gradient[:, :2]) and np.any(gradient[:, 2:7])
@@ -166,12 +166,16 @@ def test_self_similarity_knows_neither_axes_nor_brightness(features, rng):
     np.testing.assert_allclose(distance(term, 3 * content @ turn, content), 0, atol=1e-5)
 
 
-def test_a_grid_has_the_positions_of_every_step(rng):
+def test_a_slot_is_the_mean_of_its_block(rng):
     features = rng.random((37, 20, 2)).astype(np.float32)
-    samples = take_samples(view_of(jnp.asarray(features)), "conv1_1", 10)
-    expected = features[np.arange(0, 37, 4)][:, np.arange(1, 20, 4)]
-    np.testing.assert_array_equal(samples.values, expected.reshape(-1, 2))
-    assert samples.shares.shape == (50,)
+    samples = take_samples(view_of(jnp.asarray(features)), "conv1_1", 10).means()
+    blocks = [
+        features[row : row + 4, column : column + 4].reshape(-1, 2)
+        for row in range(0, 37, 4)
+        for column in range(0, 20, 4)
+    ]
+    np.testing.assert_allclose(samples.values, [block.mean(0) for block in blocks], rtol=1e-5)
+    np.testing.assert_allclose(samples.shares, [len(block) / 740 for block in blocks], rtol=1e-6)
 
 
 def test_quantiles_of_several_styles_are_averaged(features):
