@@ -46,12 +46,16 @@ def _nearest_orthogonal(matrix: Array) -> Array:
     identity = jnp.eye(size, dtype=matrix.dtype)
     found = matrix / jnp.sqrt(jnp.sum(jnp.square(matrix)))
     least = LEAST / size  # of singular values, by what was added to both covariances
+    scales = []
     for _ in range(_NUM_ITERATIONS):
-        scale = (3 / (1 + least + least**2)) ** 0.5
+        scales.append((3 / (1 + least + least**2)) ** 0.5)
+        least = min(scales[-1] * least * (3 - (scales[-1] * least) ** 2) / 2, 1.0)
+
+    def improve(found: Array, scale: Array) -> tuple[Array, None]:
         step = 3 * identity - scale**2 * _product(found.T, found)
-        found = scale / 2 * _product(found, step)
-        least = min(scale * least * (3 - (scale * least) ** 2) / 2, 1.0)
-    return found
+        return scale / 2 * _product(found, step), None
+
+    return lax.scan(improve, found, jnp.asarray(scales, matrix.dtype))[0]
 
 
 @jax.custom_jvp
