@@ -181,7 +181,9 @@ def test_in_tiles_as_whole(vgg16_params, pair, rng, statistic):
         vgg16_params, image, targets, loss, tiled
     )
     np.testing.assert_allclose(tiled_value, value, rtol=1e-5)
-    assert np.abs(tiled_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max()
+    # of two values that are apart by rounding alone, one or the other aims at the larger quantile
+    tolerance = 2e-4 if statistic == "sliced_wasserstein" else 1e-5
+    assert np.abs(tiled_gradient - gradient).max() <= tolerance * np.abs(gradient).max()
 
 
 @pytest.mark.slow
