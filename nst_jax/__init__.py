@@ -1,17 +1,20 @@
 """Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016) as pure functions in JAX."""
 
 from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.descent.balanced import balanced
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.colours import match_colours, with_luminance
 from nst_jax.descent.descend import descend, descend_batch
 from nst_jax.descent.result import Progress, TransferResult
 from nst_jax.descent.step import TransferState, init, step
 from nst_jax.descent.stylize import stylize, stylize_batch
+from nst_jax.descent.texture import texture
 from nst_jax.files.images import ImageError, make_sheet, read_image, write_image
 from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.network.normalisation import normalise_activations
 from nst_jax.network.vgg import NETWORKS, features, prepare_params
 from nst_jax.objective.default import LossWeights, content, default_loss, style
+from nst_jax.objective.edges import Edges, edges
 from nst_jax.objective.loss import loss_and_gradient, total_loss
 from nst_jax.objective.losses import content_loss, gram_matrix, style_loss, total_variation
 from nst_jax.objective.matting import Matting
@@ -28,6 +31,7 @@ from nst_jax.optim.bounds import within_bounds
 from nst_jax.optim.lbfgs import Preconditioner, safeguarded_lbfgs
 from nst_jax.optim.optimizers import make_optimizer
 from nst_jax.optim.preconditioner import curvature_preconditioner
+from nst_jax.report.evaluate import Evaluation, evaluate
 from nst_jax.report.perceptual import lpips_distance
 from nst_jax.report.sheets import make_labelled_sheet
 from nst_jax.study.result import StudyResult
@@ -42,6 +46,8 @@ __all__ = [
     "ConfigError",
     "Content",
     "Covariance",
+    "Edges",
+    "Evaluation",
     "Gram",
     "ImageError",
     "Loss",
@@ -66,12 +72,15 @@ __all__ = [
     "View",
     "Wasserstein",
     "WeightsError",
+    "balanced",
     "content",
     "content_loss",
     "curvature_preconditioner",
     "default_loss",
     "descend",
     "descend_batch",
+    "edges",
+    "evaluate",
     "features",
     "gram_matrix",
     "init",
@@ -95,6 +104,7 @@ __all__ = [
     "stylize",
     "stylize_batch",
     "term",
+    "texture",
     "total_loss",
     "total_variation",
     "with_luminance",

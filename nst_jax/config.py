@@ -19,16 +19,9 @@ Optimizer = Literal["lbfgs", "adam", "sgd"]
 Init = Literal["content", "style", "noise"]
 Precision = Literal["highest", "default", "bfloat16"]
 Colours = Literal["style", "content", "luminance"]
-StyleLoss = Literal[
-    "gram",
-    "covariance",
-    "batch_norm",
-    "wasserstein",
-    "sliced_wasserstein",
-    "neighbours",
-    "relaxed_emd",
-]
+StyleLoss = Literal["gram", "covariance", "batch_norm", "wasserstein", "sliced_wasserstein"]
 ContentLoss = Literal["features", "self_similarity"]
+Border = Literal["zero", "replicate", "reflect", "wrap"]
 
 TILE_ALIGNMENT = 64
 """Pixels of which a tile's side is a multiple: four poolings, and Winograd's blocks of four."""
@@ -49,6 +42,19 @@ class ConfigError(ValueError):
     """A setting is wrong; the message says which, what it may be, and what to do."""
 
 
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "style_loss": get_args(StyleLoss),
+    "content_loss": get_args(ContentLoss),
+    "pooling": get_args(Pooling),
+    "scaling": get_args(Scaling),
+    "optimizer": get_args(Optimizer),
+    "init": get_args(Init),
+    "precision": get_args(Precision),
+    "border": get_args(Border),
+    "colours": get_args(Colours),
+    **dict.fromkeys(("coarse_to_fine", "style_turns", "balance"), (False, True)),
+}
+
 _SCHEDULED: dict[str, Any] = {"is_scheduled": True}
 _OF_NAMED_OPTIMIZERS: dict[str, Any] = {"is_of_named_optimizers": True}
 _TRACED: dict[str, Any] = {"is_traced": True}
@@ -66,9 +72,7 @@ class TransferConfig:
         style_layers: Layers at which the style is compared.
         style_loss: What of the style's features is compared: the Gram matrix; mean and covariance;
             means and deviations of channels (batch_norm); the cost of moving one Gaussian onto the
-            other (wasserstein), or one distribution along some directions (sliced_wasserstein);
-            each position's most similar one (neighbours), and the style's in the picture
-            (relaxed_emd).
+            other (wasserstein), or one distribution along some directions (sliced_wasserstein).
         content_loss: What of the content is compared: the features, or how alike those of its
             positions are to each other (self_similarity), whatever they become.
         pooling: How the network pools; avg gives smoother pictures, max is what the network was
@@ -81,16 +85,26 @@ class TransferConfig:
         memory: Pairs that L-BFGS keeps, each two images large.
         learning_rate: Step of adam and sgd, where 1 is from black to white.
         decay: Factor by which the learning rate falls, continuously, over 100 steps.
+        average: Paint the average of the images on the way, each counting this fraction of the
+            next, such as 0.99; of adam, sgd or an optimiser of your own. One evaluation more tells
+            its loss. 0 paints the best image.
         tile: Side in pixels, a multiple of 64, of tiles that are evaluated one after another, with
             the same result but for rounding, in less memory; 0 evaluates the image whole.
         precision: How a GPU or TPU multiplies: highest in float32, default in float32 with rounded
             factors, bfloat16 on activations of half the size. Sums are float32 in all. On a CPU,
             the first two are the same.
+        border: How the network sees beyond the image: zero paints a faint frame; replicate repeats
+            the outermost pixels and reflect mirrors at them; wrap goes on at the other side, so
+            that the picture tiles, with sides that are multiples of 16 (the style is replicated).
         coarse_to_fine: Descend at half the size first, from 384 pixels up; from noise, at several
             smaller sizes.
         colours: Whose colours the picture has: the style's; the content's, by recolouring the style
             before; or the content's by painting its luminance alone.
         style_mix: Shares of several style images in the style, in any unit; equal if left out.
+        style_turns: Count each style as the mean of its four quarter turns, so that its strokes run
+            either way.
+        balance: Weigh the style's layers so that each pulls alike where the run begins, measured
+            once there; their weights add up as before.
         tolerance: Stop (each size) once the best loss falls by less than this fraction in 10 steps,
             never at 0.
 
@@ -113,11 +127,15 @@ class TransferConfig:
     memory: int = field(default=30, metadata=_OF_NAMED_OPTIMIZERS)
     learning_rate: float = field(default=0.02, metadata=_OF_NAMED_OPTIMIZERS | _TRACED)
     decay: float = field(default=1.0, metadata=_OF_NAMED_OPTIMIZERS)
+    average: float = 0.0
     tile: int = 0
     precision: Precision = "highest"
+    border: Border = "zero"
     coarse_to_fine: bool = field(default=True, metadata=_SCHEDULED)
     colours: Colours = field(default="style", metadata=_SCHEDULED | _OF_IMAGES)
     style_mix: tuple[float, ...] = field(default=(), metadata=_SCHEDULED | _OF_IMAGES)
+    style_turns: bool = field(default=False, metadata=_SCHEDULED | _OF_IMAGES)
+    balance: bool = field(default=False, metadata=_SCHEDULED)
     tolerance: float = field(default=0.0, metadata=_SCHEDULED)
 
     def __post_init__(self) -> None:
@@ -140,18 +158,11 @@ class TransferConfig:
             raise ConfigError(
                 "there is nothing to descend on: content_layers and style_layers are both empty"
             )
-        check_one_of("style_loss", self.style_loss, get_args(StyleLoss))
-        check_one_of("pooling", self.pooling, get_args(Pooling))
-        check_one_of("scaling", self.scaling, get_args(Scaling))
-        check_one_of("content_loss", self.content_loss, get_args(ContentLoss))
+        for name, allowed in _CHOICES.items():
+            check_one_of(name, getattr(self, name), allowed)
         check_scaling("style_loss", self.style_loss, self.scaling)
         check_scaling("content_loss", self.content_loss, self.scaling)
-        check_one_of("optimizer", self.optimizer, get_args(Optimizer))
-        check_one_of("init", self.init, get_args(Init))
-        check_one_of("precision", self.precision, get_args(Precision))
-        check_one_of("colours", self.colours, get_args(Colours))
-        check_one_of("coarse_to_fine", self.coarse_to_fine, (False, True))
-        object.__setattr__(self, "style_mix", _checked_mix(self.style_mix))
+        object.__setattr__(self, "style_mix", checked_mix("style_mix", self.style_mix))
         check_at_least("num_steps", self.num_steps, 1, _MOST_STEPS)
         check_at_least("memory", self.memory, 1, _MOST_PAIRS)
         check_at_least("tile", self.tile, 0, _LARGEST_TILE)
@@ -163,6 +174,10 @@ class TransferConfig:
             value = getattr(self, name)
             if not is_number(value) or not 0 < value < float("inf"):
                 raise ConfigError(f"{name} is {value!r}; it must be a positive number")
+        if not is_number(self.average) or not 0 <= self.average < 1:
+            raise ConfigError(
+                f"average is {self.average!r}; it must be a number, at least 0 and less than 1"
+            )
         if not is_number(self.tolerance) or not 0 <= self.tolerance < 1:
             raise ConfigError(
                 f"tolerance is {self.tolerance!r}; it must be a number, at least 0 and less than 1"
@@ -204,16 +219,19 @@ NAMED_OPTIMIZERS_OWN = tuple(
 """The settings that have no effect where an optimiser is given apart."""
 
 
-def _checked_mix(mix: Any) -> tuple[float, ...]:
+def checked_mix(name: str, mix: Any) -> tuple[float, ...]:
+    """A mixture of style images as numbers.
+
+    Raises:
+        ConfigError: It is none; the message calls it by that name.
+    """
     if isinstance(mix, str) or not isinstance(mix, Iterable):
-        raise ConfigError(
-            f"style_mix is {mix!r}; give a number for each style image, such as (3, 7)"
-        )
+        raise ConfigError(f"{name} is {mix!r}; give a number for each style image, such as (3, 7)")
     mix = tuple(mix)
     for share in mix:
-        check_weight("a share of style_mix", share)
+        check_weight(f"a share of {name}", share)
     if mix and not any(mix):
-        raise ConfigError("style_mix has no share above 0; at least one style must count")
+        raise ConfigError(f"{name} has no share above 0; at least one style must count")
     return tuple(map(float, mix))
 
 

@@ -19,12 +19,12 @@ LAYERS = {
 }
 
 
-def random_layers(network, seed=0, gain=1.0):
-    """Kernels (3, 3, in, out) and biases with the variance that keeps activations alive,
-    float32."""
+def random_layers(network, seed=0, gain=1.0, narrow=1):
+    """Kernels (3, 3, in, out) and biases with the variance that keeps activations alive, float32;
+    so many times fewer channels than the network has, where `narrow` is not 1."""
     rng, layers, in_channels = np.random.default_rng(seed), {}, 3
     for name in LAYERS[network]:
-        out_channels = CHANNELS[name[4]]
+        out_channels = CHANNELS[name[4]] // narrow
         kernel = (
             rng.normal(size=(3, 3, in_channels, out_channels))
             * gain
@@ -49,10 +49,10 @@ def torchvision_names(layers):
     return named
 
 
-def random_params(network, seed=0):
+def random_params(network, seed=0, narrow=1):
     params = {
         name: {"kernel": kernel, "bias": bias}
-        for name, (kernel, bias) in random_layers(network, seed).items()
+        for name, (kernel, bias) in random_layers(network, seed, narrow=narrow).items()
     }
     return {"mean": np.array([0.48, 0.46, 0.41], np.float32), **params}
 

@@ -19,12 +19,14 @@ import tyro
 from tyro.conf import subcommand
 
 from nst_jax.cli.demo import Demo
+from nst_jax.cli.evaluate import Evaluate
 from nst_jax.cli.options import PresetName, level_of
 from nst_jax.cli.progress import LINES, say
 from nst_jax.cli.reconstruct import Reconstruct
 from nst_jax.cli.rerun import Rerun
 from nst_jax.cli.study import Study
 from nst_jax.cli.stylize import Stylize
+from nst_jax.cli.texture import Texture
 from nst_jax.cli.weights import WEIGHTS_COMMANDS
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.files.images import ImageError
@@ -39,6 +41,7 @@ _DESCRIPTION = "Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016).
 
 
 _NAMES = [field.name for kind in (Preset, TransferConfig) for field in dataclasses.fields(kind)] + [
+    "keep",
     "max_pixels",
     "seed",
 ]
@@ -84,9 +87,11 @@ def _run(argv: list[str]) -> int:
     command: Any = Union[  # noqa: UP007, a type made at run time
         Annotated[Demo, subcommand("demo")],
         Annotated[Stylize, subcommand("stylize", default=Stylize.with_defaults(_preset_in(argv)))],
+        Annotated[Texture, subcommand("texture")],
         Annotated[Rerun, subcommand("rerun")],
         Annotated[Study, subcommand("study")],
         Annotated[Reconstruct, subcommand("reconstruct")],
+        Annotated[Evaluate, subcommand("evaluate")],
         Annotated[
             WEIGHTS_COMMANDS,
             subcommand(

@@ -80,7 +80,11 @@ _PIXELS = arg(
     help_behavior_hint=lambda default: "" if default == "None" else f"(default: {default})",
 )
 
-PresetOptions: Any = _dressed(Preset, size=_PIXELS, rows=_PIXELS, network=NETWORK_OPTION)
+_SIZES = arg(metavar="PIXELS|FACTORx ...", help_behavior_hint="(default: as the content)")
+
+PresetOptions: Any = _dressed(
+    Preset, size=_PIXELS, rows=_PIXELS, network=NETWORK_OPTION, style_size=_SIZES
+)
 """`Preset`, each of whose fields is an option, and so are those of its config."""
 
 

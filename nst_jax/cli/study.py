@@ -59,6 +59,10 @@ class Study(Talk):
         int | None, arg(metavar="PIXELS", help_behavior_hint="(default: the preset's)")
     ] = None
     """Longest side of the results."""
+    style_size: Annotated[
+        tuple[str, ...], arg(metavar="PIXELS|FACTORx ...", help_behavior_hint="")
+    ] = ()
+    """Longest side of each style image, or of all, in pixels, or as a factor of the usual one."""
     network: Annotated[str | None, NETWORK_OPTION] = None
     """Network, or a file with its weights."""
     lanes: Annotated[
@@ -118,6 +122,7 @@ class Study(Talk):
             size=preset.size if self.size is None else self.size,
             rows=preset.rows if self.size is None else None,
             network=self.network or preset.network,
+            style_size=self.style_size,
         )
         how: dict[str, Any] = {
             "max_pixels": self.max_pixels,

@@ -36,7 +36,8 @@ class Stylize(Talk):
     style: Positional[Annotated[Path, arg(metavar="STYLE")]]
     """The painting, whose style is taken."""
     output: Annotated[
-        Path | None, arg(metavar="FILE", help_behavior_hint="(default: CONTENT_STYLE.png)")
+        Path | None,
+        arg(aliases=["-o"], metavar="FILE", help_behavior_hint="(default: CONTENT_STYLE.png)"),
     ]
     """Result, .png .jpg .webp or .tif; settings and loss history go to a .json beside it."""
     preset: PresetName
@@ -53,6 +54,12 @@ class Stylize(Talk):
         tuple[Path, ...], arg(metavar="FILE ...", help_behavior_hint="(default: everywhere)")
     ] = ()
     """For each style an image that is white, or opaque, where it goes; soft edges blend."""
+    regions: Annotated[
+        tuple[Path, ...], arg(metavar="CONTENT_MAP STYLE_MAP ...", help_behavior_hint="")
+    ] = ()
+    """Images of flat colours, of the photograph and of each style: equal ones belong together."""
+    keep: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """Image that is white, or opaque, where the photograph stays as it is; soft edges blend."""
     seed: int = 0
     """Seed of the noise of --init noise."""
     devices: int = 1
@@ -88,10 +95,12 @@ class Stylize(Talk):
                 styles,
                 output,
                 settings,
-                self.initial,
-                self.mask,
-                self.seed,
-                self.devices,
+                initial=self.initial,
+                masks=self.mask,
+                region_maps=self.regions,
+                keep=self.keep,
+                seed=self.seed,
+                num_devices=self.devices,
                 **how,
             )
         )

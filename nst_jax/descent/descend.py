@@ -10,8 +10,9 @@ from jax import Array
 from jaxtyping import Float
 
 from nst_jax.config import TransferConfig
+from nst_jax.descent.arguments import check_balance, check_numbers, checked_keys, spelt_out
 from nst_jax.descent.chunk import Chunk
-from nst_jax.descent.problem import check_numbers, checked_keys, make_problem, spelt_out
+from nst_jax.descent.problem import make_problem
 from nst_jax.descent.snapshot import Arrays
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights
@@ -19,11 +20,12 @@ from nst_jax.objective.regions import Region
 from nst_jax.objective.terms import Loss, Term
 
 Image = Float[Array | np.ndarray, "_height _width 3"]
+Mask = Float[Array | np.ndarray, "_height _width"]
 
 
 def descend(
     params: Params,
-    content: Image,
+    content: Image | tuple[int, int],
     style: Image | Sequence[Image],
     config: TransferConfig | None = None,
     weights: LossWeights | None = None,
@@ -34,6 +36,7 @@ def descend(
     initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
     regions: Sequence[Region] = (),
+    keep: Mask | None = None,
     start: Arrays | None = None,
     every: int = 0,
     seconds: float = 2.0,
@@ -42,7 +45,7 @@ def descend(
 
     Args:
         params: As in `stylize`, and so for all arguments that are not named here.
-        content: As in `stylize`.
+        content: As in `stylize`; or the height and width of a texture, as `texture` makes it.
         style: As in `stylize`.
         config: As in `stylize`.
         weights: As in `stylize`.
@@ -52,6 +55,7 @@ def descend(
         initial: As in `stylize`.
         devices: As in `stylize`.
         regions: As in `stylize`.
+        keep: As in `stylize`.
         start: A chunk's snapshot of the same run, to go on from; the rest is then bit for bit what
             it would have been.
         every: A piece ends at every multiple of this many steps; 0 asks for none.
@@ -85,6 +89,7 @@ def descend(
         initial=initial,
         devices=devices,
         regions=regions,
+        keep=keep,
         start=start,
         every=every,
         seconds=seconds,
@@ -94,7 +99,7 @@ def descend(
 
 def descend_batch(
     params: Params,
-    content: Image,
+    content: Image | tuple[int, int],
     style: Image | Sequence[Image],
     config: TransferConfig | None = None,
     weights: LossWeights | None = None,
@@ -105,6 +110,7 @@ def descend_batch(
     initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
     regions: Sequence[Region] = (),
+    keep: Mask | None = None,
     start: Arrays | None = None,
     every: int = 0,
     seconds: float = 2.0,
@@ -115,7 +121,18 @@ def descend_batch(
         ConfigError: As `stylize_batch`, or `start` is not of such a run.
     """
     problem = make_problem(
-        params, content, style, config, weights, loss, optimizer, keys, initial, devices, regions
+        params,
+        content,
+        style,
+        config,
+        weights,
+        loss,
+        optimizer,
+        keys,
+        initial,
+        devices,
+        regions,
+        keep,
     )
     chunks = problem.pyramid.descend(problem.lanes, problem.keeps_detail, every, start, seconds)
     if problem.finish is None:
@@ -130,10 +147,12 @@ def one_lane(
     """The loss of a single run as that of a batch of one.
 
     Raises:
-        ConfigError: A number is not finite, or there are several where one belongs.
+        ConfigError: A number is not finite, there are several where one belongs, or weights are
+            given that are to be found.
     """
     if weights is not None:
         check_numbers("weights", jax.tree.map(np.asarray, weights))
+    check_balance(config or TransferConfig(), weights)
     return jax.tree.map(
         lambda leaf: leaf[None], spelt_out(loss, weights, config or TransferConfig())
     )

@@ -10,13 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.config import Border, ConfigError, TransferConfig
 from nst_jax.descent.lanes import LaneProgram, Lanes, Optimizer
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.scaled_targets import stack_targets
 from nst_jax.host.memory import FreeBytes, free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params, prepare_params
-from nst_jax.objective.targets import Targets, make_targets
+from nst_jax.objective.targets import Targets, targets_of_one
 from nst_jax.objective.terms import Loss
 from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import layers_shapes
@@ -122,16 +122,14 @@ def _bytes_needed(
     )
 
     # The largest style image stands for all, which are measured one after another.
-    seen = dataclasses.replace(config, style_mix=())
-
     def targets_of(params: Params, content: Any, style: Any) -> Targets:
-        return make_targets(params, content, style, seen, loss)
+        return targets_of_one(params, content, style, config, loss)
 
     preparation = jax.jit(targets_of).lower(params, content, style).compile().memory_analysis()
     targets = jax.eval_shape(
         lambda *arrays: stack_targets([targets_of(*arrays)]), params, content, style
     )
-    targets = _with_shares(params, targets, loss, content.shape)
+    targets = _with_shares(params, targets, loss, content.shape, config.border)
     image, number, flag = (
         jax.ShapeDtypeStruct((1, *shape), kind)
         for shape, kind in ((content.shape, jnp.float32), ((), jnp.int32), ((), jnp.bool_))
@@ -158,9 +156,11 @@ def _bytes_needed(
     return int(_OVERHEAD * before), int(_OVERHEAD * descent)
 
 
-def _with_shares(params: Params, targets: Targets, loss: Loss, shape: Sequence[int]) -> Targets:
+def _with_shares(
+    params: Params, targets: Targets, loss: Loss, shape: Sequence[int], border: Border
+) -> Targets:
     """Shapes of targets with those of the shares that regions have."""
-    shapes = layers_shapes(params, shape, (*loss.layers, IMAGE))
+    shapes = layers_shapes(params, shape, (*loss.layers, IMAGE), border)
     share = lambda layer: jax.ShapeDtypeStruct((1, *shapes[layer][:2], 1), jnp.float32)
     return {
         name: target._replace(shares={layer: share(layer) for layer in loss[name].layers})

@@ -21,6 +21,7 @@ from jax import Array, lax
 
 from nst_jax.config import TransferConfig
 from nst_jax.descent.history import History, HistoryState
+from nst_jax.descent.keep import keeping
 from nst_jax.descent.placement import DEFAULT_DEVICE, Placement, height_axes
 from nst_jax.descent.step import StepInfo, TransferState, init, step
 from nst_jax.network.vgg import Params
@@ -262,10 +263,12 @@ def _run_piece_on_one_device(
             found, gradient = loss_and_gradient(params, image, own_targets, loss, program)
             return found, in_grey(gradient, is_grey)
 
+        of_free = keeping(evaluate, targets, content)
+
         def body(
             index: Array, carry: tuple[TransferState, StepInfo]
         ) -> tuple[TransferState, StepInfo]:
-            state, info = step(carry[0], evaluate, optimizer)
+            state, info = step(carry[0], of_free, optimizer, program.average)
             # exactly, where the optimiser has rounded
             state = dataclasses.replace(state, image=in_grey(state.image, is_grey))
             return placement.keep_dealt(state, axes), jax.tree.map(

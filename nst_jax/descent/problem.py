@@ -12,24 +12,41 @@ import optax
 from jax import Array
 
 from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.descent.arguments import (
+    as_arrays,
+    check_balance,
+    checked_keys,
+    chosen_optimizer,
+    count_lanes,
+    spelt_out,
+)
 from nst_jax.descent.colours import in_luminance, recolour
+from nst_jax.descent.keep import checked_keep, pasting
 from nst_jax.descent.lanes import Lanes
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.pyramid import Pyramid
-from nst_jax.descent.scaled_targets import distinct_losses
-from nst_jax.descent.start import check_sharing, checked_image, initial_image, make_key
+from nst_jax.descent.scaled_targets import ScaledTargets, distinct_losses
+from nst_jax.descent.start import (
+    check_sharing,
+    checked_image,
+    initial_image,
+    make_key,
+    mean_colour,
+    noise_around,
+)
 from nst_jax.network.vgg import Params
-from nst_jax.objective.default import LossWeights, as_loss, default_loss
+from nst_jax.objective.default import LossWeights
 from nst_jax.objective.regions import (
     Region,
     checked_regions,
     names_of,
     shared_masks,
     with_regions,
+    with_weights_of,
 )
-from nst_jax.objective.styles import Style, Styles, as_images, make_style
+from nst_jax.objective.styles import Styles, as_images, first_image, make_style, mixed_styles
 from nst_jax.objective.terms import Loss, Term
-from nst_jax.optim.optimizers import keep_in_range, traced_hyperparams
+from nst_jax.optim.optimizers import traced_hyperparams
 
 
 class Problem(NamedTuple):
@@ -39,13 +56,15 @@ class Problem(NamedTuple):
         pyramid: The compiled programs' host.
         lanes: What differs from run to run.
         keeps_detail: As in `Pyramid.descend`.
-        finish: Makes the picture of an image of the run, as in `Recoloured`.
+        finish: Makes the picture of an image of the run; None where the image is the picture.
+        loss: The loss of each lane, as it is without regions.
     """
 
     pyramid: Pyramid
     lanes: Lanes
     keeps_detail: Sequence[bool]
     finish: Callable[[Array], Array] | None
+    loss: Loss
 
 
 def make_problem(
@@ -60,27 +79,44 @@ def make_problem(
     initial: Any,
     devices: Sequence[jax.Device] | None,
     regions: Sequence[Region] = (),
+    keep: Any = None,
 ) -> Problem:
     """Checks the arguments of `stylize_batch`, which are described there.
+
+    A picture without content, of which the size is given instead, begins with faint noise.
 
     Raises:
         ConfigError: As `stylize_batch`.
     """
     config, kept = chosen_optimizer(optimizer, config or TransferConfig())
     keys = None if keys is None else checked_keys("keys", keys, 1)
-    content, images, finish = recolour(
-        checked_image("content", content),
-        [checked_image("style", image) for image in as_images(style)],
-        config.colours,
+    images = [checked_image("style", image) for image in as_images(style)]
+    has_content = np.ndim(content) != 1
+    if not has_content and config.colours != "style":
+        raise ConfigError(
+            f"colours is {config.colours!r}, but there is no content to take them from; "
+            "leave it out"
+        )
+    photograph = (
+        checked_image("content", content)
+        if has_content
+        else mean_colour(make_style(images, config.style_mix), content)
     )
+    keep = checked_keep(keep, photograph.shape)
+    content, images, finish = recolour(photograph, images, config.colours)
+    finish = pasting(finish, photograph, keep)
     regions = checked_regions(regions, content.shape, [image.shape for image in images])
-    styles = _styles_of(images, config, regions)
-    start = partial(initial_image, content, next(iter(styles.values())).images[0], kind=config.init)
-    num_lanes = _count_lanes("weights", _as_arrays(weights), keys) if weights else 1
-    terms = spelt_out(loss, weights, config)
-    if regions:
-        terms = _as_arrays(with_regions(terms, regions))
-    num_lanes = max(num_lanes, _count_lanes("loss", terms, keys))
+    check_balance(config, weights)
+    plain = spelt_out(loss, weights, config)
+    styles = _styles_of(images, config, regions, plain)
+    start = (
+        partial(initial_image, content, first_image(styles), kind=config.init)
+        if has_content
+        else partial(noise_around, content)
+    )
+    num_lanes = count_lanes("weights", as_arrays(weights), keys) if weights else 1
+    terms = as_arrays(with_regions(plain, regions)) if regions else plain
+    num_lanes = max(num_lanes, count_lanes("loss", terms, keys))
     if initial is not None:
         initial = checked_image("initial", initial)
         if initial.shape != content.shape:
@@ -98,7 +134,7 @@ def make_problem(
         key = make_key(0) if config.init == "noise" else None
         images = _for_each_lane(start(key=key), num_lanes)
     check_sharing(content.shape[0], config, devices or ())
-    by_lane = jax.tree.map(lambda number: np.broadcast_to(number, num_lanes), terms)
+    by_lane, plain = jax.tree.map(lambda number: np.broadcast_to(number, num_lanes), (terms, plain))
     losses = [
         jax.tree.map(lambda numbers, lane=lane: numbers[lane], by_lane) for lane in range(num_lanes)
     ]
@@ -118,12 +154,19 @@ def make_problem(
     placement = Placement(tuple(devices or ()), by_rows=True)
     aims = of_content[0], of_style[0]
     masks = dict(zip(names_of(regions), shared_masks(regions), strict=True))
-    pyramid = Pyramid(params, [content], [styles], config, *aims, placement, kept, masks)
-    return Problem(pyramid, lanes, [config.init != "noise"] * num_lanes, finish)
+    targets = ScaledTargets(
+        params, [content], [styles], config, *aims, placement.shares_rows, masks, keep
+    )
+    pyramid = Pyramid(targets, config, placement, kept)
+    keeps_detail = [config.init != "noise"] * num_lanes
+    if config.balance:
+        plain = pyramid.balance(lanes, keeps_detail, plain)
+        lanes = dataclasses.replace(lanes, loss=with_weights_of(by_lane, plain))
+    return Problem(pyramid, lanes, keeps_detail, finish, plain)
 
 
 def _styles_of(
-    images: Sequence[Array], config: TransferConfig, regions: Sequence[Region]
+    images: Sequence[Array], config: TransferConfig, regions: Sequence[Region], loss: Loss
 ) -> Styles:
     """The style of each region, or of the whole picture.
 
@@ -131,15 +174,16 @@ def _styles_of(
         ConfigError: There is a mixture beside regions.
     """
     if not regions:
-        return {None: make_style(images, config.style_mix)}
-    if config.style_mix:
+        return mixed_styles(images, config, loss)
+    if config.style_mix or any(term.style_mix for term in loss.values()):
         raise ConfigError(
             "style_mix mixes the styles of the whole picture, but there are regions, which name "
             "theirs; leave one of the two out"
         )
     put = lambda mask: None if mask is None else jax.device_put(np.asarray(mask, np.float32))
+    own = lambda region: [images[place] for place in region.styles]
     return {
-        name: Style((images[region.style],), (1.0,), put(region.style_mask))
+        (name, ()): make_style(own(region), (), config.style_turns, [*map(put, region.style_masks)])
         for name, region in zip(names_of(regions), regions, strict=True)
     }
 
@@ -147,117 +191,3 @@ def _styles_of(
 def _for_each_lane(image: Array, num_lanes: int) -> Array:
     # By NumPy: with JAX, each little operation is a program to load before the first step.
     return jax.device_put(np.broadcast_to(np.asarray(image), (num_lanes, *image.shape)))
-
-
-def spelt_out(
-    loss: Loss | Term | None, weights: LossWeights | None, config: TransferConfig
-) -> Loss:
-    """The loss of a run, its numbers as arrays.
-
-    So runs and studies of the same loss run the same program, and round alike.
-
-    Lists and tuples of lanes become arrays; else they would count as branches of the tree.
-
-    Raises:
-        ConfigError: Both are given, or one cannot be.
-    """
-    if loss is None:
-        return _as_arrays(default_loss(config, weights))
-    if weights is not None:
-        raise ConfigError(
-            "both weights and loss are given; the terms of a loss have weights of their "
-            "own, so leave weights out"
-        )
-    if not isinstance(loss, Loss | Term):
-        raise ConfigError(
-            f"loss is {loss!r}; give a sum of terms, such as nst.content() + 20 * nst.style()"
-        )
-    loss = as_loss(loss, config)
-    loss.check()
-    return _as_arrays(loss)
-
-
-def _as_arrays(tree: Any) -> Any:
-    return jax.tree.map(
-        lambda leaf: np.asarray(leaf, np.float32),
-        tree,
-        is_leaf=lambda leaf: isinstance(leaf, list | tuple),
-    )
-
-
-def checked_keys(name: str, keys: Any, num_axes: int) -> Array:
-    """Random keys with so many axes; those of JAX's older style, `jax.random.PRNGKey`, as the new.
-
-    Raises:
-        ConfigError: They are none.
-    """
-    kind = getattr(keys, "dtype", None)
-    if kind == np.uint32 and np.shape(keys)[num_axes:] == (2,):
-        keys = jax.random.wrap_key_data(jnp.asarray(keys))
-    if (
-        not isinstance(keys, Array)
-        or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)
-        or keys.ndim != num_axes
-    ):
-        example = (
-            "one key a lane, such as jax.random.split(jax.random.key(0), 4)"
-            if num_axes
-            else "a random key, such as jax.random.key(0)"
-        )
-        found = repr(keys) if kind is None else f"of {kind} with shape {np.shape(keys)}"
-        raise ConfigError(f"{name} is {found}; give {example}")
-    return keys
-
-
-def chosen_optimizer(
-    optimizer: str | optax.GradientTransformation | None, config: TransferConfig
-) -> tuple[TransferConfig, optax.GradientTransformationExtraArgs | None]:
-    """The settings that name the optimiser, and one of the caller's own as runs take it.
-
-    Raises:
-        ConfigError: It is none.
-    """
-    if optimizer is None:
-        return config, None
-    if isinstance(optimizer, str):
-        return dataclasses.replace(config, optimizer=optimizer), None  # type: ignore[arg-type]
-    if not isinstance(optimizer, optax.GradientTransformation):
-        raise ConfigError(
-            f"optimizer is {optimizer!r}; give a name, or one of optax's transformations, "
-            "such as optax.adamw(0.02)"
-        )
-    return config, keep_in_range(optimizer)
-
-
-def check_numbers(name: str, numbers: LossWeights | Loss) -> None:
-    """Makes sure that weights, or a loss's numbers, are finite, each for all lanes or one a lane.
-
-    Raises:
-        ConfigError: One is not, or a weight of the default loss is negative.
-    """
-    # a term of one's own may be meant to grow
-    least = 0.0 if isinstance(numbers, LossWeights) else -np.inf
-    for path, leaf in jax.tree_util.tree_leaves_with_path(numbers):
-        if leaf.ndim > 1 or not np.all(np.isfinite(leaf) & (leaf >= least)):
-            bound = ", at least 0" if least == 0 else ""
-            raise ConfigError(
-                f"{name}{jax.tree_util.keystr(path)} is {leaf}; it must be a finite "
-                f"number{bound}, or one a lane"
-            )
-
-
-def _count_lanes(name: str, numbers: LossWeights | Loss, keys: Array | None) -> int:
-    """How many lanes the weights, or a loss's numbers, and the keys are for."""
-    check_numbers(name, numbers)
-    sizes: dict[str, int] = {} if keys is None else {"keys": keys.shape[0]}
-    sizes |= {
-        f"{name}{jax.tree_util.keystr(path)}": leaf.size
-        for path, leaf in jax.tree_util.tree_leaves_with_path(numbers)
-        if leaf.ndim
-    }
-    if len(set(sizes.values())) > 1:
-        raise ConfigError(
-            "the numbers of lanes differ: "
-            f"{', '.join(f'{name} has {size}' for name, size in sizes.items())}"
-        )
-    return next(iter(sizes.values()), 1)

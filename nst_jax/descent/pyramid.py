@@ -13,9 +13,8 @@ References:
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import cached_property, partial
 
 import jax
 import jax.numpy as jnp
@@ -27,14 +26,13 @@ from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.history import History
 from nst_jax.descent.lanes import LaneProgram, Lanes, Optimizer
 from nst_jax.descent.placement import DEFAULT_DEVICE, Placement
+from nst_jax.descent.pulls import Pulls
 from nst_jax.descent.resizing import carry_up, coarsest_start
 from nst_jax.descent.result import Progress, TransferResult, join
 from nst_jax.descent.scaled_targets import ScaledTargets
 from nst_jax.descent.schedule import make_schedule
 from nst_jax.descent.snapshot import Arrays, Snapshot, from_arrays
 from nst_jax.descent.step import TransferState
-from nst_jax.network.vgg import Params
-from nst_jax.objective.styles import Styles
 from nst_jax.objective.targets import Targets
 from nst_jax.objective.terms import Loss
 from nst_jax.pixels import is_grey
@@ -46,46 +44,23 @@ class Pyramid:
     """Descents from coarse to fine over batches of lanes that choose from the same images.
 
     Args:
-        params: The network's parameters, from `load_params`.
-        contents: Content images, all (height, width, 3).
-        styles: As in `ScaledTargets`.
+        targets: Of the images.
         config: The settings of the descent; of `init`, whether it is noise.
-        of_content: As in `ScaledTargets`.
-        of_style: As in `ScaledTargets`.
         placement: As in `LaneProgram`; a scale whose rows do not go round takes fewer devices.
         optimizer: As in `LaneProgram`.
-        masks: As in `ScaledTargets`.
     """
 
     def __init__(
         self,
-        params: Params,
-        contents: Sequence[Array],
-        styles: Sequence[Styles],
+        targets: ScaledTargets,
         config: TransferConfig,
-        of_content: Sequence[Loss],
-        of_style: Sequence[Loss],
         placement: Placement = DEFAULT_DEVICE,
         optimizer: Optimizer | None = None,
-        masks: Mapping[str, Any] | None = None,
     ) -> None:
-        # Put on the device by name: what is moved on purpose is no accident to whoever guards
-        # against transfers.
-        self._targets = ScaledTargets(
-            jax.device_put(dict(params)),
-            contents,
-            styles,
-            config,
-            of_content,
-            of_style,
-            placement.shares_rows,
-            masks,
-        )
-        self._contents = contents
-        self._styles = styles
+        self._targets = targets
         self._config = config
-        self._of_content, self._of_style = of_content, of_style
-        self._shape = contents[0].shape[0], contents[0].shape[1]
+        self._wraps = config.border == "wrap"
+        self._shape = targets.shape
         self._scales = make_schedule(self._shape, config)
         self._programs = [
             LaneProgram(config, placement.for_rows(scale.shape[0]), optimizer)
@@ -140,17 +115,7 @@ class Pyramid:
             image if keeps else None
             for image, keeps in zip(lanes.images, keeps_detail, strict=True)
         ]
-        coarsest = self._scales[0]
-        images = (
-            lanes.images
-            if coarsest.shape == self._shape
-            else jnp.stack(
-                [
-                    coarsest_start(image, coarsest.shape, keeps)
-                    for image, keeps in zip(lanes.images, keeps_detail, strict=True)
-                ]
-            )
-        )
+        images = self._first_images(lanes, keeps_detail)
         active, found, chunk = np.asarray(lanes.active), None, None
         for index, (scale, program) in enumerate(zip(self._scales, self._programs, strict=True)):
             if saved is not None and index < saved.scale:
@@ -195,6 +160,27 @@ class Pyramid:
             del states, history, reached
             found = result if found is None else join(found, result)
 
+    def balance(self, lanes: Lanes, keeps_detail: Sequence[bool], loss: Loss) -> Loss:
+        """`Pulls.balance` where the lanes begin; the arguments are its and those of `descend`."""
+        first = dataclasses.replace(
+            lanes,
+            images=self._first_images(lanes, keeps_detail),
+            is_grey=self._are_grey(lanes, keeps_detail),
+        )
+        return self._pulls.balance(first, loss)
+
+    @cached_property
+    def _pulls(self) -> Pulls:
+        params, placement = self._targets.prepared, self._programs[0].placement
+        return Pulls(params, self._targets_at(0), self._config, placement)
+
+    def _first_images(self, lanes: Lanes, keeps_detail: Sequence[bool]) -> Array:
+        """Where the lanes begin, at the coarsest scale."""
+        if len(self._scales) == 1:
+            return lanes.images
+        own, shape = zip(lanes.images, keeps_detail, strict=True), self._scales[0].shape
+        return jnp.stack([coarsest_start(image, shape, keeps, self._wraps) for image, keeps in own])
+
     def _progress(
         self, details: Sequence[Array | None], index: int, states: TransferState, history: History
     ) -> Progress:
@@ -220,33 +206,30 @@ class Pyramid:
         history: History,
     ) -> TransferResult:
         """What the run has found if it ends at a scale, after what the coarser one found."""
-        result, last = history.result(states), len(self._scales) - 1
+        result = history.result(states)
         found = result if before is None else join(before, result)
-        if index == last:
-            return found
+        if index == len(self._scales) - 1:
+            return self._evaluated(lanes, found) if self._config.average else found
         found = found._replace(image=self._enlarge(found.image, details, self._shape))
         unfinished = np.asarray(lanes.active) & (found.failure == "")
-        if unfinished.any():  # evaluated once, so that the loss is that of the image
-            lanes = dataclasses.replace(lanes, images=found.image, active=unfinished)
-            targets, steps_before = self._targets_at(last), found.num_steps
-            *_, (states, history) = self._programs[last].pieces(
-                self._targets.prepared, targets, lanes, 1, steps_before=steps_before
-            )
-            found = join(found, history.result(states))
-        return found._replace(cut_off=unfinished)
+        found = self._evaluated(dataclasses.replace(lanes, active=unfinished), found)
+        return found._replace(cut_off=unfinished, converged=found.converged & ~unfinished)
+
+    def _evaluated(self, lanes: Lanes, found: TransferResult) -> TransferResult:
+        """What was found, each image of an active lane evaluated once, so that the loss is its."""
+        if not np.any(lanes.active):
+            return found
+        lanes, targets = dataclasses.replace(lanes, images=found.image), self._targets_at(-1)
+        *_, (states, history) = self._programs[-1].pieces(
+            self._targets.prepared, targets, lanes, 1, steps_before=found.num_steps
+        )
+        seen = join(found, history.result(states))
+        failure = np.where(found.failure == "", seen.failure, found.failure)
+        return seen._replace(failure=failure, converged=found.converged, cut_off=found.cut_off)
 
     def _are_grey(self, lanes: Lanes, keeps_detail: Sequence[bool]) -> np.ndarray:
         """Which lanes are made of grey images alone; noise takes their colours."""
-        contents = [is_grey(image) for image in self._contents for _ in self._of_content]
-        styles = [
-            all(is_grey(image) for style in own.values() for image in style.images)
-            for own in self._styles
-            for _ in self._of_style
-        ]
-        pairs = [
-            contents[content] and styles[style]
-            for content, style in zip(lanes.content, lanes.style, strict=True)
-        ]
+        pairs = map(self._targets.are_grey, lanes.content, lanes.style)
         return np.array(
             [
                 pair and (not keeps or is_grey(image))
@@ -268,7 +251,7 @@ class Pyramid:
         # One at a time: a batch would be rounded otherwise than a run of its own.
         return jnp.stack(
             [
-                carry_up(image, detail, shape)
+                carry_up(image, detail, shape, self._wraps)
                 for image, detail in zip(
                     jax.device_put(list(jax.device_get(images))), details, strict=True
                 )

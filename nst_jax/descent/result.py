@@ -20,7 +20,7 @@ class Progress(NamedTuple):
         loss: Loss at the last evaluation.
         terms: Its parts by term, such as `terms["style"]["conv1_1"]`, scaled but not weighted.
         best_loss: Lowest loss so far at the present size.
-        image: The image of that loss, in [0, 1].
+        image: The image of that loss, or the average so far, in [0, 1].
     """
 
     step: int
@@ -36,12 +36,12 @@ class TransferResult(NamedTuple):
     """What a run found. From `stylize_batch`, every field has a leading axis of lanes.
 
     Args:
-        image: The image of the lowest loss at full size, sRGB in [0, 1], (height, width, 3); the
-            loss is its own.
+        image: The image of the lowest loss at full size, or the average that was asked for, sRGB in
+            [0, 1], (height, width, 3); the loss is its own.
         loss: That loss; infinite if no evaluation was finite.
         best_step: The evaluation that saw it, from 1.
         num_steps: Evaluations made, fewer than asked for where `tolerance` or a failure stopped the
-            run.
+            run; the last is that of the average where one was asked for.
         losses: The loss at each evaluation, (num_steps,); in a batch NaN beyond a lane's own end.
         terms: Its parts at each evaluation, likewise: `terms["style"]["conv1_1"]`, scaled but not
             weighted.

@@ -11,21 +11,24 @@ import numpy as np
 from jax import Array
 
 from nst_jax.config import TransferConfig
+from nst_jax.descent.keep import kept_target
 from nst_jax.descent.resizing import resize
 from nst_jax.descent.schedule import LEAST_SIDE
 from nst_jax.network.vgg import Params, prepare_params
 from nst_jax.objective.loss import LossParts
 from nst_jax.objective.measures import Measures, measures_of
 from nst_jax.objective.regions import shares_of
-from nst_jax.objective.styles import Styles
+from nst_jax.objective.styles import Styles, aiming_at
 from nst_jax.objective.targets import (
     Targets,
     blended_targets,
     check_scales,
-    make_targets,
     targets_of,
+    targets_of_one,
 )
 from nst_jax.objective.terms import Loss, Source
+from nst_jax.objective.views import layers_shapes
+from nst_jax.pixels import is_grey
 
 
 class ScaledTargets:
@@ -35,16 +38,19 @@ class ScaledTargets:
     second content image, and so on; and likewise among those of style images.
 
     Args:
-        params: The network's parameters, on the device.
+        params: The network's parameters, from `load_params`.
         contents: Content images, all (height, width, 3).
-        styles: Styles, by region, or of the whole image by None; their images, of any sizes, shrink
-            as the content images do.
+        styles: By region and mixture; their images, of any sizes, shrink as the content images do.
         config: As in `make_targets`.
         of_content: From `distinct_losses` of all lanes' losses, which have the same terms, those
             that aim apart at a content image.
         of_style: Likewise of style images.
         shares_rows: Whether devices share the rows of an image.
         masks: By region, how much of each pixel of the content images belongs to it.
+        keep: How much of each pixel stays the content's, from `checked_keep`.
+
+    Raises:
+        ConfigError: As `features_shapes`.
     """
 
     def __init__(
@@ -55,19 +61,36 @@ class ScaledTargets:
         config: TransferConfig,
         of_content: Sequence[Loss],
         of_style: Sequence[Loss],
-        shares_rows: bool,
+        shares_rows: bool = False,
         masks: Mapping[str, Any] | None = None,
+        keep: np.ndarray | None = None,
     ) -> None:
-        self._params = params
+        # Put on the device by name: what is moved on purpose is no accident to whoever guards
+        # against transfers.
+        self._params = jax.device_put(dict(params))
         self._contents = contents
         self._styles = styles
         self._masks = masks or {}
+        self._keep = keep
         self._of_content = of_content
         self._of_style = of_style
         self._config = config
         self._shares_rows = shares_rows
         self._loss = of_content[0]
+        # The smaller sizes wrap; whether this one does, is to be said before they are painted.
+        layers_shapes(params, self.shape, self._loss.layers, config.border)
         self._found: dict[tuple[int, int], Targets] = {}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the content images."""
+        return self._contents[0].shape[0], self._contents[0].shape[1]
+
+    def are_grey(self, content: int, style: int) -> bool:
+        """Whether targets that a lane chooses are made of grey images alone."""
+        styles = self._styles[style // len(self._of_style)].values()
+        images = [image for one in styles for image in one.images]
+        return all(map(is_grey, [self._contents[content // len(self._of_content)], *images]))
 
     @cached_property
     def prepared(self) -> Params:
@@ -81,8 +104,7 @@ class ScaledTargets:
     def parts(self) -> LossParts:
         """Zero for each part of each term."""
         image = jax.ShapeDtypeStruct(np.shape(self._contents[0]), jnp.float32)
-        config = dataclasses.replace(self._config, style_mix=())  # one image stands for all
-        find = lambda params, image: make_targets(params, image, image, config, self._loss)
+        find = lambda params, image: targets_of_one(params, image, image, self._config, self._loss)
         targets = jax.eval_shape(find, self._params, image)
         return {  # type: ignore[return-value], zeros for arrays
             name: dict.fromkeys(target.scale, 0) for name, target in targets.items()
@@ -103,16 +125,22 @@ class ScaledTargets:
             # slower; but in bfloat16, prepared kernels are exacter, and the targets should be those
             # that the descent sees.
             params = self.prepared if self._config.precision == "bfloat16" else self._params
-            see = lambda image: deal(self._shrink(image, shape))
+            see = lambda image, wraps=False: deal(self._shrink(image, shape, wraps))
+            see_content = partial(see, wraps=self._config.border == "wrap")
             find = partial(targets_of, config=self._config, shape=(*shape, 3))
             by_content = [
                 find(params, image, "content", loss)
-                for image in map(see, self._contents)
+                for image in map(see_content, self._contents)
                 for loss in self._of_content
             ]
             by_style = list(self._targets_of_styles(params, see, (*shape, 3)))
             for targets in (*by_content, *by_style):
                 check_scales(self._loss, targets)
+            if self._keep is not None:
+                mask = jax.device_put(self._keep)
+                kept = [kept_target(see_content(image), mask) for image in self._contents]
+                each = [own for own in kept for _ in self._of_content]
+                by_content = [aims | own for aims, own in zip(by_content, each, strict=True)]
             self._found[shape] = {**stack_targets(by_content), **stack_targets(by_style)}
         return self._found[shape]
 
@@ -131,16 +159,21 @@ class ScaledTargets:
         for styles in self._styles:
             for place, loss in enumerate(self._of_style):
                 found: Targets = {}
-                for region, style in styles.items():
-                    own = loss.of("style").within(region)
+                for (region, mix), style in styles.items():
+                    own = aiming_at(loss, region, mix)
                     if not own:
                         continue
-                    if len(style.images) == 1 and style.mask is None:
+                    if style.masks == (None,):
                         image = see(style.images[0])
                         aims = targets_of(params, image, "style", own, self._config, shape)
                     else:
-                        each = [measures(image, style.mask, place, own) for image in style.images]
-                        aims = blended_targets(params, each, style.shares, own, shape)
+                        each = [
+                            measures(image, mask, place, own)
+                            for image, mask in zip(style.images, style.masks, strict=True)
+                        ]
+                        aims = blended_targets(
+                            params, each, style.shares, own, shape, self._config.border
+                        )
                     found |= self._in_region(region, aims, own, shape)
                 yield found
 
@@ -150,13 +183,14 @@ class ScaledTargets:
         """The targets with what the picture's positions stand for in a region."""
         if region is None or np.all(self._masks[region] == 1):
             return targets
-        shares = shares_of(jax.device_put(self._masks[region]), loss.layers, shape)
+        mask = jax.device_put(self._masks[region])
+        shares = shares_of(mask, loss.layers, shape, self._config.border)
         return {
             name: target._replace(shares={layer: shares[layer] for layer in loss[name].layers})
             for name, target in targets.items()
         }
 
-    def _shrink(self, image: Array, shape: tuple[int, int]) -> Array:
+    def _shrink(self, image: Array, shape: tuple[int, int], wraps: bool) -> Array:
         """An image at the size that it has where the content images have `shape`."""
         whole = self._contents[0].shape[:2]
         if shape == whole:
@@ -165,7 +199,7 @@ class ScaledTargets:
             max(round(side * small / large), LEAST_SIDE)
             for side, small, large in zip(image.shape[:2], shape, whole, strict=True)
         )
-        return resize(image, (height, width))
+        return resize(image, (height, width), wraps)
 
 
 @jax.jit

@@ -50,6 +50,9 @@ def make_schedule(shape: tuple[int, int], config: TransferConfig) -> list[Scale]
         steps = int((other if scales else first) * config.num_steps)
         if not 0 < steps < left or min(shape) < factor * least:
             break
-        scales.append(Scale((round(shape[0] / factor), round(shape[1] / factor)), steps))
+        # what wraps at the largest size wraps at each
+        unit = LEAST_SIDE if config.border == "wrap" else 1
+        height, width = (unit * max(round(side / (factor * unit)), 1) for side in shape)
+        scales.append(Scale((height, width), steps))
         left -= steps
     return [*reversed(scales), Scale(shape, left)]

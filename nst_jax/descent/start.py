@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.config import ConfigError, TransferConfig, check_at_least
+from nst_jax.objective.styles import Style
 from nst_jax.pixels import check_image
 
 
@@ -27,6 +28,12 @@ def initial_image(content: Array, style: Array, key: Array | None, kind: str) ->
         assert key is not None
         return _noise(key, content.shape)
     return content if kind == "content" else _resized_to(style, content.shape)
+
+
+@jax.jit
+def noise_around(image: Array, key: Array) -> Array:
+    """The image with noise of a tenth of the contrast."""
+    return jnp.clip(image + 0.1 * (_noise(key, image.shape) - 0.5), 0, 1)
 
 
 @partial(jax.jit, static_argnums=1)
@@ -48,6 +55,21 @@ def checked_image(name: str, image: Any) -> Array:
     check_image(name, image)
     # A copy, for what is put on the device may share memory with what it was.
     return jax.device_put(np.clip(np.array(jax.device_get(image), np.float32), 0, 1))
+
+
+def mean_colour(style: Style, shape: Sequence[int]) -> Array:
+    """A flat image of the mean colour of a style.
+
+    Raises:
+        ConfigError: The shape is none of a picture.
+    """
+    if len(shape) != 2:
+        raise ConfigError(f"shape is {tuple(shape)}; give (height, width)")
+    for side in shape:
+        check_at_least("a side of shape", side, 1)
+    colours = [np.asarray(jax.device_get(image)).mean((0, 1)) for image in style.images]
+    colour = np.average(colours, axis=0, weights=style.shares).astype(np.float32)
+    return jax.device_put(np.broadcast_to(colour, (*shape, 3)).copy())
 
 
 def check_sharing(num_rows: int, config: TransferConfig, devices: Sequence[jax.Device]) -> None:

@@ -3,6 +3,7 @@
 Nothing here knows what the loss is made of, nor how long a run lasts.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,7 +31,8 @@ class TransferState:
     Args:
         image: The image to evaluate next.
         opt_state: The optimiser's own state.
-        best_image: The image of the lowest loss seen.
+        best_image: The image of the lowest loss seen; the average of those seen, where `step` takes
+            it.
         best_loss: That loss; infinite before the first finite one.
         best_step: The step at which it was seen, from 1; 0 before.
         step: Evaluations made.
@@ -85,20 +87,31 @@ def init(
 
 
 def step(
-    state: TransferState, evaluate: Evaluation, optimizer: optax.GradientTransformationExtraArgs
+    state: TransferState,
+    evaluate: Evaluation,
+    optimizer: optax.GradientTransformationExtraArgs,
+    average: float = 0.0,
 ) -> tuple[TransferState, StepInfo]:
     """One evaluation of the loss and its gradient, and one move of the pixels.
+
+    With an average d, `best_image` becomes the average of the images x_1, …, x_t evaluated so far:
+    v_t / (1 − dᵗ) of v_t = d v_{t−1} + (1 − d) x_t, clipped to [0, 1].
 
     Args:
         state: From `init` or an earlier step.
         evaluate: Maps an image to ((loss, terms), gradient), as `jax.value_and_grad(loss_function,
             has_aux=True)` does.
         optimizer: The one that `state` was made with.
+        average: d, in [0, 1); 0 takes none.
 
     Returns:
         The next state, and what the evaluation saw at `state.image`.
+
+    References:
+        Kingma and Ba (ICLR 2015), section 7.2, for the average.
     """
     (loss, terms), gradient = evaluate(state.image)
+    finite = jnp.isfinite(loss) & jnp.isfinite(jnp.vdot(gradient, gradient))
     better = loss < state.best_loss  # false for a NaN
     # optax mixes types where the caller may have forbidden it
     with jax.numpy_dtype_promotion("standard"):
@@ -107,8 +120,20 @@ def step(
     return TransferState(
         image=image,
         opt_state=opt_state,
-        best_image=jnp.where(better, state.image, state.best_image),
+        best_image=_averaged(state, finite, average)
+        if average
+        else jnp.where(better, state.image, state.best_image),
         best_loss=jnp.where(better, loss, state.best_loss),
         best_step=jnp.where(better, state.step + 1, state.best_step),
         step=state.step + 1,
-    ), StepInfo(loss, terms, jnp.isfinite(loss) & jnp.isfinite(jnp.vdot(gradient, gradient)))
+    ), StepInfo(loss, terms, finite)
+
+
+def _averaged(state: TransferState, wanted: Array, average: float) -> Array:
+    """The average with the image evaluated last, if that is wanted."""
+    mean, kind = state.best_image, state.best_loss.dtype
+    # v_t / (1 − dᵗ) as a step from the last: of like images, the average is one of them exactly
+    weight = -jnp.expm1(math.log(average) * (state.step + 1).astype(kind))
+    rate = (1 - average) / weight
+    moved = jnp.clip(mean + rate.astype(mean.dtype) * (state.image - mean), 0, 1)
+    return jnp.where(wanted, moved, mean)

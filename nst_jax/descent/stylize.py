@@ -8,7 +8,7 @@ from jax import Array
 
 from nst_jax.config import TransferConfig
 from nst_jax.descent.chunk import Chunk
-from nst_jax.descent.descend import Image, descend, descend_batch
+from nst_jax.descent.descend import Image, Mask, descend, descend_batch
 from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.host.stopping import HeldInterrupt
 from nst_jax.network.vgg import Params
@@ -32,6 +32,7 @@ def stylize(
     initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
     regions: Sequence[Region] = (),
+    keep: Mask | None = None,
     callback: Callback | None = None,
 ) -> TransferResult:
     """Paints `content` in the style of `style`.
@@ -43,6 +44,8 @@ def stylize(
         params: The network's parameters, from `load_params`.
         content: Content image, sRGB in [0, 1].
         style: Style image, of any size, sRGB in [0, 1]; or several, which `config.style_mix` mixes.
+            Its size in pixels is that of its strokes in the result, so that one of twice the size
+            paints strokes of twice the size.
         config: The run's settings; `TransferConfig()` if left out.
         weights: What each part of the default loss counts; `LossWeights()` if left out.
         loss: A loss of one's own, such as `nst.content() + 20 * nst.style() + 0.1 * my_term`,
@@ -58,6 +61,9 @@ def stylize(
             of one; one device if left out.
         regions: Parts of the picture that have styles of their own; each term that aims at a style
             is then there once for each, as `style_NAME`.
+        keep: How much of each pixel stays the content's, (height, width) in [0, 1]. The loss is
+            that of y = keep · content + (1 − keep) · x, which is also the result, so that the style
+            at the edge goes with the pixels that are kept.
         callback: Called with a `Progress` about every two seconds, and after the last step.
             `descend` can do more.
 
@@ -75,8 +81,7 @@ def stylize(
     References:
         Gatys, Ecker and Bethge (CVPR 2016).
     """
-    seconds = 2.0 if callback else _SECONDS_BETWEEN_LOOKS
-    return _to_the_end(
+    return to_the_end(
         descend(
             params,
             content,
@@ -89,7 +94,8 @@ def stylize(
             initial=initial,
             devices=devices,
             regions=regions,
-            seconds=seconds,
+            keep=keep,
+            seconds=seconds_between(callback),
         ),
         callback,
     )
@@ -108,6 +114,7 @@ def stylize_batch(
     initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
     regions: Sequence[Region] = (),
+    keep: Mask | None = None,
     callback: Callback | None = None,
 ) -> TransferResult:
     """Runs `stylize` for several weightings, seeds or both at once, in one compiled program.
@@ -124,6 +131,7 @@ def stylize_batch(
         initial: As in `stylize`; shared by all lanes.
         devices: As in `stylize`.
         regions: As in `stylize`; shared by all lanes.
+        keep: As in `stylize`; shared by all lanes.
         callback: As in `stylize`; sees all lanes.
 
     Returns:
@@ -140,8 +148,7 @@ def stylize_batch(
         >>> batch.image.shape[0]
         3
     """
-    seconds = 2.0 if callback else _SECONDS_BETWEEN_LOOKS
-    return _to_the_end(
+    return to_the_end(
         descend_batch(
             params,
             content,
@@ -154,13 +161,20 @@ def stylize_batch(
             initial=initial,
             devices=devices,
             regions=regions,
-            seconds=seconds,
+            keep=keep,
+            seconds=seconds_between(callback),
         ),
         callback,
     )
 
 
-def _to_the_end(chunks: Iterator[Chunk], callback: Callback | None) -> TransferResult:
+def seconds_between(callback: Callback | None) -> float:
+    """How long a piece of a run takes that somebody looks at, or nobody."""
+    return 2.0 if callback else _SECONDS_BETWEEN_LOOKS
+
+
+def to_the_end(chunks: Iterator[Chunk], callback: Callback | None) -> TransferResult:
+    """What a run ends with; Ctrl-C ends it sooner."""
     chunk = next(chunks)
     with HeldInterrupt() as interrupt:
         while True:

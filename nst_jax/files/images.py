@@ -1,6 +1,6 @@
 """Image files: read, resized, written.
 
-Beside `nst_jax.files.decoding`, the only module that knows Pillow.
+With the other modules of this folder, the only one that knows Pillow.
 """
 
 import io
@@ -38,7 +38,6 @@ INPUT_ENDINGS = frozenset({*OUTPUT_FORMATS, ".gif", ".bmp"})
 decides."""
 
 _FILTERS = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
-_ASPECT = 0.02  # how far a mask's aspect ratio may be from its picture's
 MAX_PIXELS = 178_000_000
 """The most pixels that an image is decoded with or brought to, unless told otherwise."""
 
@@ -82,7 +81,7 @@ def read_image(
                     f"{name} is {side}; it must be at least {LEAST_SIDE} pixels, which "
                     "VGG's poolings need"
                 )
-    image, notes, _ = _decoded(path, max_pixels)
+    image, notes, _ = decode_file(path, max_pixels)
     for note in notes:
         warnings.warn(note, stacklevel=2)
     if size:
@@ -105,36 +104,8 @@ def read_image(
     return np.asarray(image, np.float32) / 255
 
 
-def read_mask(
-    path: str | os.PathLike[str], shape: tuple[int, int], *, max_pixels: int = MAX_PIXELS
-) -> np.ndarray:
-    """Reads a mask: white, or opaque, is 1; soft edges are kept.
-
-    Args:
-        path: An image; where parts of it are transparent, its opacity counts, else its brightness.
-        shape: Height and width of the result, to which the pixels are averaged.
-        max_pixels: As in `read_image`.
-
-    Returns:
-        (height, width) float32 in [0, 1].
-
-    Raises:
-        ImageError: As `read_image`, or the mask has another aspect ratio than `shape`.
-    """
-    image, _, alpha = _decoded(path, max_pixels)
-    height, width = shape
-    # A side of the picture was rounded to whole pixels.
-    if abs(image.width / image.height * height - width) > max(_ASPECT * width, 1):
-        raise ImageError(
-            f"{path}: is {image.width} × {image.height} pixels, its picture {width} × {height}; "
-            "make the mask of the picture's aspect ratio"
-        )
-    grey = (alpha or image.convert("L")).resize((width, height), Image.Resampling.BOX)
-    return np.asarray(grey, np.float32) / 255
-
-
-def _decoded(path: str | os.PathLike[str], max_pixels: int) -> Decoded:
-    """The image in a file.
+def decode_file(path: str | os.PathLike[str], max_pixels: int) -> Decoded:
+    """The image in a file, as it is: not resized, and without a word of what is odd about it.
 
     Raises:
         ImageError: It cannot be read.
@@ -168,15 +139,33 @@ def _decoded(path: str | os.PathLike[str], max_pixels: int) -> Decoded:
         ) from error
 
 
-def check_output(path: str | os.PathLike[str]) -> None:
+def check_output(path: str | os.PathLike[str], has_alpha: bool = False) -> None:
     """Makes sure, before any work is done, that an image can be written to `path`.
 
+    Args:
+        path: The file.
+        has_alpha: Whether parts of the image are to be transparent.
+
     Raises:
-        ImageError: Its ending stands for no format, or its folder cannot be made or written.
+        ImageError: Its ending stands for no format, or for one without transparency where that is
+            wanted, or its folder cannot be made or written.
     """
     path = Path(path)
     if path.suffix.lower() not in OUTPUT_FORMATS:
         raise ImageError(f"{path}: the output's name must end in {', '.join(OUTPUT_FORMATS)}")
+    if has_alpha and OUTPUT_FORMATS[path.suffix.lower()] == "JPEG":
+        raise ImageError(
+            f"{path}: JPEG knows no transparency; give the output a name in .png, .webp or .tif"
+        )
+    check_place(path)
+
+
+def check_place(path: Path) -> None:
+    """Makes sure, before any work is done, that a file can be written to `path`.
+
+    Raises:
+        ImageError: It is a folder, or its folder cannot be made or written.
+    """
     try:
         exists = path.exists()
     except OSError as error:
@@ -197,7 +186,10 @@ def check_output(path: str | os.PathLike[str]) -> None:
 
 
 def write_image(
-    path: str | os.PathLike[str], image: ArrayLike, metadata: Mapping[str, str] | None = None
+    path: str | os.PathLike[str],
+    image: ArrayLike,
+    metadata: Mapping[str, str] | None = None,
+    alpha: np.ndarray | None = None,
 ) -> None:
     """Writes an image in the format of the name's ending, whole or not at all.
 
@@ -205,14 +197,19 @@ def write_image(
         path: The file; a missing folder is made.
         image: (height, width, 3) of floating-point sRGB in [0, 1].
         metadata: Texts by keyword, kept in a PNG; the other formats drop them.
+        alpha: How opaque each pixel is, (height, width) in [0, 1]; left out, all are. JPEG knows
+            no transparency.
 
     Raises:
         ConfigError: The image is not such a one; nothing is written.
-        ImageError: The ending stands for no format, or the file cannot be written.
+        ImageError: The ending stands for no format, or for one without transparency, or the file
+            cannot be written.
     """
-    check_output(path)
+    check_output(path, alpha is not None)
     path = Path(path)
     picture = _to_pillow("output", image)
+    if alpha is not None:
+        picture.putalpha(Image.fromarray(np.round(np.clip(alpha, 0, 1) * 255).astype(np.uint8)))
     file_format = OUTPUT_FORMATS[path.suffix.lower()]
     options: dict[str, object] = {}
     if file_format == "PNG":

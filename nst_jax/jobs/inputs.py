@@ -10,12 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from nst_jax.config import ConfigError
-from nst_jax.files.images import PixelArray, read_image, read_mask
+from nst_jax.files.images import LEAST_SIDE, PixelArray, read_image
+from nst_jax.files.masks import read_alpha
+from nst_jax.jobs.areas import read_areas
 from nst_jax.jobs.describe import describe_files, describe_network
 from nst_jax.jobs.presets import Preset
 from nst_jax.jobs.record import File, Network
 from nst_jax.jobs.study_folder import file_name
+from nst_jax.jobs.style_sizes import style_sides
 from nst_jax.objective.regions import Region
 from nst_jax.weights import LoadedWeights, load_weights
 
@@ -30,12 +35,16 @@ class Sources(NamedTuple):
         style: Style images by name.
         initial: The image to start from.
         masks: For each style, where in the picture it is; none where it is everywhere.
+        region_maps: The map of the content's regions, then one for each style.
+        keep: A mask of what stays the content's.
     """
 
     content: Mapping[str, Path]
     style: Mapping[str, Path]
     initial: Path | None = None
     masks: Sequence[Path] = ()
+    region_maps: Sequence[Path] = ()
+    keep: Path | None = None
 
     def labelled(self) -> dict[str, Path]:
         """All of them by kind and name, as messages and `hashes` call them."""
@@ -44,8 +53,10 @@ class Sources(NamedTuple):
             for kind, paths in (("content", self.content), ("style", self.style))
             for name, path in paths.items()
         }
-        found |= {label_of("mask", str(place)): path for place, path in enumerate(self.masks, 1)}
-        return found | ({"initial": self.initial} if self.initial else {})
+        for kind, paths in (("mask", self.masks), ("region map", self.region_maps)):
+            found |= {label_of(kind, str(place)): path for place, path in enumerate(paths, 1)}
+        single = {"keep": self.keep, "initial": self.initial}
+        return found | {label: path for label, path in single.items() if path}
 
 
 def label_of(kind: str, name: str) -> str:
@@ -57,10 +68,13 @@ class Inputs(NamedTuple):
     """What a job is made of, read.
 
     Args:
-        contents: Content images by name.
+        contents: Content images by name; none of a texture.
         styles: Style images by name.
+        shape: Height and width of the results.
         initial: The image to start from.
         regions: Where the styles are; none where they are everywhere.
+        keep: How much of each pixel stays the content's.
+        alpha: How opaque the results are; None where all of them is.
         loaded: The network's parameters.
         files: The files of the images, by label.
         network: The network as a record says it.
@@ -68,21 +82,22 @@ class Inputs(NamedTuple):
 
     contents: Mapping[str, PixelArray]
     styles: Mapping[str, PixelArray]
+    shape: tuple[int, int]
     initial: PixelArray | None
     regions: Sequence[Region]
+    keep: np.ndarray | None
+    alpha: np.ndarray | None
     loaded: LoadedWeights
     files: Mapping[str, File]
     network: Network
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width of the results."""
-        first = next(iter(self.contents.values()))
-        return first.shape[0], first.shape[1]
-
 
 def read_inputs(
-    sources: Sources, preset: Preset, max_pixels: int, hashes: Mapping[str, str]
+    sources: Sources,
+    preset: Preset,
+    max_pixels: int,
+    hashes: Mapping[str, str],
+    shape: tuple[int, int] | None = None,
 ) -> Inputs:
     """Reads the images and the network of a job.
 
@@ -91,49 +106,57 @@ def read_inputs(
         preset: Says how they are read, and the network.
         max_pixels: An image of more is refused.
         hashes: SHA-256 that images, by label, and the `network` must have.
+        shape: Height and width of a texture; with content images, the result has theirs.
 
     Raises:
         ImageError: An image cannot be read.
         WeightsError: The network cannot be had.
         ConfigError: A file is not the one that `hashes` asks for.
     """
-    contents, styles, initial = _read_images(sources, preset, max_pixels)
-    regions = _read_regions(sources, next(iter(contents.values())).shape, max_pixels)
+    contents, styles, shape, initial = _read_images(sources, preset, max_pixels, shape)
+    style_shapes = [style.shape[:2] for style in styles.values()]
+    own = sources.masks, sources.region_maps, sources.keep
+    areas = read_areas(*own, shape, style_shapes, max_pixels)
+    alpha = None
+    if preset.keep_alpha:
+        if not sources.content:
+            raise ConfigError("a texture has no photograph whose transparency it could keep")
+        (content, *_) = sources.content.values()
+        alpha = read_alpha(content, shape, max_pixels=max_pixels)
     loaded = load_weights(preset.network)
     _LOG.info(f"network: {loaded.why}")
     files, network = describe_files(sources.labelled()), describe_network(loaded)
     _check_hashes({**files, "network": network}, hashes)
-    return Inputs(contents, styles, initial, regions, loaded, files, network)
+    return Inputs(contents, styles, shape, initial, *areas, alpha, loaded, files, network)
 
 
 def _read_images(
-    sources: Sources, preset: Preset, max_pixels: int
-) -> tuple[dict[str, PixelArray], dict[str, PixelArray], PixelArray | None]:
+    sources: Sources, preset: Preset, max_pixels: int, shape: tuple[int, int] | None
+) -> tuple[dict[str, PixelArray], dict[str, PixelArray], tuple[int, int], PixelArray | None]:
     read = partial(read_image, resample=preset.resample, max_pixels=max_pixels)
     sized = partial(read, size=preset.size, rows=preset.rows)
     contents = {name: sized(path) for name, path in sources.content.items()}
-    shape = next(iter(contents.values())).shape
-    like_content = partial(read, shape=(shape[0], shape[1]))
-    read_style = like_content if preset.squash_style else sized
-    styles = {name: read_style(path) for name, path in sources.style.items()}
-    return contents, styles, like_content(sources.initial) if sources.initial else None
-
-
-def _read_regions(sources: Sources, shape: Sequence[int], max_pixels: int) -> list[Region]:
-    if sources.masks and len(sources.masks) != len(sources.style):
+    if shape and min(shape) < LEAST_SIDE:
         raise ConfigError(
-            f"--mask names {len(sources.masks)}, but the style images are {len(sources.style)}; "
-            "give one mask for each style"
+            f"a texture of {shape[1]} × {shape[0]} is too small; each side must be "
+            f"at least {LEAST_SIDE} pixels"
         )
-    stems = [path.stem for path in sources.masks]
-    regions = []
-    for place, path in enumerate(sources.masks):
-        mask = read_mask(path, (shape[0], shape[1]), max_pixels=max_pixels)
-        if not mask.any():
-            raise ConfigError(f"{path}: the mask is black, so its style would be nowhere")
-        name = path.stem if stems.count(path.stem) == 1 else ""
-        regions.append(Region(mask, style=place, name=name))
-    return regions
+    if shape and shape[0] * shape[1] > max_pixels:
+        raise ConfigError(
+            f"a texture of {shape[1]} × {shape[0]} has more than {max_pixels:,} pixels; take a "
+            "smaller size"
+        )
+    if shape is None:
+        height, width, _ = next(iter(contents.values())).shape
+        shape = height, width
+    like_content = partial(read, shape=shape)
+    read_style = like_content if preset.squash_style else sized
+    if preset.style_size:
+        sides = style_sides(preset, sources.style, max_pixels)
+        styles = {name: read(path, size=sides[name]) for name, path in sources.style.items()}
+    else:
+        styles = {name: read_style(path) for name, path in sources.style.items()}
+    return contents, styles, shape, like_content(sources.initial) if sources.initial else None
 
 
 def _check_hashes(found: Mapping[str, File | Network], wanted: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nst_jax.config import LARGEST_SEED, ConfigError, check_at_least
+from nst_jax.descent.texture import texture_config
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.jobs.checkpoint import Checkpoint, check_checkpoint_every
 from nst_jax.jobs.presets import Preset
@@ -58,31 +59,39 @@ class Job:
     """What to make of which files.
 
     Args:
-        content: The content photograph.
+        content: The content photograph; None for a texture.
         styles: The style images, which `preset.config.style_mix` mixes, or `masks` part.
         output: The result; its ending decides its format. A JSON file with the same stem is written
             beside it.
         preset: All settings; `preset.config.init` holds unless `initial` is given.
+        shape: Height and width of a texture; a picture with content has those of the content.
         initial: Image file to start from.
         masks: For each style, where in the picture it is; none where it is everywhere.
+        region_maps: The map of the content's regions by colour, then one for each style; none
+            where there are no such regions.
+        keep: A mask of what stays the content's.
         seed: Of the noise of `init="noise"`.
         num_devices: Local devices that share the image, by rows.
-        layer_weights: Weight of each layer, as a set of weights in a grid says it; None weighs them
-            alike.
+        layer_weights: Weight of each layer, as a set of weights in a grid says it; of each style
+            layer, where `preset.config.balance` has found it. None weighs them alike, or finds it.
         resume: Go on from the checkpoint that a run of the same settings left, if it did.
         overwrite: Whether what is there already may be lost.
         checkpoint_every: Seconds between two checkpoints; 0 writes one only when asked to stop.
         max_pixels: An image of more is refused.
-        hashes: SHA-256 that images (`content NAME`, `style NAME`, `mask NUMBER`, `initial`) and the
-            `network` must have; names are the stems of the files'.
+        hashes: SHA-256 that images (`content NAME`, `style NAME`, `mask NUMBER`, `region map
+            NUMBER`, `keep`, `initial`) and the `network` must have; names are the stems of the
+            files'.
     """
 
-    content: Path
+    content: Path | None
     styles: tuple[Path, ...]
     output: Path
     preset: Preset
+    shape: tuple[int, int] | None = None
     initial: Path | None = None
     masks: tuple[Path, ...] = ()
+    region_maps: tuple[Path, ...] = ()
+    keep: Path | None = None
     seed: int = 0
     num_devices: int = 1
     layer_weights: Mapping[str, float] | None = None
@@ -95,22 +104,39 @@ class Job:
     def __post_init__(self) -> None:
         if not self.styles:
             raise ConfigError("there is no style image; give at least one")
+        if (self.content is None) == (self.shape is None):
+            raise ConfigError("give a content image, or the shape of a texture, one of the two")
+        config = self.preset.config
+        if self.content is None and config != texture_config(config):
+            raise ConfigError(
+                "a texture has no content, so content_layers must be empty and init noise"
+            )
         check_at_least("--seed", self.seed, 0, LARGEST_SEED)
         check_at_least("--devices", self.num_devices, 1)
         check_checkpoint_every(self.checkpoint_every)
         if self.layer_weights is not None:
             config = self.preset.config
-            check_layer_weights(
-                "of the record", self.layer_weights, config.content_layers + config.style_layers
-            )
+            layers = config.style_layers
+            layers = layers if config.balance else config.content_layers + layers
+            check_layer_weights("of the record", self.layer_weights, layers)
 
     @property
     def weights(self) -> LossWeights:
         """What each part of the loss counts."""
         preset, chosen = self.preset, self.layer_weights
         layers = (preset.config.content_layers, preset.config.style_layers)
-        by_layer = [weights_by_layer(chosen, names) for names in layers] if chosen else []
-        return LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight, *by_layer)
+        by_layer: list[Any] = []
+        if chosen and preset.config.balance:  # a layer may be one of the content's, too
+            by_layer = [None, chosen]
+        elif chosen:
+            by_layer = [weights_by_layer(chosen, names) for names in layers]
+        return LossWeights(
+            preset.content_weight,
+            preset.style_weight,
+            preset.tv_weight,
+            *by_layer,
+            edges=preset.edge_weight or None,
+        )
 
     @property
     def record(self) -> Path:

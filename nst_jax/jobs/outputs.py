@@ -29,6 +29,8 @@ _OTHER_FOLDER = "choose another --output-dir"
 _OVERWRITE_FILE = f"pass --overwrite, or {_OTHER_FILE}"
 _OVERWRITE_FOLDER = f"pass --overwrite, or {_OTHER_FOLDER}"
 
+# The weights of layers, which `balance` finds when a run begins.
+_FOUND = "weights_by_layer"
 # These make no other run.
 _NO_MATTER = ("versions", "device", "save_every")
 
@@ -139,6 +141,22 @@ def config_of(saved: Saved, config: TransferConfig) -> TransferConfig:
     return dataclasses.replace(config, **chosen)
 
 
+def with_saved_weights(job: Job, saved: Saved) -> Job:
+    """The job to go on with; weights of layers that were found when it began stay as well.
+
+    Args:
+        job: As it is asked for now.
+        saved: Its checkpoint.
+
+    Raises:
+        ConfigError: The checkpoint holds weights that cannot be.
+    """
+    found = saved.settings.get(_FOUND)
+    if not job.preset.config.balance or job.layer_weights is not None or found is None:
+        return job
+    return dataclasses.replace(job, layer_weights=found)
+
+
 def check_same(wanted: Mapping[str, Any], found: Mapping[str, Any], where: Path) -> None:
     """Makes sure that a run is of the settings that are wanted.
 
@@ -181,7 +199,9 @@ def is_run_finished(job: Job, settings: Mapping[str, Any]) -> bool:
         raise ConfigError(
             f"{job.output}: is there already, of no run that can go on; {error}"
         ) from error
-    free = {"tile": None, "memory": None}  # as the memory was that the run found
+    free: dict[str, Any] = {"tile": None, "memory": None}  # as the memory was that the run found
+    if job.preset.config.balance and job.layer_weights is None:
+        free[_FOUND] = None
     check_same({**settings, **free}, {**plain(record.settings), **free}, job.record)
     return record.finished and job.output.exists()
 
@@ -201,7 +221,8 @@ def is_lane_finished(folder: StudyFolder, name: str, settings: Mapping[str, Any]
     if not path.exists():
         return False
     record = read_record(path, LaneRecord, _OVERWRITE_FOLDER)
-    differing = first_difference(settings, plain(record.settings))
+    found = (_FOUND,) if settings["balance"] else ()
+    differing = first_difference(settings, plain(record.settings), found)
     if differing is not None:
         raise ConfigError(
             f"{folder.path}: holds a study of other settings ({differing} differs at {name}); "
@@ -215,7 +236,9 @@ def is_lane_finished(folder: StudyFolder, name: str, settings: Mapping[str, Any]
     return True
 
 
-def write_picture(path: Path, image: ArrayLike, settings: Mapping[str, Any]) -> None:
+def write_picture(
+    path: Path, image: ArrayLike, settings: Mapping[str, Any], alpha: np.ndarray | None = None
+) -> None:
     """Writes a picture that says what it is made of, as far as its format can.
 
     Pictures are passed on, so files go by their names, without their folders.
@@ -224,6 +247,7 @@ def write_picture(path: Path, image: ArrayLike, settings: Mapping[str, Any]) -> 
         path: The file.
         image: (height, width, 3) of floating-point sRGB in [0, 1].
         settings: Plain values.
+        alpha: As in `write_image`.
 
     Raises:
         ImageError: It cannot be written.
@@ -232,7 +256,7 @@ def write_picture(path: Path, image: ArrayLike, settings: Mapping[str, Any]) -> 
         "Software": f"nst-jax {version('nst-jax')}",
         "nst_jax": json.dumps(_without_folders(settings)),
     }
-    write_image(path, np.asarray(image), texts)
+    write_image(path, np.asarray(image), texts, alpha)
 
 
 def _without_folders(value: Any) -> Any:

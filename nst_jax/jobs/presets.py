@@ -1,6 +1,7 @@
 """Whole configurations known by a name."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,6 +15,8 @@ from nst_jax.config import (
     check_weight,
     is_whole,
 )
+
+_STYLE_SIZE = re.compile(r"[0-9]{1,6}|([0-9]{1,4}(\.[0-9]{1,6})?|\.[0-9]{1,6})x")
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,16 @@ class Preset:
         content_weight: What the content counts; only the ratios of the weights matter.
         style_weight: What the style counts.
         tv_weight: What smoothness (total variation) counts.
+        edge_weight: What it counts that outlines are the content's; 0 leaves them to the rest.
         network: The network, or a file with its weights in any known format; the best that is to be
             had if left out.
         size: Longest side of the result.
         rows: Height of the result, instead of its longest side.
         resample: Filter that resizes the images.
         squash_style: Squash the style image to the content's shape instead of keeping its own.
+        style_size: Longest side of each style image, or of all, in pixels (300), or as a factor of
+            what it would be (0.5x); larger ones paint larger strokes.
+        keep_alpha: Leave transparent what is transparent in the content image; PNG, WebP or TIFF.
         save_every: Also write OUTPUT_at_iteration_<n>.png every so many steps; 0 never does.
 
     Raises:
@@ -45,11 +52,14 @@ class Preset:
     content_weight: float = 1.0
     style_weight: float = 20.0
     tv_weight: float = 0.0
+    edge_weight: float = 0.0
     network: str | None = None
     size: int | None = 512
     rows: int | None = None
     resample: Literal["lanczos", "nearest"] = "lanczos"
     squash_style: bool = False
+    style_size: tuple[str, ...] = ()
+    keep_alpha: bool = False
     save_every: int = 0
 
     def __post_init__(self) -> None:
@@ -57,11 +67,27 @@ class Preset:
             value = getattr(self, name)
             if value is not None and not is_whole(value):
                 raise ConfigError(f"{name} is {value!r}; it must be a whole number of pixels")
-        for name in ("content_weight", "style_weight", "tv_weight"):
+        for name in ("content_weight", "style_weight", "tv_weight", "edge_weight"):
             check_weight(name, getattr(self, name))
         check_at_least("save_every", self.save_every, 0)
         check_one_of("resample", self.resample, ("lanczos", "nearest"))
         check_one_of("squash_style", self.squash_style, (False, True))
+        self._check_style_size()
+        check_one_of("keep_alpha", self.keep_alpha, (False, True))
+
+    def _check_style_size(self) -> None:
+        object.__setattr__(self, "style_size", tuple(self.style_size))
+        for value in self.style_size:
+            if not _STYLE_SIZE.fullmatch(str(value)):
+                raise ConfigError(
+                    f"style_size is {value}; it must be pixels of the longest side, such as 300, "
+                    "or a factor of the usual size, such as 0.5x"
+                )
+        if self.style_size and self.squash_style:
+            raise ConfigError(
+                "style_size is given, but squash_style brings the style to the content's shape; "
+                "leave one of the two out"
+            )
 
     def replace(self, **changes: object) -> "Preset":
         """A copy with the given fields changed; fields of `config` may be named directly."""

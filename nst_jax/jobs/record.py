@@ -46,9 +46,11 @@ class Network(Part):
 class RunInputs(Part):
     """The images that a run or a lane is made of."""
 
-    content: File
     style: File | Annotated[tuple[File, ...], Meta(min_length=2)]
+    content: File | UnsetType = UNSET  # a texture has none
     mask: tuple[File, ...] | UnsetType = UNSET
+    region_maps: Annotated[tuple[File, ...], Meta(min_length=2)] | UnsetType = UNSET
+    keep: File | UnsetType = UNSET
     initial: File | UnsetType = UNSET
 
     @property
@@ -64,7 +66,7 @@ class StudyInputs(Part):
     style: Annotated[dict[str, File], Meta(min_length=1)]
 
 
-IN_COMMON = ("size", "rows", "resample", "squash_style")
+IN_COMMON = ("size", "rows", "resample", "squash_style", "style_size")
 """Of a preset, how the images of all lanes of a study are read."""
 
 

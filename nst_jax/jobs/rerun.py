@@ -49,30 +49,43 @@ def _single(path: Path, record: RunRecord | LaneRecord, output: Path | None) -> 
     if not output and not name:
         raise ConfigError(f"$.output is {record.output!r}, which is no file's name; pass --output")
     inputs, network, by_layer = settings.inputs, settings.network, settings.weights_by_layer
-    content = _find(inputs.content, path)
+    of_content = None if inputs.content is UNSET else inputs.content
+    content = _find(of_content, path) if of_content else None
     styles = tuple(_find(file, path) for file in inputs.styles)
     masks = () if inputs.mask is UNSET else inputs.mask
-    initial = None if inputs.initial is UNSET else inputs.initial
+    maps = () if inputs.region_maps is UNSET else inputs.region_maps
+    single = {"keep": inputs.keep, "initial": inputs.initial}
+    single = {label: file for label, file in single.items() if file is not UNSET}
+    found = {label: _find(file, path) for label, file in single.items()}
     hashes = {
-        label_of("content", content.stem): inputs.content.sha256,
         **{
             label_of("style", name): file.sha256
             for name, file in zip(styles_by_name(styles), inputs.styles, strict=True)
         },
-        **{label_of("mask", str(place)): file.sha256 for place, file in enumerate(masks, 1)},
+        **{
+            label_of(kind, str(place)): file.sha256
+            for kind, files in (("mask", masks), ("region map", maps))
+            for place, file in enumerate(files, 1)
+        },
+        **{label: file.sha256 for label, file in single.items()},
         "network": network.sha256,
     }
+    if content and of_content:
+        hashes[label_of("content", content.stem)] = of_content.sha256
     return Job(
         content=content,
         styles=styles,
         output=output or path.with_name(name).with_stem(f"{Path(name).stem}_rerun"),
         preset=settings.preset(_network(network, path)),
-        initial=_find(initial, path) if initial else None,
+        shape=None if content else (settings.height, settings.width),
+        initial=found.get("initial"),
         masks=tuple(_find(file, path) for file in masks),
+        region_maps=tuple(_find(file, path) for file in maps),
+        keep=found.get("keep"),
         seed=settings.seed,
         num_devices=1 if isinstance(settings, LaneSettings) else settings.num_devices,
         layer_weights=None if by_layer is UNSET else by_layer,
-        hashes=hashes | ({"initial": initial.sha256} if initial else {}),
+        hashes=hashes,
     )
 
 

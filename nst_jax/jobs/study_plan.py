@@ -15,6 +15,7 @@ from nst_jax.jobs.presets import Preset
 from nst_jax.jobs.record import IN_COMMON, LaneSettings, RunInputs
 from nst_jax.jobs.record_files import plain
 from nst_jax.jobs.study_folder import StudyFolder, lane_names
+from nst_jax.jobs.style_sizes import style_sizes_of
 from nst_jax.objective.default import LossWeights
 from nst_jax.study.grid import Grid, make_grid
 from nst_jax.study.result import Images
@@ -58,7 +59,10 @@ def plan_study(job: StudyJob) -> StudyPlan:
     preset, folder = job.preset, StudyFolder(job.output_dir)
     sources = Sources(named_images("content", job.contents), named_images("style", job.styles))
     weights = LossWeights(
-        content=preset.content_weight, style=preset.style_weight, total_variation=preset.tv_weight
+        content=preset.content_weight,
+        style=preset.style_weight,
+        total_variation=preset.tv_weight,
+        edges=preset.edge_weight,
     )
     mixed = _mixed_styles(job, list(sources.style))
     grid = make_grid(
@@ -99,6 +103,7 @@ def _describe_lane(
     height, width = inputs.shape
     styles = tuple(inputs.files[label_of("style", name)] for name in mixed[lane.style])
     own: dict[str, Any] = values_of(preset, Preset, names=IN_COMMON) | lane.settings()
+    own["style_size"] = style_sizes_of(preset, list(inputs.styles), mixed[lane.style])
     return LaneSettings(
         network=inputs.network,
         height=height,

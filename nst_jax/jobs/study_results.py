@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import msgspec
 import numpy as np
 
 from nst_jax.config import ConfigError
@@ -42,7 +43,12 @@ def write_lane(plan: StudyPlan, lane: FinishedLane) -> None:
         ImageError: One of them cannot be written.
     """
     index, result = lane.index, lane.result
-    name, values, settings = plan.names[index], plan.grid.lanes[index], plan.settings[index]
+    name, values = plan.names[index], plan.grid.lanes[index]
+    settings = plan.settings[index]
+    if values.config.balance and values.loss is None and "style" in lane.loss:
+        found = lane.loss["style"].part_weights or {}
+        by_layer = {layer: float(weight) for layer, weight in found.items()}
+        settings = msgspec.structs.replace(settings, weights_by_layer=by_layer)
     versions, device, lpips = describe_versions(), describe_device(), None
     if np.isfinite(result.loss):
         of_machine = {"versions": versions, "device": device}

@@ -3,14 +3,19 @@
 Beside the result lies everything that it takes to make it again.
 """
 
+import dataclasses
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import msgspec
+import numpy as np
 from msgspec import UNSET
 
 from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.descent.balanced import balanced
 from nst_jax.descent.descend import descend
 from nst_jax.descent.fit import fitting_config
 from nst_jax.descent.result import Callback, TransferResult
@@ -34,6 +39,7 @@ from nst_jax.jobs.outputs import (
     check_same,
     config_of,
     is_run_finished,
+    with_saved_weights,
     write_picture,
 )
 from nst_jax.jobs.parts import values_of
@@ -61,7 +67,7 @@ def run_job(job: Job, show: Callback) -> TransferResult | None:
             same output; neither result nor record has been written then.
         Stopped: Ctrl-C or SIGTERM came; the best image until then is written.
     """
-    check_output(job.output)
+    check_output(job.output, job.preset.keep_alpha)
     busy = (
         f"{job.output}: another run is writing it; wait until that has ended, or choose "
         "another --output"
@@ -78,9 +84,11 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
             f"{len(jax.local_devices())}, which this machine has"
         )
     styles = styles_by_name(job.styles)
-    sources = Sources({job.content.stem: job.content}, styles, job.initial, job.masks)
+    content = {job.content.stem: job.content} if job.content else {}
+    areas = job.masks, job.region_maps, job.keep
+    sources = Sources(content, styles, job.initial, *areas)
     check_run_outputs(job, sources)
-    inputs = read_inputs(sources, job.preset, job.max_pixels, job.hashes)
+    inputs = read_inputs(sources, job.preset, job.max_pixels, job.hashes, job.shape)
     if job.preset.config.scaling == "mean" and not inputs.loaded.normalised:
         _LOG.warning(
             "the paper's network was activation-normalised, this one is not; make one "
@@ -89,17 +97,20 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
     check_sharing(inputs.shape[0], job.preset.config, devices)
     saved = job.checkpoint.read() if job.resume else None
     if saved:
+        job = with_saved_weights(job, saved)
         settings = _describe(job, config_of(saved, job.preset.config), inputs)
         check_same(plain(settings), saved.settings, job.checkpoint.path)
     else:
         as_asked = _describe(job, job.preset.config, inputs)
         if job.resume and is_run_finished(job, plain(as_asked)):
             return None
-        settings = _describe(job, _fitting_config(job, inputs, devices), inputs)
+        config = _fitting_config(job, inputs, devices)
+        job = _balanced(job, config, inputs, devices)
+        settings = _describe(job, config, inputs)
         job.checkpoint.remove()
     with StopSignals() as signals:
         result = _descend(job, inputs, settings, saved, devices, show, signals)
-    _write(job, settings, result)
+    _write(job, settings, result, inputs.alpha)
     if result.cut_off and signals.received:
         how = (
             "the same command with --resume goes on"
@@ -118,7 +129,7 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
 def _fitting_config(job: Job, inputs: Inputs, devices: Sequence[jax.Device]) -> TransferConfig:
     """The settings of a run that begins, which the memory must do for."""
     config = job.preset.config
-    (content,) = inputs.contents.values()
+    content = jax.ShapeDtypeStruct((*inputs.shape, 3), jnp.float32)
     style = max(inputs.styles.values(), key=lambda image: image.size)
     loss = default_loss(config, job.weights)
     if inputs.regions:
@@ -131,18 +142,50 @@ def _fitting_config(job: Job, inputs: Inputs, devices: Sequence[jax.Device]) -> 
     return fitting
 
 
+def _balanced(
+    job: Job, config: TransferConfig, inputs: Inputs, devices: Sequence[jax.Device]
+) -> Job:
+    """The job with the weights of the style's layers, if they are to be found and are not yet."""
+    if not config.balance or job.layer_weights is not None:
+        return job
+    loss = balanced(**_arguments(job, config, inputs, devices))
+    found = loss["style"].part_weights if "style" in loss else None
+    weights = {layer: float(weight) for layer, weight in (found or {}).items()}
+    return dataclasses.replace(job, layer_weights=weights or None)
+
+
+def _arguments(
+    job: Job, config: TransferConfig, inputs: Inputs, devices: Sequence[jax.Device]
+) -> dict[str, Any]:
+    """What a descent is given."""
+    return {
+        "params": inputs.loaded.params,
+        "content": next(iter(inputs.contents.values()), inputs.shape),
+        "style": list(inputs.styles.values()),
+        "config": config,
+        "weights": job.weights,
+        "key": make_key(job.seed) if config.init == "noise" else None,
+        "initial": inputs.initial,
+        "devices": devices,
+        "regions": inputs.regions,
+        "keep": inputs.keep,
+    }
+
+
 def _describe(job: Job, config: TransferConfig, inputs: Inputs) -> RunSettings:
     """Everything that decides the result."""
     height, width = inputs.shape
     styles = tuple(inputs.files[label_of("style", name)] for name in inputs.styles)
-    masks = tuple(
-        inputs.files[label_of("mask", str(place))] for place in range(1, len(job.masks) + 1)
+    numbered = lambda kind, paths: tuple(
+        inputs.files[label_of(kind, str(place))] for place in range(1, len(paths) + 1)
     )
     return RunSettings(
         inputs=RunInputs(
-            content=inputs.files[label_of("content", job.content.stem)],
+            content=inputs.files[label_of("content", job.content.stem)] if job.content else UNSET,
             style=styles[0] if len(styles) == 1 else styles,
-            mask=masks or UNSET,
+            mask=numbered("mask", job.masks) or UNSET,
+            region_maps=numbered("region map", job.region_maps) or UNSET,
+            keep=inputs.files["keep"] if job.keep else UNSET,
             initial=inputs.files["initial"] if job.initial else UNSET,
         ),
         network=inputs.network,
@@ -169,28 +212,19 @@ def _descend(
 ) -> TransferResult:
     """Runs the descent until its end or a signal; saves, shows and writes what comes on the way."""
     config, every, told = settings.preset().config, job.preset.save_every, plain(settings)
-    (content,) = inputs.contents.values()
     saver = Saver(job.checkpoint, told, job.checkpoint_every)
-    chunks = descend(
-        inputs.loaded.params,
-        content,
-        list(inputs.styles.values()),
-        config,
-        job.weights,
-        key=make_key(job.seed) if config.init == "noise" else None,
-        initial=inputs.initial,
-        devices=devices,
-        regions=inputs.regions,
-        start=saved and saved.arrays,
-        every=every,
-    )
+    if job.layer_weights is not None:  # as they were found
+        config = dataclasses.replace(config, balance=False)
+    arguments = _arguments(job, config, inputs, devices)
+    chunks = descend(**arguments, start=saved and saved.arrays, every=every)
     chunk = None
     try:
         for chunk in chunks:
             progress = chunk.progress
             if every and progress.step % every == 0:
                 on_the_way = told | {"iteration": progress.step}
-                write_picture(job.at_iteration(progress.step), progress.image, on_the_way)
+                path = job.at_iteration(progress.step)
+                write_picture(path, progress.image, on_the_way, inputs.alpha)
             show(progress)
             saver.save(chunk, is_last=signals.received is not None)
             if signals.received:
@@ -203,11 +237,15 @@ def _descend(
     return chunk.result()
 
 
-def _write(job: Job, settings: RunSettings, result: TransferResult) -> None:
+def _write(
+    job: Job, settings: RunSettings, result: TransferResult, alpha: np.ndarray | None
+) -> None:
     """Writes the record and the picture of a run, unless it failed before it had one."""
     if result.failure and result.best_step <= 1:  # the last good image is what the run began with
         job.checkpoint.remove()
-        raise ConfigError(f"{result.failure} (--style-weight, --content-weight, --tv-weight)")
+        raise ConfigError(
+            f"{result.failure} (--style-weight, --content-weight, --tv-weight, --edge-weight)"
+        )
     if result.failure:
         _LOG.warning(f"{result.failure}; the best image is that of step {result.best_step}")
     # The record first: without it, nobody could tell whose image is there, and whether the run may
@@ -223,7 +261,7 @@ def _write(job: Job, settings: RunSettings, result: TransferResult) -> None:
         history=describe_history(result),
     )
     write_record(job.record, record)
-    write_picture(job.output, result.image, plain(settings))
+    write_picture(job.output, result.image, plain(settings), alpha)
     if not result.cut_off:
         write_record(job.record, msgspec.structs.replace(record, finished=True))
 

@@ -26,7 +26,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Float
 
-from nst_jax.config import Precision
+from nst_jax.config import Border, Precision
+from nst_jax.network.borders import pad
 from nst_jax.network.winograd import convolve_reversed, convolve_transformed, transform_kernel
 
 # From here up, Winograd's algorithm is faster (docs/benchmarks). Where the two are even, direct is
@@ -66,8 +67,9 @@ def convolve(
     features: Float[Array | np.ndarray, "height width in_channels"],
     kernel: Kernel,
     precision: Precision = "highest",
+    border: Border = "zero",
 ) -> Float[Array, "height width out_channels"]:
-    """Cross-correlates features with a 3 × 3 kernel, zero-padded to the same size.
+    """Cross-correlates features, padded to the same size, with a 3 × 3 kernel.
 
     out[y, x, o] = Σ_{i, j, c} features[y + i − 1, x + j − 1, c] · kernel[i, j, c, o]
 
@@ -76,27 +78,43 @@ def convolve(
         kernel: Weights in TensorFlow's order, or from `prepare_kernels`, which loses about a digit
             of float32 to speed.
         precision: As in `TransferConfig`; a prepared kernel is always computed with in float32.
+        border: What the features are padded with, as in `TransferConfig`.
 
     Returns:
         The responses, before bias and ReLU, of the features' type.
     """
+    features, zeros = jnp.asarray(features), 1
+    if border != "zero":  # outside of the primitive, so that autodiff knows what the border is of
+        features, zeros = pad(features, border), 0
     return _convolution.bind(
-        jnp.asarray(features), jnp.asarray(kernel), precision=precision, is_reversed=False
+        features, jnp.asarray(kernel), precision=precision, zeros=zeros, is_reversed=False
     )
 
 
-def _compute(features: Array, kernel: Array, precision: Precision, is_reversed: bool) -> Array:
+def _compute(
+    features: Array, kernel: Array, precision: Precision, zeros: int, is_reversed: bool
+) -> Array:
     """The responses to the kernel; if reversed, their gradient in the features.
 
-    The gradient is the response to the kernel reversed, its channels swapped.
+    The gradient is the response to the kernel reversed, its channels swapped. `zeros` are laid
+    around the features: 1 for as many responses, 0 for those that need none, 2 for all.
     """
     if kernel.shape[0] == 6:
         winograd = convolve_reversed if is_reversed else convolve_transformed
-        return winograd(features.astype(jnp.float32), kernel.astype(jnp.float32)).astype(
+        return winograd(features.astype(jnp.float32), kernel.astype(jnp.float32), zeros).astype(
             features.dtype
         )
     if is_reversed:
         kernel = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    # XLA's CPU compiler takes three times as long for responses to the features alone, so those at
+    # the ends are cut off.
+    if zeros == 2:
+        features = jnp.pad(features, ((1, 1), (1, 1), (0, 0)))
+    responses = _same_size(features, kernel, precision)
+    return responses if zeros else responses[1:-1, 1:-1]
+
+
+def _same_size(features: Array, kernel: Array, precision: Precision) -> Array:
     return lax.conv_general_dilated(
         features[None],
         kernel.astype(features.dtype),
@@ -108,34 +126,37 @@ def _compute(features: Array, kernel: Array, precision: Precision, is_reversed: 
     )[0]
 
 
-def _shape(features: Any, kernel: Any, precision: Precision, is_reversed: bool) -> Any:
+def _shape(features: Any, kernel: Any, precision: Precision, zeros: int, is_reversed: bool) -> Any:
+    height, width = (side + 2 * (zeros - 1) for side in features.shape[:2])
     return features.update(
-        shape=(*features.shape[:2], kernel.shape[2 if is_reversed else 3]), weak_type=False
+        shape=(height, width, kernel.shape[2 if is_reversed else 3]), weak_type=False
     )
 
 
 def _features_cotangent(
-    cotangent: Array, features: Any, kernel: Array, precision: Precision, is_reversed: bool
+    cotangent: Array,
+    features: Any,
+    kernel: Array,
+    precision: Precision,
+    zeros: int,
+    is_reversed: bool,
 ) -> Array:
-    return _convolution.bind(cotangent, kernel, precision=precision, is_reversed=not is_reversed)
+    return _convolution.bind(
+        cotangent, kernel, precision=precision, zeros=2 - zeros, is_reversed=not is_reversed
+    )
 
 
-def _kernel_cotangent(
-    cotangent: Array, features: Array, kernel: Any, precision: Precision, is_reversed: bool
-) -> Array:
-    of_kernel = partial(_compute, features, precision=precision, is_reversed=is_reversed)
+def _kernel_cotangent(cotangent: Array, features: Array, kernel: Any, **how: Any) -> Array:
+    of_kernel = partial(_compute, features, **how)
     return jax.linear_transpose(of_kernel, kernel.aval)(cotangent)[0]
 
 
-def _batch(
-    arguments: Sequence[Array], axes: Sequence[int | None], precision: Precision, is_reversed: bool
-) -> tuple[Array, int]:
-    one = lambda features, kernel: _compute(features, kernel, precision, is_reversed)
-    return jax.vmap(one, axes)(*arguments), 0
+def _batch(arguments: Sequence[Array], axes: Sequence[int | None], **how: Any) -> tuple[Array, int]:
+    return jax.vmap(partial(_compute, **how), axes)(*arguments), 0
 
 
 _convolution = Primitive("nst_jax_convolution")
-_convolution.def_impl(jax.jit(_compute, static_argnames=("precision", "is_reversed")))
+_convolution.def_impl(jax.jit(_compute, static_argnames=("precision", "zeros", "is_reversed")))
 _convolution.def_abstract_eval(_shape)
 ad.defbilinear(_convolution, _features_cotangent, _kernel_cotangent)
 batching.primitive_batchers[_convolution] = _batch

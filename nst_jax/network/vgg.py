@@ -19,8 +19,9 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
-from nst_jax.config import ConfigError, Pooling, Precision
+from nst_jax.config import Border, ConfigError, Pooling, Precision, check_one_of
 from nst_jax.dtypes import accumulation_type
+from nst_jax.network.borders import pad_to_even
 from nst_jax.network.convolution import convolve, prepare_kernels
 from nst_jax.pixels import WHILE_IT_MOVES, check_image
 
@@ -103,6 +104,14 @@ def stride(layer: str) -> int:
     return 2 ** (_block(layer) - 1)
 
 
+def num_positions(length: Side, stride: int, border: Border) -> Side:
+    """Positions of a layer along a side of so many pixels.
+
+    Where the image ends with zeros, those that would see beyond it are left out.
+    """
+    return length // stride if border == "zero" else -(-length // stride)
+
+
 def field_of_view(params: Params, layers: Sequence[str]) -> int:
     """Pixels that the positions of the named layers see beyond their own.
 
@@ -117,7 +126,7 @@ def field_of_view(params: Params, layers: Sequence[str]) -> int:
 
 
 def features_shapes(
-    params: Params, image_shape: Sequence[Side], layers: Sequence[str]
+    params: Params, image_shape: Sequence[Side], layers: Sequence[str], border: Border = "zero"
 ) -> dict[str, tuple[Side, Side, int]]:
     """The shapes of what `features` finds, layers in the network's order.
 
@@ -125,9 +134,11 @@ def features_shapes(
         params: A network's parameters.
         image_shape: The image's height and width.
         layers: Names such as `"conv4_2"`, in any order.
+        border: As in `TransferConfig`.
 
     Raises:
-        ConfigError: A layer is not in the network, or the image is too small for the deepest one.
+        ConfigError: A layer is not in the network, or the image is too small for the deepest one,
+            or cannot wrap.
     """
     if isinstance(layers, str):
         raise ConfigError(
@@ -150,10 +161,29 @@ def features_shapes(
             f"an image of {height} × {width} pixels is too small for {order[-1]}: "
             f"each side must be at least {least}; use a larger image or a shallower layer"
         )
+    if border == "wrap":
+        _check_wraps(height, width, order[-1])
     return {
-        name: (height // stride(name), width // stride(name), params[name]["bias"].shape[0])
+        name: (
+            num_positions(height, stride(name), border),
+            num_positions(width, stride(name), border),
+            params[name]["bias"].shape[0],
+        )
         for name in order
     }
+
+
+def _check_wraps(height: int, width: int, deepest: str) -> None:
+    step = stride(deepest)
+    if height % step or width % step:
+        below, above = (
+            " × ".join(str(max(round_up(side), 1) * step) for side in (height, width))
+            for round_up in (lambda side: side // step, lambda side: -(-side // step))
+        )
+        raise ConfigError(
+            f"a picture of {height} × {width} pixels cannot wrap: {deepest} has a position each "
+            f"{step} pixels, so take {below} or {above} (height × width), or a shallower layer"
+        )
 
 
 def features(
@@ -162,13 +192,14 @@ def features(
     layers: Sequence[str],
     pooling: Pooling = "avg",
     precision: Precision = "highest",
+    border: Border = "zero",
 ) -> dict[str, Float[Array, "_height _width channels"]]:
     """Activations after ReLU at the named layers.
 
     Nothing deeper than the deepest of them is computed.
 
-    F_l = ReLU(W_l ∗ F_{l−1} + b_l), and between blocks a 2 × 2 pooling of stride 2 which drops an
-    odd last row or column.
+    F_l = ReLU(W_l ∗ F_{l−1} + b_l), and between blocks a 2 × 2 pooling of stride 2. An odd last row
+    or column is dropped with the border `"zero"`; with any other, one more lies beyond it.
 
     Args:
         params: A network's parameters, as `load_params` returns them.
@@ -178,6 +209,9 @@ def features(
         pooling: `"avg"` (which the paper found to give the more appealing results) or `"max"` (what
             the networks were trained with).
         precision: As in `TransferConfig`.
+        border: What each convolution sees beyond the image, as in `TransferConfig`. With
+            `"reflect"`, a layer of one row or column, which has no other to mirror, repeats it.
+            With `"wrap"`, sides must be multiples of the deepest layer's stride.
 
     Returns:
         A mapping from each name in `layers` to its activations, bfloat16 where that is the
@@ -185,19 +219,17 @@ def features(
 
     Raises:
         ConfigError: A layer is not in the network, the image is too small for the deepest one, or
-            no image (integers, 0–255), or there is no such pooling.
+            no image (integers, 0–255), or cannot wrap, or there is no such pooling or border.
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), section 2.
     """
-    if pooling not in get_args(Pooling):
-        raise ConfigError(
-            f"pooling is {pooling!r}; it must be one of {', '.join(get_args(Pooling))}"
-        )
+    check_one_of("pooling", pooling, get_args(Pooling))
+    check_one_of("border", border, get_args(Border))
     check_image("given", image, WHILE_IT_MOVES)
     image = jnp.asarray(image)
     image = image.astype(accumulation_type(image.dtype))
-    wanted = list(features_shapes(params, image.shape, layers))
+    wanted = list(features_shapes(params, image.shape, layers, border))
     if not wanted:
         return {}
     found, activations, block = {}, image - jnp.asarray(params["mean"], image.dtype)[None, None], 1
@@ -205,9 +237,11 @@ def features(
         activations = activations.astype(jnp.bfloat16)
     for name in NETWORKS[network_of(params)]:
         if _block(name) != block:
+            if border != "zero":
+                activations = pad_to_even(activations, border)
             activations, block = _pool(activations, pooling), _block(name)
         kernel, bias = params[name]["kernel"], params[name]["bias"]
-        responses: Array = convolve(activations, kernel, precision)
+        responses: Array = convolve(activations, kernel, precision, border)
         activations = jax.nn.relu(responses + jnp.asarray(bias, activations.dtype)[None, None])
         if name in wanted:
             found[name] = activations

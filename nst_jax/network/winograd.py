@@ -18,7 +18,7 @@ References:
 """
 
 import math
-from functools import reduce
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -84,32 +84,45 @@ def transform_kernel(
     return jnp.einsum("bj,ai,ijco->baco", matrix, matrix, jnp.asarray(kernel), precision="highest")
 
 
-@jax.jit  # of layers alike, one trace
+@partial(jax.jit, static_argnames="zeros")  # of layers alike, one trace
 def convolve_transformed(
     features: Float[Array, "height width in_channels"],
     kernel: Float[Array, "6 6 in_channels out_channels"],
-) -> Float[Array, "height width out_channels"]:
-    """What `convolve` returns, of a kernel from `transform_kernel`."""
-    return _in_strips(features, kernel, _INPUTS, _OUTPUTS, channels_axis=1)
+    zeros: int,
+) -> Float[Array, "_height _width out_channels"]:
+    """The responses of features to a kernel from `transform_kernel`, with zeros laid around."""
+    return _in_strips(features, kernel, zeros, _INPUTS, _OUTPUTS, channels_axis=1)
 
 
-@jax.jit
+@partial(jax.jit, static_argnames="zeros")
 def convolve_reversed(
     cotangent: Float[Array, "height width out_channels"],
     kernel: Float[Array, "6 6 in_channels out_channels"],
-) -> Float[Array, "height width in_channels"]:
-    """The gradient of `convolve_transformed` with respect to its features."""
-    return _in_strips(cotangent, kernel, _REVERSED_INPUTS, _REVERSED_OUTPUTS, channels_axis=2)
+    zeros: int,
+) -> Float[Array, "_height _width in_channels"]:
+    """The gradient of `convolve_transformed` with respect to its features.
+
+    `zeros` are those laid around the cotangent: 2 less those of the features.
+    """
+    return _in_strips(
+        cotangent, kernel, zeros, _REVERSED_INPUTS, _REVERSED_OUTPUTS, channels_axis=2
+    )
 
 
 def _in_strips(
-    image: Array, kernel: Array, inputs: np.ndarray, outputs: np.ndarray, channels_axis: int
+    image: Array,
+    kernel: Array,
+    zeros: int,
+    inputs: np.ndarray,
+    outputs: np.ndarray,
+    channels_axis: int,
 ) -> Array:
     """Strips of rows of tiles, one after another.
 
     So the arrays between the transforms take no more memory for a larger image.
     """
-    height, width, channels = image.shape
+    height, width = (side + 2 * (zeros - 1) for side in image.shape[:2])
+    channels = image.shape[2]
     products = kernel.reshape(36, *kernel.shape[2:])
     num_channels = products.shape[3 - channels_axis]
     tile_rows, tile_columns = -(-height // 4), -(-width // 4)
@@ -117,9 +130,9 @@ def _in_strips(
     strip_rows = -(-tile_rows // num_strips)
     # A tile sees one row and column before its four and one after; padding to whole blocks of four
     # lets a strip be reshaped.
-    below = 4 * (num_strips * strip_rows + 1) - height - 1
-    right = 4 * (tile_columns + 1) - width - 1
-    padded = jnp.pad(image, ((1, below), (1, right), (0, 0)))
+    below = 4 * (num_strips * strip_rows + 1) - zeros - image.shape[0]
+    right = 4 * (tile_columns + 1) - zeros - image.shape[1]
+    padded = jnp.pad(image, ((zeros, below), (zeros, right), (0, 0)))
     both_outputs = jnp.asarray(
         np.kron(outputs, outputs).reshape(4, 4, 36).swapaxes(0, 1).reshape(16, 36), jnp.float32
     )

@@ -1,8 +1,7 @@
-"""The loss that is lowered where none is given: the paper's two terms, and total variation."""
+"""The loss that is lowered where none is given: the paper's two terms, and two of the pixels."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from flax import struct
 
@@ -14,24 +13,21 @@ from nst_jax.config import (
     TransferConfig,
     check_one_of,
     check_scaling,
+    checked_mix,
 )
+from nst_jax.objective.edges import Edges
 from nst_jax.objective.moments import BatchNorm, Covariance, Wasserstein
-from nst_jax.objective.neighbours import NearestNeighbours, RelaxedEMD
 from nst_jax.objective.similarity import SelfSimilarity
 from nst_jax.objective.sliced import SlicedWasserstein
 from nst_jax.objective.statistics import Content, Gram, TotalVariation
 from nst_jax.objective.terms import Loss, Term
 
-STATISTICS: Mapping[str, type[Term]] = {
-    "gram": Gram,
+_BEYOND_GRAM: Mapping[str, type[Term]] = {
     "covariance": Covariance,
     "batch_norm": BatchNorm,
     "wasserstein": Wasserstein,
     "sliced_wasserstein": SlicedWasserstein,
-    "neighbours": NearestNeighbours,
-    "relaxed_emd": RelaxedEMD,
 }
-"""What of the features' distribution a style term compares, by name."""
 
 
 @struct.dataclass
@@ -48,6 +44,7 @@ class LossWeights:
             summing to 1.
         style_layers: Weight w_l of each style layer by name; None weighs all layers alike, summing
             to 1 (the paper's 1/5).
+        edges: Weight of the distance between outlines; None leaves that term out.
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equations 5 and 7.
@@ -58,6 +55,7 @@ class LossWeights:
     total_variation: Any = 0.0
     content_layers: Mapping[str, Any] | None = None
     style_layers: Mapping[str, Any] | None = None
+    edges: Any = None
 
 
 def content(
@@ -81,28 +79,41 @@ def style(
     weight: Any = 1.0,
     statistic: StyleLoss = "gram",
     scaling: Scaling = "relative",
+    style_mix: Sequence[float] = (),
 ) -> Term:
     """How far a statistic of the features is from the style image's.
 
     Args:
         layers: Layers at which it is compared.
         weight: What the term counts.
-        statistic: As `style_loss` in `TransferConfig`: `"gram"`, mean products of all pairs of
-            channels; `"covariance"`, `"batch_norm"`, `"wasserstein"`, `"sliced_wasserstein"`,
-            `"neighbours"`, `"relaxed_emd"`.
+        statistic: As `style_loss` in `TransferConfig`.
         scaling: As in `TransferConfig`; others than `"relative"` are of Gram matrices alone.
+        style_mix: What each of several style images counts in it, in any unit; as the run says if
+            empty.
 
     Raises:
-        ConfigError: There is no such statistic, or not in that scaling.
+        ConfigError: There is no such statistic, not in that scaling, or no such mixture.
+
+    Example:
+        >>> fine = style(("conv1_1", "conv2_1"), style_mix=(1, 0))  # strokes of the first
+        >>> coarse = style(("conv3_1", "conv4_1"), style_mix=(0, 1))  # shapes of the second
+        >>> loss = Loss({"content": content(), "fine": 20 * fine, "coarse": 20 * coarse})
+        >>> stylize(params, photo, [first, second], loss=loss)
+
+    References:
+        Gatys et al., "Controlling perceptual factors in neural style transfer" (CVPR 2017), section
+        6, which calls such mixtures of layers naive: their statistics depend on each other.
     """
-    check_one_of("statistic", statistic, tuple(STATISTICS))
+    check_one_of("statistic", statistic, get_args(StyleLoss))
     check_scaling("statistic", statistic, scaling)
-    return _style_term(statistic, scaling, weight=weight, layers=_names(layers))
+    mix = checked_mix("style_mix", style_mix)
+    return _style_term(statistic, scaling, weight=weight, layers=_names(layers), style_mix=mix)
 
 
 def _style_term(statistic: StyleLoss, scaling: Scaling, **fields: Any) -> Term:
-    made = STATISTICS[statistic](**fields)
-    return dataclasses.replace(made, scaling=scaling) if isinstance(made, Gram) else made
+    if statistic == "gram":
+        return Gram(scaling=scaling, **fields)
+    return _BEYOND_GRAM[statistic](**fields)
 
 
 def _names(layers: Sequence[str]) -> tuple[str, ...]:
@@ -111,13 +122,14 @@ def _names(layers: Sequence[str]) -> tuple[str, ...]:
 
 
 def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> Loss:
-    """The paper's loss, plus total variation.
+    """The paper's loss, plus total variation, and the edges' distance where it has a weight.
 
     `config` says its layers and scaling, `weights` its weights.
 
-    L = α Σ_l u_l c_l ‖F_l − P_l‖² + β Σ_l w_l s_l ‖G_l − A_l‖² + γ t TV
+    L = α Σ_l u_l c_l ‖F_l − P_l‖² + β Σ_l w_l s_l ‖G_l − A_l‖² + γ t TV + δ e ‖Δx̄ − Δp̄‖²
 
-    α, β, γ, u_l and w_l are `weights`; c_l, s_l and t are the coefficients of `config.scaling`.
+    α, β, γ, δ, u_l and w_l are `weights`; c_l, s_l, t and e are the coefficients of
+    `config.scaling`.
     `config.style_loss` puts another distance in the place of ‖G_l − A_l‖², and
     `config.content_loss` in that of ‖F_l − P_l‖².
 
@@ -151,6 +163,8 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
             weight=weights.total_variation, part_weights={"all": 1.0}, scaling=scaling
         ),
     }
+    if weights.edges is not None:
+        terms["edges"] = Edges(weight=weights.edges, part_weights={"all": 1.0}, scaling=scaling)
     return Loss({name: term for name, term in terms.items() if term.layers})
 
 

@@ -53,7 +53,8 @@ def total_loss(
         image: The generated image, sRGB in [0, 1] or somewhat beyond.
         targets: From `make_targets`, with the same `config` and loss.
         loss: The terms, or the weights of the default loss.
-        config: Names the pooling and the precision; the layers and the scaling of the default loss.
+        config: Names the pooling, the border and the precision; the layers and the scaling of the
+            default loss.
 
     Returns:
         The loss, and its unweighted parts.
@@ -70,7 +71,7 @@ def total_loss(
         Gatys, Ecker and Bethge (CVPR 2016), equation 7.
     """
     loss, image = as_loss(loss, config), jnp.asarray(image)
-    check_targets(layers_shapes(params, image.shape, loss.layers), loss, targets)
+    check_targets(layers_shapes(params, image.shape, loss.layers, config.border), loss, targets)
     return _compare(
         loss,
         _measure(loss, view_whole(params, image, loss.layers, config), _by_position(targets)),
@@ -119,7 +120,7 @@ def loss_and_gradient(
 def _in_tiles(
     params: Params, image: Array, targets: Targets, loss: Loss, config: TransferConfig, tiles: Tiles
 ) -> Any:
-    check_targets(layers_shapes(params, image.shape, loss.layers), loss, targets)
+    check_targets(layers_shapes(params, image.shape, loss.layers, config.border), loss, targets)
 
     def measure(patch: Array, place: Array) -> dict[str, Any]:
         view = view_tile(params, patch, place, tiles, loss.layers, config)

@@ -12,6 +12,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jax import Array
 
+from nst_jax.network.borders import pad
 from nst_jax.objective.terms import Fields, Parts, Source, Term, static, term
 from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import View
@@ -25,7 +26,8 @@ _LEAST_VARIANCE = 1e-6
 class Matting(Term):
     """The share of the picture's local variance that no affine map of the photograph's colours has.
 
-    Σ_windows |v − QQᵀv|² / Σ_windows |I|², of the windows that lie within the image.
+    Σ_windows |v − QQᵀv|² / Σ_windows |I|², of the windows that lie within the image, or of those
+    over the seam, too, where it wraps.
 
     References:
         Levin, Lischinski and Weiss, "A closed-form solution to natural image matting" (2008),
@@ -39,16 +41,13 @@ class Matting(Term):
     source: Source = static("content")
 
     def fields(self, view: View) -> Fields:
-        inner = _basis(_windows(view.features[IMAGE]))
-        return {IMAGE: jnp.pad(inner, ((1, 1), (1, 1), (0, 0), (0, 0)))}
+        return {IMAGE: _basis(_windows(view))}
 
     def measure(self, view: View, fields: Fields) -> dict[str, Array]:
-        windows, basis = _windows(view.features[IMAGE]), fields[IMAGE][1:-1, 1:-1]
+        windows, basis = _windows(view), fields[IMAGE]
         shares = view.shares[IMAGE]
         mean = lambda each: (
-            shares * jnp.sum(each)
-            if jnp.ndim(shares) == 0
-            else jnp.sum(shares[1:-1, 1:-1, 0] * each)
+            shares * jnp.sum(each) if jnp.ndim(shares) == 0 else jnp.sum(shares[..., 0] * each)
         )
         explained = jnp.einsum("hwpk,hwqk,hwqc->hwpc", basis, basis, windows)
         return {
@@ -68,9 +67,18 @@ class Matting(Term):
         return {"all": jnp.ones_like(wanted)}
 
 
-def _windows(image: Array) -> Array:
-    """The windows around all pixels but the outermost, (height − 2, width − 2, 9, 3), their means
-    taken off."""
+def _windows(view: View) -> Array:
+    """The window around each pixel, its mean taken off, (height, width, 9, 3).
+
+    Those of the outermost pixels are 0, except where the image wraps.
+    """
+    image, around = view.features[IMAGE], ((1, 1), (1, 1))
+    if view.border == "wrap":
+        return _centred(pad(image, "wrap", around))
+    return jnp.pad(_centred(image), (*around, (0, 0), (0, 0)))
+
+
+def _centred(image: Array) -> Array:
     height, width, _ = image.shape
     pixels = [
         image[row : height - 2 + row, column : width - 2 + column]

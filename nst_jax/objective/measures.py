@@ -12,7 +12,7 @@ from jax import Array, lax
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.network.vgg import Params
 from nst_jax.objective.regions import shares_of
-from nst_jax.objective.terms import Fields, Loss, Term
+from nst_jax.objective.terms import Fields, Loss, Source, Term
 from nst_jax.objective.tiles import Tiles
 from nst_jax.objective.views import (
     View,
@@ -53,12 +53,18 @@ def measures_of(
         image: The image.
         mask: Which part of it counts, (height, width) in [0, 1]; None for all of it.
     """
-    return _measures_of(params, image, loss.of("style"), what_is_seen(config), mask)
+    return _measures_of(params, image, loss.of("style"), what_is_seen(config, "style"), mask)
 
 
-def what_is_seen(config: TransferConfig) -> TransferConfig:
-    """What of a config decides what is measured: anything else compiles nothing anew."""
-    return TransferConfig(pooling=config.pooling, precision=config.precision, tile=config.tile)
+def what_is_seen(config: TransferConfig, source: Source) -> TransferConfig:
+    """What of a config decides what is measured: anything else compiles nothing anew.
+
+    A style image does not wrap, whatever the picture does.
+    """
+    border = "replicate" if (config.border, source) == ("wrap", "style") else config.border
+    return TransferConfig(
+        pooling=config.pooling, precision=config.precision, tile=config.tile, border=border
+    )
 
 
 @partial(jax.jit, static_argnames="config")
@@ -69,7 +75,11 @@ def _measures_of(
     config: TransferConfig,
     mask: Array | np.ndarray | None,
 ) -> Measures:
-    shares = {} if mask is None else shares_of(jnp.asarray(mask), loss.layers, image.shape)
+    shares = (
+        {}
+        if mask is None
+        else shares_of(jnp.asarray(mask), loss.layers, image.shape, config.border)
+    )
     return measure_image(params, jnp.asarray(image), loss, config, shares)
 
 
@@ -107,7 +117,7 @@ def measure_image(
         view = view_tile(params, tiles.patch(image, place), place, tiles, loss.layers, config)
         return with_shares(view, windows(shares, tiles, place))
 
-    shapes = layers_shapes(params, image.shape, loss.layers)
+    shapes = layers_shapes(params, image.shape, loss.layers, config.border)
     patches = jax.eval_shape(lambda place: fields_of(see(place)), tiles.places[0])
     blank = lambda layer, patch: jnp.zeros((*shapes[layer][:2], *patch.shape[2:]), patch.dtype)
     start = {
@@ -162,6 +172,6 @@ def tiles_of(
     """The tiles in which an image is evaluated, or None where it is evaluated whole."""
     if not config.tile or not loss.layers:
         return None
-    layers_shapes(params, shape, loss.layers)  # refuses what the network has not
-    tiles = Tiles(shape, config.tile, params, loss.layers, loss.reach)
+    layers_shapes(params, shape, loss.layers, config.border)  # refuses what cannot be
+    tiles = Tiles(shape, config.tile, params, loss.layers, loss.reach, config.border)
     return None if tiles.is_one else tiles

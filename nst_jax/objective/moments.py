@@ -3,7 +3,7 @@
 With f a position's N channels, μ = E f and Σ = E ffᵀ − μμᵀ, and μ', Σ' those of the style:
 
 ============  =============================================
-covariance    ‖μ − μ'‖² / ‖μ'‖² + ‖Σ − Σ'‖² / ‖Σ'‖²
+covariance    ‖μμᵀ − μ'μ'ᵀ‖² + ‖Σ − Σ'‖²
 batch_norm    Σ_c (μ_c − μ'_c)² + (σ_c − σ'_c)², σ² = diag Σ
 wasserstein   ‖μ − μ'‖² + tr Σ + tr Σ' − 2 tr (ΣΣ')^½
 ============  =============================================
@@ -13,6 +13,7 @@ brightness under it. Several styles are mixed as if their positions were of one 
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
@@ -27,10 +28,6 @@ from nst_jax.objective.views import View
 Moments = Mapping[str, Array]
 """The mean of a layer, (channels,), and its second moments about 0."""
 
-_LEAST_SPREAD = 0.01
-"""A covariance counts at least as this share of the squared mean, so that a flat style, which has
-none, does not count without bounds."""
-
 
 def _moments(view: View, layer: str, precision: Precision) -> Moments:
     features, shares = view.features[layer], view.shares[layer]
@@ -44,10 +41,6 @@ def _mean(values: Array, shares: Array) -> Array:
         if jnp.ndim(shares) == 0
         else jnp.sum(shares * values, (0, 1))
     )
-
-
-def _covariance(moments: Moments) -> Array:
-    return moments["second"] - jnp.outer(moments["mean"], moments["mean"])
 
 
 def _square(values: Array) -> Array:
@@ -75,7 +68,8 @@ class _OfMoments(Term):
 class Covariance(_OfMoments):
     """How far mean and covariance of the features are from the style's, at each layer.
 
-    ‖μ − μ'‖² / ‖μ'‖² + ‖Σ − Σ'‖² / ‖Σ'‖², so that both count alike.
+    ‖μμᵀ − μ'μ'ᵀ‖² + ‖Σ − Σ'‖²: the summands of Gram matrices, neither of which makes up for the
+    other. Its unit is theirs, ‖Σ' + μ'μ'ᵀ‖², so that it is at least half of their distance.
 
     References:
         Yeh, Tang, Bhattad, Zou and Forsyth, "Improving style transfer with calibrated metrics"
@@ -85,13 +79,18 @@ class Covariance(_OfMoments):
     def measure(self, view: View, fields: Fields) -> dict[str, Moments]:
         return {layer: _moments(view, layer, view.precision) for layer in self.layers}
 
+    def scale(
+        self, nothing: Any, wanted: Mapping[str, Moments], shapes: Mapping[str, tuple[int, ...]]
+    ) -> Parts:
+        return {
+            layer: 1 / jnp.maximum(_square(wanted[layer]["second"]), TINY) for layer in self.layers
+        }
+
     def _between(self, found: Moments, wanted: Moments) -> Array:
-        of_mean = _square(wanted["mean"])
-        covariance = _covariance(wanted)
-        spread = jnp.maximum(_square(covariance), (_LEAST_SPREAD * of_mean) ** 2)
-        return _square(found["mean"] - wanted["mean"]) / jnp.maximum(of_mean, TINY) + _square(
-            _covariance(found) - covariance
-        ) / jnp.maximum(spread, TINY)
+        of_means = jnp.outer(found["mean"], found["mean"]) - jnp.outer(
+            wanted["mean"], wanted["mean"]
+        )
+        return _square(of_means) + _square(found["second"] - wanted["second"] - of_means)
 
 
 @term

@@ -52,7 +52,7 @@ def nearest(points: Array, pool: Samples) -> Array:
 
     def match(block: Array) -> Array:
         cosines = jnp.matmul(block, pool.values.T, precision=lax.Precision.HIGHEST)
-        cosines = jnp.where(pool.shares > 0, cosines, -jnp.inf)
+        cosines = jnp.where(pool.shares[None] > 0, cosines, -jnp.inf)
         return jnp.argmax(cosines, -1)
 
     return lax.map(match, blocks).ravel()[: len(points)]
@@ -96,7 +96,7 @@ class NearestNeighbours(Term):
         for layer, sums in measured.items():
             samples = sums.means()
             mean = samples.mean(samples.values)
-            centred = samples.values - mean
+            centred = samples.values - mean[None]
             least = least_square(samples, centred)
             pool = samples._replace(values=unit_vectors(centred, least))
             found[layer] = {"mean": mean, "least": least, "pool": pool}
@@ -112,7 +112,7 @@ class NearestNeighbours(Term):
         return {layer: jnp.ones_like(wanted[layer]["least"]) for layer in self.layers}
 
     def _between(self, found: Samples, mean: Array, least: Array, pool: Samples) -> Array:
-        points = unit_vectors(found.values - mean, least)
+        points = unit_vectors(found.values - mean[None], least)
         return found.mean(_distances(points, pool.values[nearest(points, pool)]))
 
 
@@ -132,7 +132,7 @@ class RelaxedEMD(NearestNeighbours):
     side: int = static(32)
 
     def _between(self, found: Samples, mean: Array, least: Array, pool: Samples) -> Array:
-        points = unit_vectors(found.values - mean, least)
+        points = unit_vectors(found.values - mean[None], least)
         one = found.mean(_distances(points, pool.values[nearest(points, pool)]))
         places = nearest(pool.values, found._replace(values=points))
         other = pool.mean(_distances(points[places], pool.values))

@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from nst_jax.config import ConfigError, check_weight, is_whole
+from nst_jax.config import Border, ConfigError, check_weight, is_whole
+from nst_jax.network.borders import pad_to_even
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.objective.tiles import stride
 
@@ -37,9 +38,9 @@ class Region:
         mask: How much of each pixel belongs to it, (height, width) in [0, 1], of the content's
             size. Where masks of several regions come to more than 1, they share the pixel; where
             they come to less, the rest has no style.
-        style: Which of the style images it has, from 0.
+        style: Which of the style images it has, from 0; or several, which are blended alike.
         style_mask: Which part of that image counts, (style_height, style_width) in [0, 1]; None for
-            all of it.
+            all of it. Of several styles, one for each.
         weight: What it counts among the regions; its share of the picture's area if left out, so
             that each pixel is pulled alike.
         name: What its terms are called by in records; its number from 1 if left out.
@@ -50,10 +51,22 @@ class Region:
     """
 
     mask: Any
-    style: int = 0
+    style: int | Sequence[int] = 0
     style_mask: Any = None
     weight: float | None = None
     name: str = ""
+
+    @property
+    def styles(self) -> tuple[int, ...]:
+        """The style images, also where there is one."""
+        return tuple(self.style) if isinstance(self.style, Sequence) else (self.style,)
+
+    @property
+    def style_masks(self) -> tuple[Any, ...]:
+        """A mask, or None, for each of them."""
+        if not isinstance(self.style, Sequence):
+            return (self.style_mask,)
+        return (None,) * len(self.style) if self.style_mask is None else tuple(self.style_mask)
 
 
 def checked_regions(
@@ -74,21 +87,44 @@ def checked_regions(
     for name, region in zip(names, regions, strict=True):
         if names.count(name) > 1:
             raise ConfigError(f"two regions are called {name}; give them other names")
-        if not is_whole(region.style) or not 0 <= region.style < len(style_shapes):
+        numbers: tuple[Any, ...] = region.styles or (None,)
+        for style in numbers:
+            if not is_whole(style) or not 0 <= style < len(style_shapes):
+                raise ConfigError(
+                    f"region {name} has style {style}, but the style images are numbered from 0 to "
+                    f"{len(style_shapes) - 1}"
+                )
+        if len(region.style_masks) != len(region.styles):
             raise ConfigError(
-                f"region {name} has style {region.style}, but the style images are numbered from 0 "
-                f"to {len(style_shapes) - 1}"
+                f"region {name} has {len(region.styles)} styles, but {len(region.style_masks)} "
+                "style masks; give one for each, which may be None"
             )
         if region.weight is not None:
             check_weight(f"the weight of region {name}", region.weight)
-        _check_mask(f"the mask of region {name}", region.mask, shape)
-        if region.style_mask is not None:
-            own = style_shapes[region.style]
-            _check_mask(f"the style mask of region {name}", region.style_mask, own)
+        _check_region(f"the mask of region {name}", region.mask, shape)
+        for style, mask in zip(region.styles, region.style_masks, strict=True):
+            if mask is not None:
+                _check_region(f"the style mask of region {name}", mask, style_shapes[style])
     return regions
 
 
-def _check_mask(name: str, mask: Any, shape: Sequence[int]) -> None:
+def _check_region(name: str, mask: Any, shape: Sequence[int]) -> None:
+    check_mask(name, mask, shape)
+    if not np.asarray(jax.device_get(mask)).any():
+        raise ConfigError(f"{name} is empty; leave the region out")
+
+
+def check_mask(name: str, mask: Any, shape: Sequence[int]) -> None:
+    """Makes sure that a mask is (height, width) of floating-point numbers in [0, 1].
+
+    Args:
+        name: What the message calls it.
+        mask: The mask.
+        shape: Of its image.
+
+    Raises:
+        ConfigError: It is not.
+    """
     if np.shape(mask) != tuple(shape[:2]):
         raise ConfigError(
             f"{name} has shape {np.shape(mask)}, its image {tuple(shape[:2])}; "
@@ -99,8 +135,6 @@ def _check_mask(name: str, mask: Any, shape: Sequence[int]) -> None:
         raise ConfigError(f"{name} is of {values.dtype}; give floating-point numbers from 0 to 1")
     if not (values >= 0).all() or not (values <= 1).all():
         raise ConfigError(f"{name} holds values outside [0, 1]; give the share of each pixel")
-    if not values.any():
-        raise ConfigError(f"{name} is empty; leave the region out")
 
 
 def names_of(regions: Sequence[Region]) -> list[str]:
@@ -139,7 +173,7 @@ def with_regions(loss: Loss, regions: Sequence[Region]) -> Loss:
             layers = tuple(
                 layer
                 for layer in term.layers
-                if _is_large_enough(mask, layer) and _is_large_enough(region.style_mask, layer)
+                if all(_is_large_enough(part, layer) for part in (mask, *region.style_masks))
             )
             if not layers:
                 raise ConfigError(
@@ -157,6 +191,32 @@ def with_regions(loss: Loss, regions: Sequence[Region]) -> Loss:
                 layers=layers,
                 region=own,
             )
+    return Loss(terms)
+
+
+def copies_of(name: str, loss: Loss) -> Loss:
+    """Of a loss, the term of a name, or those that regions have in its place."""
+    called = lambda term: f"{name}_{term.region}" if term.region else name
+    return Loss({own: term for own, term in loss.items() if own == called(term)})
+
+
+def with_part_weights(copies: Loss, term: Term) -> Loss:
+    """The copies of a term with its part weights, less the layers that they leave out."""
+    return Loss(
+        {
+            name: dataclasses.replace(
+                own, part_weights=_without(term.part_weights, set(term.layers) - set(own.layers))
+            )
+            for name, own in copies.items()
+        }
+    )
+
+
+def with_weights_of(loss: Loss, plain: Loss) -> Loss:
+    """A loss, in regions or not, with the part weights of the same where it has no regions."""
+    terms = dict(loss)
+    for name, term in plain.of("style").items():
+        terms |= with_part_weights(copies_of(name, loss), term)
     return Loss(terms)
 
 
@@ -178,27 +238,32 @@ def _without(weights: Mapping[str, Any] | None, left_out: set[str]) -> Mapping[s
     return {part: one * growth for part, one in kept.items()}
 
 
-@partial(jax.jit, static_argnames=("layers", "shape"))
-def shares_of(mask: Array, layers: tuple[str, ...], shape: tuple[int, ...]) -> Mapping[str, Array]:
+@partial(jax.jit, static_argnames=("layers", "shape", "border"))
+def shares_of(
+    mask: Array, layers: tuple[str, ...], shape: tuple[int, ...], border: Border
+) -> Mapping[str, Array]:
     """What each position of each layer stands for in a region; (height, width, 1), 1 in all.
 
     Args:
         mask: The region's, of any size.
         layers: The layers; the pixels are `"image"`.
         shape: Height and width of the image there.
+        border: As in `TransferConfig`.
     """
     pooled = {1: jnp.clip(jax.image.resize(mask, tuple(shape[:2]), "linear"), 0, 1)}
     found = {}
     for layer in layers:
         wanted = stride(layer)
         while max(pooled) < wanted:
-            pooled[2 * max(pooled)] = _half(pooled[max(pooled)])
+            pooled[2 * max(pooled)] = _half(pooled[max(pooled)], border)
         own = pooled[wanted]
         found[layer] = (own / jnp.maximum(jnp.sum(own), jnp.finfo(own.dtype).tiny))[..., None]
     return found
 
 
-def _half(mask: Array) -> Array:
-    """The mask averaged as the network pools: by twos, an odd row or column left out."""
+def _half(mask: Array, border: Border) -> Array:
+    """The mask averaged as the network pools: by twos, an odd row or column as `features` does."""
+    if border != "zero":
+        mask = pad_to_even(mask, border)
     height, width = (side // 2 for side in mask.shape)
     return mask[: 2 * height, : 2 * width].reshape(height, 2, width, 2).mean((1, 3))

@@ -54,12 +54,14 @@ def take_samples(view: View, layer: str, side: int) -> Samples:
     added = lambda whole: jnp.einsum(
         "ri,ijc,sj->rsc", rows, whole, columns, precision=lax.Precision.HIGHEST
     )
-    return Samples(added(shares * features).reshape(-1, features.shape[-1]), added(shares).ravel())
+    return Samples(
+        added(shares * features.astype(kind)).reshape(-1, features.shape[-1]), added(shares).ravel()
+    )
 
 
 def _blocks(length: int, step: int, start: Any, patch: int) -> Array:
     """Which of a patch's rows, or columns, each block has, (blocks, patch)."""
-    own = (start + jnp.arange(patch)) // step
+    own = (start + jnp.arange(patch)) % length // step  # a patch may run over the end of a picture
     return own[None, :] == jnp.arange(-(-length // step))[:, None]
 
 
@@ -71,8 +73,8 @@ def unblended(measured: Sequence[Any], name: str) -> Any:
     """
     if len(measured) > 1:
         raise ConfigError(
-            f"{name} compares positions, and those of several style images have no mean; give one "
-            "style, or a style loss of statistics, such as 'wasserstein'"
+            f"{name} compares positions, and those of several style images, or turned copies, have "
+            "no mean; give one style as it is, or a term of statistics, such as nst.Wasserstein"
         )
     return measured[0]
 

@@ -68,4 +68,4 @@ def _distances(samples: Samples, least: Array) -> Array:
     units = unit_vectors(samples.values, least)
     distances = 1 - jnp.matmul(units, units.T, precision=lax.Precision.HIGHEST)
     # where all positions are alike, rounding is no structure
-    return distances / (jnp.mean(distances, 0) + 1e-4)
+    return distances / (jnp.mean(distances, 0, keepdims=True) + 1e-4)

@@ -28,7 +28,7 @@ def _sorted(samples: Samples) -> tuple[Array, Array, Array]:
     """Values by direction in their order, their levels, and where they were."""
     values = samples.values.T
     # those without a share go behind all others, and are like the last of them
-    counts = samples.shares > 0
+    counts = samples.shares[None] > 0
     order = jnp.argsort(jnp.where(counts, values, jnp.inf), -1)
     least = jnp.min(values, -1, keepdims=True)
     largest = jnp.max(jnp.where(counts, values, least), -1, keepdims=True)

@@ -23,6 +23,7 @@ from jax import Array
 
 from nst_jax.config import STYLE_LAYERS, Precision, Scaling
 from nst_jax.dtypes import accumulation_type
+from nst_jax.network.borders import pad
 from nst_jax.objective.losses import gram_matrix, style_loss, variation, weighted_gram_matrix
 from nst_jax.objective.terms import TINY, Fields, Parts, Source, Term, static, term
 from nst_jax.objective.tiles import IMAGE
@@ -135,7 +136,7 @@ def mean_products(features: Array, shares: Any, precision: Precision) -> Array:
 
 @term
 class TotalVariation(Term):
-    """Mean roughness of the pixels. Aims at no image.
+    """Mean roughness of the pixels, over the seam of a picture that wraps. Aims at no image.
 
     References:
         Mahendran and Vedaldi (CVPR 2015), section 3.2, with β = 2.5.
@@ -148,10 +149,13 @@ class TotalVariation(Term):
     scaling: Scaling = static("relative")
 
     def measure(self, view: View, fields: Fields) -> Array:
-        rough, shares = variation(view.features[IMAGE]), view.shares[IMAGE]
-        return (
-            shares * jnp.sum(rough) if jnp.ndim(shares) == 0 else jnp.sum(shares[:-1, :-1] * rough)
-        )
+        pixels, shares = view.features[IMAGE], view.shares[IMAGE]
+        if view.border == "wrap":  # the last row and column have neighbours, too
+            rough = variation(pad(pixels, "wrap", ((0, 1), (0, 1))))
+        else:
+            rough = variation(pixels)
+            shares = shares if jnp.ndim(shares) == 0 else shares[:-1, :-1]
+        return shares * jnp.sum(rough) if jnp.ndim(shares) == 0 else jnp.sum(shares * rough)
 
     def aim(self, measured: Any) -> Any:
         return ()

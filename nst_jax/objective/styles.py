@@ -5,31 +5,35 @@ of Gram matrices costs a step nothing, and has the gradient of the weighted sum 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from nst_jax.config import ConfigError
+from nst_jax.config import ConfigError, TransferConfig, checked_mix
+from nst_jax.objective.terms import Loss
 
 
 class Style(NamedTuple):
     """Images that make one style.
 
     Args:
-        images: Style images of any sizes, no two alike.
+        images: Style images of any sizes, no two alike with their masks.
         shares: What each counts; more than 0, and 1 in all.
-        mask: Which part of a single image counts; None for all of it.
+        masks: Which part of each image counts; None for all of it.
     """
 
     images: tuple[Array, ...]
     shares: tuple[float, ...]
-    mask: Any = None
+    masks: tuple[Any, ...]
 
 
-Styles = Mapping[str | None, Style]
-"""The style of each region by name, or that of the whole picture by None."""
+Styles = Mapping[tuple[str | None, tuple[float, ...]], Style]
+"""The style of each region by name, or that of the whole picture by None, and in each mixture that
+terms have of their own."""
 
 
 def as_images(style: Any) -> list[Any]:
@@ -38,12 +42,16 @@ def as_images(style: Any) -> list[Any]:
     return list(style) if several else [style]
 
 
-def make_style(images: Sequence[Array], mix: Sequence[float]) -> Style:
+def make_style(
+    images: Sequence[Array], mix: Sequence[float], turns: bool = False, masks: Sequence[Any] = ()
+) -> Style:
     """Images in such a mixture; those that are alike count as one, those without a share not.
 
     Args:
         images: The images, at least one.
         mix: What each counts, in any unit; all alike if empty.
+        turns: Whether each is in turn four images, its quarter turns.
+        masks: Which part of each counts, None for all of it; all of each if left out.
 
     Raises:
         ConfigError: There are more or fewer numbers than images, or none counts.
@@ -54,14 +62,60 @@ def make_style(images: Sequence[Array], mix: Sequence[float]) -> Style:
     """
     check_mix(len(images), mix)
     total = sum(mix) if mix else len(images)
-    found: list[tuple[Array, float]] = []
-    for image, count in zip(images, mix or [1.0] * len(images), strict=True):
-        same = [place for place, (other, _) in enumerate(found) if _are_alike(image, other)]
-        if same:
-            found[same[0]] = found[same[0]][0], found[same[0]][1] + count / total
-        elif count:
-            found.append((image, count / total))
-    return Style(tuple(image for image, _ in found), tuple(share for _, share in found))
+    angles = range(4) if turns else range(1)
+    found: list[tuple[Array, Any]] = []
+    shares: list[float] = []
+    given = zip(images, masks or [None] * len(images), mix or [1.0] * len(images), strict=True)
+    for image, mask, count in given:
+        for angle in angles if count else ():
+            own, share = (_turned(image, angle), _turned(mask, angle)), count / total / len(angles)
+            same = [place for place, other in enumerate(found) if all(map(_are_alike, own, other))]
+            if same:
+                shares[same[0]] += share
+            else:
+                found.append(own)
+                shares.append(share)
+    of_images, of_masks = zip(*found, strict=True)
+    return Style(of_images, tuple(shares), of_masks)
+
+
+def _turned(image: Any, quarters: int) -> Any:
+    """An image or a mask, if there is one, turned against the clock."""
+    return image if image is None or quarters == 0 else _rotated(image, quarters)
+
+
+_rotated = jax.jit(jnp.rot90, static_argnums=1)
+
+
+def mixed_styles(images: Sequence[Array], config: TransferConfig, loss: Loss) -> Styles:
+    """The styles that terms of a whole picture aim at; the first is that of the run's own mixture.
+
+    Args:
+        images: As in `make_style`.
+        config: Has the mixture of terms without one of their own, and says whether images turn.
+        loss: The terms.
+
+    Raises:
+        ConfigError: As `make_style`, of any of the mixtures.
+    """
+    make = partial(make_style, images, turns=config.style_turns)
+    found: dict[tuple[str | None, tuple[float, ...]], Style] = {(None, ()): make(config.style_mix)}
+    for name, term in loss.of("style").items():
+        if term.style_mix:
+            shares = checked_mix(f"style_mix of the term {name}", term.style_mix)
+            found[None, shares] = make(shares)
+    return found
+
+
+def aiming_at(loss: Loss, region: str | None, mix: tuple[float, ...]) -> Loss:
+    """The terms that aim at the style of a region in a mixture."""
+    own = loss.of("style").within(region)
+    return Loss({name: term for name, term in own.items() if tuple(term.style_mix) == mix})
+
+
+def first_image(styles: Styles) -> Array:
+    """The first style image that counts."""
+    return next(iter(styles.values())).images[0]
 
 
 def check_mix(num_images: int, mix: Sequence[float]) -> None:
@@ -78,8 +132,8 @@ def check_mix(num_images: int, mix: Sequence[float]) -> None:
         )
 
 
-def _are_alike(first: Array, second: Array) -> bool:
-    if first is second or first.shape != second.shape:
+def _are_alike(first: Any, second: Any) -> bool:
+    if first is second or np.shape(first) != np.shape(second):
         return first is second
     first, second = jax.device_get((first, second))
     return np.array_equal(first, second)

@@ -10,11 +10,11 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.config import Border, ConfigError, TransferConfig
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import as_loss
 from nst_jax.objective.measures import Measures, measure_image, measures_of, what_is_seen
-from nst_jax.objective.styles import as_images, check_mix, make_style
+from nst_jax.objective.styles import as_images, mixed_styles
 from nst_jax.objective.terms import TINY, Loss, Source, Term
 from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import (
@@ -59,9 +59,9 @@ def make_targets(
         params: The network's parameters.
         content: Content image, sRGB in [0, 1]; the generated image has its shape.
         style: Style image, of any size the network takes; or several, which `config.style_mix`
-            mixes.
-        config: Names the pooling, the precision, the size of the tiles, and the layers and the
-            scaling of the default loss.
+            mixes; `config.style_turns` turns them.
+        config: Names the pooling, the border, the precision, the size of the tiles, and the layers
+            and the scaling of the default loss.
         loss: Terms to aim with; those of the default loss if left out.
 
     Returns:
@@ -81,13 +81,30 @@ def make_targets(
     for image in images:
         check_image("style", image)
     loss, shape = as_loss(loss, config), np.shape(content)
-    of_content = targets_of(params, content, "content", loss, config, shape)
-    if len(images) == 1:
-        check_mix(1, config.style_mix)
-        return {**of_content, **targets_of(params, images[0], "style", loss, config, shape)}
-    styles = make_style(images, config.style_mix)
-    measures = [measures_of(params, image, loss, config) for image in styles.images]
-    return {**of_content, **blended_targets(params, measures, styles.shares, loss, shape)}
+    found = targets_of(params, content, "content", loss, config, shape)
+    for (_, mix), blend in mixed_styles(images, config, loss).items():
+        own = Loss({name: term for name, term in loss.items() if term.style_mix == mix})
+        if len(blend.images) == 1:
+            found |= targets_of(params, blend.images[0], "style", own, config, shape)
+        elif own.of("style"):
+            measures = [measures_of(params, image, own, config) for image in blend.images]
+            found |= blended_targets(params, measures, blend.shares, own, shape, config.border)
+    return found
+
+
+def targets_of_one(
+    params: Params,
+    content: Array | np.ndarray,
+    style: Array | np.ndarray,
+    config: TransferConfig,
+    loss: Loss,
+) -> Targets:
+    """`make_targets` where one style image stands for all, whose mixtures have its targets."""
+    shape = np.shape(content)
+    return {
+        **targets_of(params, content, "content", loss, config, shape),
+        **targets_of(params, style, "style", loss, config, shape),
+    }
 
 
 def targets_of(
@@ -107,7 +124,8 @@ def targets_of(
         loss: The terms, of which those of other sources are left out.
         shape: Of the generated image.
     """
-    return _targets_of(params, image, source, loss, what_is_seen(config), shape)
+    seen = what_is_seen(config, source)
+    return _targets_of(params, image, source, loss, seen, shape, config.border)
 
 
 def blended_targets(
@@ -116,6 +134,7 @@ def blended_targets(
     shares: Sequence[float],
     loss: Loss,
     shape: tuple[int, ...],
+    border: Border,
 ) -> dict[str, Target]:
     """The targets of a style that several images make, from the measures of each.
 
@@ -123,6 +142,7 @@ def blended_targets(
         params: As in `targets_of`, and so `loss` and `shape`.
         measures: From `measures_of`.
         shares: As in `Style`.
+        border: What lies beyond the generated image.
 
     Raises:
         ConfigError: A term aims at positions of the style, of which several images have others.
@@ -134,30 +154,31 @@ def blended_targets(
     for name, fields in measures[0].fields.items():
         if fields:
             raise ConfigError(
-                f"the term {name} aims at positions of the style image, but there are several, or "
-                "a mask on it; give one style without a mask, or another term"
+                f"the term {name} aims at positions of the style image, but there are several, "
+                "turned copies, or a mask on it; give one style as it is, or another term"
             )
     weights = jax.device_put(np.asarray(shares, np.float32))
-    return _blended_targets(params, tuple(measures), weights, loss, shape)
+    return _blended_targets(params, tuple(measures), weights, loss, shape, border)
 
 
-@partial(jax.jit, static_argnames="shape")
+@partial(jax.jit, static_argnames=("shape", "border"))
 def _blended_targets(
     params: Params,
     measures: tuple[Measures, ...],
     shares: Array,
     loss: Loss,
     shape: tuple[int, ...],
+    border: Border,
 ) -> dict[str, Target]:
     found = {
         name: term.blend([own.found[name] for own in measures], list(shares))
         for name, term in loss.items()
     }
-    shapes = layers_shapes(params, shape, (*loss.layers, IMAGE))
+    shapes = layers_shapes(params, shape, (*loss.layers, IMAGE), border)
     return _aimed(loss, measures[0]._replace(found=found), shapes)
 
 
-@partial(jax.jit, static_argnames=("source", "config", "shape"))
+@partial(jax.jit, static_argnames=("source", "config", "shape", "border"))
 def _targets_of(
     params: Params,
     image: Array | np.ndarray,
@@ -165,12 +186,13 @@ def _targets_of(
     loss: Loss,
     config: TransferConfig,
     shape: tuple[int, ...],
+    border: Border,
 ) -> dict[str, Target]:
     loss = loss.of(source)
     if not loss:
         return {}
     measures = measure_image(params, jnp.asarray(image), loss, config)
-    return _aimed(loss, measures, layers_shapes(params, shape, (*loss.layers, IMAGE)))
+    return _aimed(loss, measures, layers_shapes(params, shape, (*loss.layers, IMAGE), border))
 
 
 def _aimed(

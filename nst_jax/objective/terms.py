@@ -106,6 +106,7 @@ class Term:
         layers: Layers that it sees; the pixels are `"image"`.
         source: The image that it aims at, `"content"` or `"style"`.
         region: The region whose positions it measures; None for the whole image.
+        style_mix: Shares of several style images in what is wanted; those of the run if empty.
 
     Attributes:
         reach: Pixels that `measure` reads beyond a position's own where what it makes of them is
@@ -120,6 +121,7 @@ class Term:
     layers: tuple[str, ...] = static(())
     source: Source = static("style")
     region: str | None = static(None)
+    style_mix: tuple[float, ...] = static(())
 
     @classmethod
     def default_name(cls) -> str:
@@ -216,10 +218,7 @@ class Loss(Mapping[str, Term]):
             ConfigError: It is not so.
         """
         if not self:
-            raise ConfigError(
-                "the loss has no terms; give a sum of some, such as nst.content() + 20 * "
-                "nst.style()"
-            )
+            raise ConfigError("the loss has no terms; give nst.content() + 20 * nst.style(), say")
         for name, part in self.items():
             if not isinstance(part, Term) or jax.tree_util.all_leaves([part]):
                 raise ConfigError(

@@ -2,9 +2,12 @@
 
 Every feature position belongs to one tile. A tile's patch carries a halo that holds all that its
 positions see. Patches have one shape, so that one program serves all: the outermost end where the
-image does, and zero padding belongs. They begin on multiples of 64 pixels, so that four by four
+image does, and padding belongs. They begin on multiples of 64 pixels, so that four by four
 positions of any layer, which Winograd's algorithm computes and rounds together, are the same four
 by four in every patch.
+
+An image that wraps has no end: there each patch has a halo on all sides, from the other side of the
+image where need be.
 """
 
 from collections.abc import Sequence
@@ -13,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from nst_jax.config import TILE_ALIGNMENT
+from nst_jax.config import TILE_ALIGNMENT, Border
 from nst_jax.network import vgg
-from nst_jax.network.vgg import Params
+from nst_jax.network.vgg import Params, num_positions
 
 IMAGE = "image"
 """The layer that the pixels themselves are."""
@@ -31,16 +34,19 @@ def stride(layer: str) -> int:
     return 1 if layer == IMAGE else vgg.stride(layer)
 
 
-def _cut(length: int, tile: int, halo: int) -> tuple[np.ndarray, int]:
+def _cut(length: int, tile: int, halo: int, wraps: bool) -> tuple[np.ndarray, int]:
     """Cuts one side of an image into tiles.
 
     Returns for each tile where it begins, where it ends, and where its patch begins, (tiles, 3);
     and the length of a patch.
 
     All patches begin on multiples of `TILE_ALIGNMENT`, which is why a patch at the image's end is
-    as long as the image modulo that.
+    as long as the image modulo that. If the image wraps, they may begin before it.
     """
     least = tile + 2 * halo
+    if wraps and least < length:
+        starts = np.arange(0, length, tile)
+        return np.stack([starts, np.append(starts[1:], length), starts - halo], axis=1), least
     patch = least + (length - least) % TILE_ALIGNMENT
     if patch >= length:
         return np.array([[0, length, 0]]), length
@@ -58,6 +64,11 @@ def _corner(place: Array, num_axes: int = 3, stride: int = 1) -> tuple[Array, ..
     return (*(place[:, 2] // stride), *[jnp.zeros((), place.dtype)] * (num_axes - 2))
 
 
+def _rolled(whole: Array, corner: Sequence[Array], sign: int) -> Array:
+    """A layer of an image that wraps, so far on that its beginning is at the corner."""
+    return jnp.roll(whole, sign * jnp.stack(corner[:2]), (0, 1))
+
+
 class Tiles:
     """The tiles of an image, and what is done in each.
 
@@ -67,6 +78,7 @@ class Tiles:
         network: Whose layers are looked at.
         layers: Which; the pixels are `"image"`.
         reach: Pixels that are read beyond what the layers' positions see.
+        border: As in `TransferConfig`.
     """
 
     def __init__(
@@ -76,13 +88,17 @@ class Tiles:
         network: Params,
         layers: Sequence[str],
         reach: int = 0,
+        border: Border = "zero",
     ) -> None:
         convolutions = network_layers(layers)
         deepest_stride = max(stride(layer) for layer in layers)
         view = (vgg.field_of_view(network, convolutions) if convolutions else 0) + reach
         halo = -(-view // deepest_stride) * deepest_stride
         self.shape = shape
-        (rows, height), (columns, width) = _cut(shape[0], tile, halo), _cut(shape[1], tile, halo)
+        self._border: Border = border
+        (rows, height), (columns, width) = (
+            _cut(side, tile, halo, border == "wrap") for side in shape[:2]
+        )
         self._patch_shape = height, width
         # (tiles, 2, 3): along rows and along columns, the pixels where each tile begins, where it
         # ends, and where its patch begins.
@@ -98,33 +114,46 @@ class Tiles:
 
     def patch(self, image: Array, place: Array) -> Array:
         """The pixels that a tile needs."""
-        return lax.dynamic_slice(image, _corner(place), (*self._patch_shape, image.shape[2]))
+        return self.window(image, IMAGE, place)
 
     def add_patch(self, image: Array, patch: Array, place: Array) -> Array:
         """The image with a patch added where it belongs."""
-        return lax.dynamic_update_slice(image, self.patch(image, place) + patch, _corner(place))
+        return self._lay(image, self.patch(image, place) + patch, IMAGE, place)
 
     def mask(self, layer: str, place: Array) -> Array:
         """Which positions of the tile's patch are its own, (height, width, 1)."""
 
         def own(axis: int) -> Array:
-            positions = place[axis, 2] + stride(layer) * jnp.arange(
-                self._patch_shape[axis] // stride(layer)
-            )
+            positions = place[axis, 2] + stride(layer) * jnp.arange(self._sides(layer)[axis])
             return (positions >= place[axis, 0]) & (positions < place[axis, 1])
 
         return (own(0)[:, None] & own(1)[None, :])[..., None]
 
     def window(self, whole: Array, layer: str, place: Array) -> Array:
         """Of the whole image's activations, those of the tile's patch."""
-        sides = (length // stride(layer) for length in self._patch_shape)
-        return lax.dynamic_slice(
-            whole, _corner(place, whole.ndim, stride(layer)), (*sides, *whole.shape[2:])
-        )
+        corner, sizes = _corner(place, whole.ndim, stride(layer)), self._sides(layer)
+        if self._border == "wrap":
+            return _rolled(whole, corner, -1)[: sizes[0], : sizes[1]]
+        return lax.dynamic_slice(whole, corner, (*sizes, *whole.shape[2:]))
 
     def put(self, whole: Array, activations: Array, layer: str, place: Array) -> Array:
         """The whole image's activations with the tile's own, found in its patch, in their place."""
         own = self.mask(layer, place)[..., 0]
         own = own.reshape(*own.shape, *[1] * (whole.ndim - 2))
         merged = jnp.where(own, activations, self.window(whole, layer, place))
-        return lax.dynamic_update_slice(whole, merged, _corner(place, whole.ndim, stride(layer)))
+        return self._lay(whole, merged, layer, place)
+
+    def _lay(self, whole: Array, part: Array, layer: str, place: Array) -> Array:
+        """The whole image's activations with a patch's in their place."""
+        corner = _corner(place, whole.ndim, stride(layer))
+        if self._border != "wrap":
+            return lax.dynamic_update_slice(whole, part, corner)
+        facing = lax.dynamic_update_slice(_rolled(whole, corner, -1), part, (0,) * whole.ndim)
+        return _rolled(facing, corner, 1)
+
+    def _sides(self, layer: str) -> tuple[int, int]:
+        """Height and width of a patch in a layer."""
+        height, width = (
+            num_positions(length, stride(layer), self._border) for length in self._patch_shape
+        )
+        return height, width

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from nst_jax.config import Precision, TransferConfig
+from nst_jax.config import Border, Precision, TransferConfig
 from nst_jax.dtypes import accumulation_type
-from nst_jax.network.vgg import Params, features, features_shapes
+from nst_jax.network.vgg import Params, features, features_shapes, num_positions
 from nst_jax.objective.tiles import IMAGE, Tiles, network_layers, stride
 
 
@@ -29,9 +29,11 @@ class View(NamedTuple):
             the same. They sum to 1 over the image, so that Σ shares · features is a mean over its
             positions.
         own: Which positions are the tile's, (height, width, 1), or True where all are.
-        start: The row and column of the first position within the layer, (2,).
+        start: The row and column of the first position within the layer, (2,). A patch that runs
+            over the end of an image that wraps goes on at its beginning.
         shape: Height and width of the whole layer.
         precision: That of the run, as in `TransferConfig`, for a term's own products of matrices.
+        border: What lies beyond the image, as in `TransferConfig`.
     """
 
     features: dict[str, Array]
@@ -40,18 +42,19 @@ class View(NamedTuple):
     start: dict[str, Any]
     shape: dict[str, tuple[int, ...]]
     precision: Precision
+    border: Border
 
 
 def layers_shapes(
-    params: Params, image_shape: Sequence[int], layers: Sequence[str]
+    params: Params, image_shape: Sequence[int], layers: Sequence[str], border: Border
 ) -> dict[str, tuple[int, ...]]:
     """The shape of each layer of an image's view.
 
     Raises:
-        ConfigError: A layer is not in the network, or the image is too small for the deepest one.
+        ConfigError: As `features_shapes`.
     """
     pixels = {IMAGE: (*image_shape[:2], 3)} if IMAGE in layers else {}
-    return {**features_shapes(params, image_shape, network_layers(layers)), **pixels}
+    return {**features_shapes(params, image_shape, network_layers(layers), border), **pixels}
 
 
 def view_whole(params: Params, image: Array, layers: Sequence[str], config: TransferConfig) -> View:
@@ -67,6 +70,7 @@ def view_whole(params: Params, image: Array, layers: Sequence[str], config: Tran
         start={layer: np.zeros(2, np.int32) for layer in found},
         shape={layer: activations.shape[:2] for layer, activations in found.items()},
         precision=config.precision,
+        border=config.border,
     )
 
 
@@ -82,18 +86,25 @@ def view_tile(
     found = _features(params, patch, layers, config)
     own = {layer: tiles.mask(layer, place) for layer in found}
     shapes = {
-        layer: (tiles.shape[0] // stride(layer), tiles.shape[1] // stride(layer)) for layer in found
+        layer: tuple(num_positions(side, stride(layer), config.border) for side in tiles.shape[:2])
+        for layer in found
+    }
+    shares = {
+        layer: _share(shapes[layer], activations.dtype) for layer, activations in found.items()
     }
     return View(
         features=found,
-        shares={
-            layer: own[layer] * _share(shapes[layer], activations.dtype)
-            for layer, activations in found.items()
-        },
+        shares={layer: own[layer].astype(share.dtype) * share for layer, share in shares.items()},
         own=own,
-        start={layer: place[:, 2] // stride(layer) for layer in found},
+        start={
+            layer: place[:, 2] // stride(layer) % np.array(shapes[layer], np.int32)
+            if config.border == "wrap"
+            else place[:, 2] // stride(layer)
+            for layer in found
+        },
         shape=shapes,
         precision=config.precision,
+        border=config.border,
     )
 
 
@@ -116,7 +127,8 @@ def nothing_seen(view: View) -> View:
 def _features(
     params: Params, image: Array, layers: Sequence[str], config: TransferConfig
 ) -> dict[str, Array]:
-    found = features(params, image, network_layers(layers), config.pooling, config.precision)
+    network = network_layers(layers)
+    found = features(params, image, network, config.pooling, config.precision, config.border)
     return {layer: image if layer == IMAGE else found[layer] for layer in layers}
 
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from nst_jax.config import LARGEST_SEED, ConfigError, TransferConfig, check_at_least, check_weight
-from nst_jax.descent.problem import check_numbers, spelt_out
+from nst_jax.descent.arguments import check_numbers, spelt_out
 from nst_jax.objective.default import LossWeights
 from nst_jax.objective.terms import Loss
 from nst_jax.study.lane import (
@@ -89,6 +89,7 @@ def make_grid(
         content_weight=float(weights.content),
         style_weight=float(weights.style),
         tv_weight=float(weights.total_variation),
+        edge_weight=float(weights.edges or 0.0),
     )
     losses: dict[str, Loss] = {}
     if "loss" in axes:
@@ -132,6 +133,11 @@ def make_grid(
         if lane.layer_weights is not None:
             layers = (*lane.config.content_layers, *lane.config.style_layers)
             check_layer_weights(lane.layer_weights, sets[lane.layer_weights], layers)
+            if lane.config.balance:
+                raise ConfigError(
+                    "balance is on, which finds the weights of the style's layers, but there are "
+                    "layer_weights; leave one of the two out"
+                )
     return Grid(lanes, labels, coordinates, zipped, sets, losses)
 
 
@@ -167,7 +173,13 @@ def loss_of(lane: Lane, grid: Grid) -> Loss:
         weights_by_layer(chosen, layers)
         for layers in (lane.config.content_layers, lane.config.style_layers)
     )
-    weights = LossWeights(lane.content_weight, lane.style_weight, lane.tv_weight, *by_layer)
+    weights = LossWeights(
+        lane.content_weight,
+        lane.style_weight,
+        lane.tv_weight,
+        *by_layer,
+        edges=lane.edge_weight or None,
+    )
     return spelt_out(None, weights, lane.config)
 
 

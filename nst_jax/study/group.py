@@ -20,12 +20,12 @@ from nst_jax.descent.lanes import Lanes, Optimizer
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.pyramid import Pyramid
 from nst_jax.descent.result import TransferResult
-from nst_jax.descent.scaled_targets import distinct_losses
+from nst_jax.descent.scaled_targets import ScaledTargets, distinct_losses
 from nst_jax.descent.snapshot import Arrays
 from nst_jax.descent.start import initial_image, make_key
 from nst_jax.host.memory import FreeBytes, free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params
-from nst_jax.objective.styles import as_images, make_style
+from nst_jax.objective.styles import as_images, first_image, mixed_styles
 from nst_jax.objective.terms import Loss
 from nst_jax.optim.optimizers import traced_hyperparams
 from nst_jax.study.grid import Grid, loss_of
@@ -76,13 +76,14 @@ class Group:
             if _images_of(lane) not in self._seen:
                 own = contents[lane.content], as_images(styles[lane.style])
                 self._seen[_images_of(lane)] = recolour(*own, lane.config.colours)
+        losses = [loss_of(lane, grid) for lane in lanes]
         self._contents = {_content_of(lane): self._seen_by(lane).content for lane in lanes}
         self._styles = {
-            _style_of(lane): make_style(self._seen_by(lane).styles, lane.config.style_mix)
-            for lane in lanes
+            _style_of(lane): mixed_styles(self._seen_by(lane).styles, lane.config, loss)
+            for lane, loss in zip(lanes, losses, strict=True)
         }
         self._devices = jax.local_devices()[: len(lanes)]
-        losses = [loss_of(lane, grid) for lane in lanes]
+        self._losses = dict(zip(indices, losses, strict=True))
         of_content, of_style = (distinct_losses(losses, kind) for kind in ("content", "style"))
         self._content_targets = self._targets_chosen(
             list(self._contents), [_content_of(lane) for lane in lanes], of_content
@@ -96,7 +97,12 @@ class Group:
             params,
             next(iter(self._contents.values())),
             max(
-                (image for style in self._styles.values() for image in style.images),
+                (
+                    image
+                    for styles in self._styles.values()
+                    for style in styles.values()
+                    for image in style.images
+                ),
                 key=lambda image: image.size,
             ),
             losses[0],
@@ -108,16 +114,14 @@ class Group:
         if said:
             _LOG.info(said)
         self._placement = Placement(tuple(self._devices), in_turn=in_turn)
-        self._pyramid = Pyramid(
-            params,
-            list(self._contents.values()),
-            [{None: style} for style in self._styles.values()],
-            config,
-            of_content[0],
-            of_style[0],
-            self._placement,
-            optimizer,
-        )
+        images = list(self._contents.values()), list(self._styles.values())
+        targets = ScaledTargets(params, *images, config, of_content[0], of_style[0])
+        self._pyramid = Pyramid(targets, config, self._placement, optimizer)
+        if config.balance:
+            for index in self._indices:
+                one = self._lanes_of([index], 1)
+                found = self._pyramid.balance(one, [self._keeps_detail(index)], one.loss)
+                self._losses[index] = jax.tree.map(lambda numbers: numbers[0], found)
 
     def run(
         self, lanes_at_once: int | None, saved: Saved, seconds: float
@@ -135,9 +139,7 @@ class Group:
         self, batch: list[int], size: int, saved: Saved, seconds: float
     ) -> Iterator[RunningLanes | FinishedLane]:
         started = time.perf_counter()
-        lanes = [self._grid.lanes[index] for index in batch]
-        padding = size - len(batch)
-        keeps_detail = [*(lane.config.init != "noise" for lane in lanes), *[False] * padding]
+        keeps_detail = [*map(self._keeps_detail, batch), *[False] * (size - len(batch))]
         chunk = None
         for chunk in self._pyramid.descend(
             self._lanes_of(batch, size), keeps_detail, start=saved(batch, size), seconds=seconds
@@ -153,7 +155,7 @@ class Group:
             own: TransferResult = jax.tree.map(lambda leaf, place=place: leaf[place], result)
             histories = {"losses": own.losses, "terms": own.terms, "sizes": own.sizes}
             cut = jax.tree.map(lambda rows, steps=steps: rows[:steps], histories)
-            yield FinishedLane(index, own._replace(**cut), took)
+            yield FinishedLane(index, own._replace(**cut), took, self._losses[index])
 
     def _compile(self, lanes_at_once: int | None) -> int:
         """Compiles the program, and returns for how many lanes at once, over all devices."""
@@ -199,7 +201,7 @@ class Group:
         images = [
             initial_image(
                 self._contents[_content_of(lane)],
-                self._styles[_style_of(lane)].images[0],
+                first_image(self._styles[_style_of(lane)]),
                 make_key(lane.seed) if lane.config.init == "noise" else None,
                 lane.config.init,
             )
@@ -210,7 +212,7 @@ class Group:
             style=np.asarray([self._style_targets[index] for index in filled], np.int32),
             loss=jax.tree.map(
                 lambda *leaves: np.asarray(leaves, np.float32),
-                *(loss_of(lane, self._grid) for lane in lanes),
+                *(self._losses[index] for index in filled),
             ),
             hyperparams=jax.tree.map(
                 lambda *numbers: np.asarray(numbers, np.float32),
@@ -220,6 +222,9 @@ class Group:
             active=np.arange(size) < len(batch),
             is_grey=np.zeros(size, bool),  # the pyramid finds out
         )
+
+    def _keeps_detail(self, index: int) -> bool:
+        return self._grid.lanes[index].config.init != "noise"
 
     def _seen_by(self, lane: Lane) -> Recoloured:
         return self._seen[_images_of(lane)]
@@ -262,7 +267,8 @@ def _content_of(lane: Lane) -> Hashable:
 def _style_of(lane: Lane) -> Hashable:
     """What decides the style: one that is recoloured is another with each content."""
     content = None if lane.config.colours == "style" else lane.content
-    return lane.style, lane.config.style_mix, lane.config.colours, content
+    own = lane.config
+    return lane.style, own.style_mix, own.style_turns, own.colours, content
 
 
 def _first_lanes(num_lanes: int, batch: Any) -> Any:

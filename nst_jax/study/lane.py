@@ -14,6 +14,7 @@ OF_THE_DEFAULT_LOSS = (
     "content_weight",
     "style_weight",
     "tv_weight",
+    "edge_weight",
     "layer_weights",
     "content_layers",
     "style_layers",
@@ -33,9 +34,10 @@ class Lane:
         style: Name of its style image.
         config: Its settings.
         content_weight: Weight of the content term; None where the lane has a loss of the study's
-            own, and so for the next three.
+            own, and so for the next four.
         style_weight: Weight of the style term.
         tv_weight: Weight of the total variation.
+        edge_weight: Weight of the edges' distance; 0 leaves that term out.
         layer_weights: Name of its set of weights by layer, or None where all layers count alike.
         seed: Seed of its random key, which `init="noise"` uses.
         loss: Name of its loss where the study has losses of its own.
@@ -47,6 +49,7 @@ class Lane:
     content_weight: float | None = 1.0
     style_weight: float | None = 20.0
     tv_weight: float | None = 0.0
+    edge_weight: float | None = 0.0
     layer_weights: str | None = None
     seed: int = 0
     loss: str | None = None

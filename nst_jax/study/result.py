@@ -9,6 +9,7 @@ import numpy as np
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.result import TransferResult
 from nst_jax.objective.loss import LossParts
+from nst_jax.objective.terms import Loss
 from nst_jax.study.lane import Lane
 
 Images = Mapping[str, Any]
@@ -37,11 +38,13 @@ class FinishedLane:
         index: Its place in the grid.
         result: What `stylize` would have returned.
         seconds: Its share of the time that its batch took, compilation not counted.
+        loss: Its loss, with the weights that were found for it.
     """
 
     index: int
     result: TransferResult
     seconds: float
+    loss: Loss
 
 
 class StudyResult(NamedTuple):

@@ -16,14 +16,14 @@ import numpy as np
 import optax
 
 from nst_jax.config import NAMED_OPTIMIZERS_OWN, ConfigError, TransferConfig
+from nst_jax.descent.arguments import check_average, chosen_optimizer
 from nst_jax.descent.lanes import Optimizer
-from nst_jax.descent.problem import chosen_optimizer
 from nst_jax.descent.result import Callback
 from nst_jax.descent.start import checked_image
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights
 from nst_jax.objective.styles import as_images, check_mix
-from nst_jax.objective.targets import make_targets
+from nst_jax.objective.targets import targets_of_one
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.study.grid import Grid, loss_of, make_grid
 from nst_jax.study.group import Group, Saved
@@ -89,7 +89,7 @@ def run_study(
                 "leave one of the two out"
             )
     grid = make_grid(axes, list(contents), list(styles), config, weights or LossWeights(), zipped)
-    contents, styles = check_study(params, contents, styles, grid, lanes_at_once)
+    contents, styles = check_study(params, contents, styles, grid, lanes_at_once, kept)
     found = []
     for event in run_lanes(
         params,
@@ -146,7 +146,12 @@ def run_lanes(
 
 
 def check_study(
-    params: Params, contents: Images, styles: Images, grid: Grid, lanes_at_once: int | None = None
+    params: Params,
+    contents: Images,
+    styles: Images,
+    grid: Grid,
+    lanes_at_once: int | None = None,
+    optimizer: Optimizer | None = None,
 ) -> tuple[Images, Images]:
     """Finds what is wrong with any group before the first one runs.
 
@@ -178,11 +183,16 @@ def check_study(
     losses = {}
     for lane in grid.lanes:
         check_mix(len(style_images[lane.style]), lane.config.style_mix)
+        if optimizer is None:
+            check_average(lane.config)
         loss = loss_of(lane, grid)
+        for term in loss.values():
+            check_mix(len(style_images[lane.style]), term.style_mix)
         losses.setdefault((lane.config.group(), jax.tree.structure(loss)), loss)
     described = lambda image: jax.ShapeDtypeStruct(np.shape(image), jnp.float32)
     content = described(next(iter(contents.values())))
     for style in map(described, itertools.chain(*style_images.values())):
         for (program, _), loss in losses.items():
-            jax.eval_shape(partial(make_targets, config=program, loss=loss), params, content, style)
+            find = partial(targets_of_one, config=program, loss=loss)
+            jax.eval_shape(find, params, content, style)
     return contents, style_images

@@ -2,7 +2,7 @@
 
 from nst_jax.weights.contents import WeightsError, WeightsFile
 from nst_jax.weights.fetching import fetch, known_file
-from nst_jax.weights.loading import LoadedWeights, load_params, load_weights
+from nst_jax.weights.loading import LoadedWeights, load_embedded, load_params, load_weights
 from nst_jax.weights.readers import FORMATS, read_weights_file
 from nst_jax.weights.registry import KNOWN_FILES, KnownFile
 from nst_jax.weights.store import convert_file, find_converted, write_params
@@ -18,6 +18,7 @@ __all__ = [
     "fetch",
     "find_converted",
     "known_file",
+    "load_embedded",
     "load_params",
     "load_weights",
     "read_weights_file",

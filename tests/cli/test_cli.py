@@ -566,6 +566,7 @@ def test_other_errors_are_not_hidden(kind, photos, monkeypatch):
         [],
         ["stylize"],
         ["demo"],
+        ["evaluate"],
         ["weights"],
         ["weights", "convert"],
         ["stylize", "--preset", "notebook"],

@@ -8,7 +8,7 @@ from PIL import Image
 
 import nst_jax as nst
 from nst_jax import cli
-from nst_jax.files.images import read_mask
+from nst_jax.files.masks import read_mask
 
 QUICK = ["--network", "vgg16", "--size", "48", "--num-steps", "3"]
 QUICK += ["--style-layers", "conv1_1", "conv2_1", "--content-layers", "conv2_2"]
@@ -55,6 +55,56 @@ def test_each_style_goes_where_its_mask_says_and_again_from_the_record(pictures)
 
 
 @pytest.mark.slow
+def test_edges_are_kept_by_a_weight_and_again_from_the_record(pictures):
+    assert stylize("--edge-weight", "2", "--output", "out.png") == 0
+    record = json.loads((pictures / "out.json").read_text())
+    assert record["settings"]["edge_weight"] == 2
+    assert list(record["history"]["terms"]["edges"]) == ["all"]
+    assert cli.main(["rerun", "out.json"]) == 0
+    first, again = (nst.read_image(name) for name in ("out.png", "out_rerun.png"))
+    np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.slow
+def test_balanced_layers_are_recorded_and_again_from_the_record(pictures):
+    # a layer of both images' has a weight of the style's alone
+    more = ["--content-layers", "conv2_1", "--balance"]
+    assert stylize(*more, "--mask", "left.png", "right.png", "--output", "out.png") == 0
+    record = json.loads((pictures / "out.json").read_text())
+    found = record["settings"]["weights_by_layer"]
+    assert set(found) == {"conv1_1", "conv2_1"} and sum(found.values()) == pytest.approx(1)
+    assert found["conv1_1"] != pytest.approx(0.5)
+    assert cli.main(["rerun", "out.json"]) == 0
+    again = json.loads((pictures / "out_rerun.json").read_text())
+    assert again["history"] == record["history"]
+    assert again["settings"]["weights_by_layer"] == found
+    first, again = (nst.read_image(name) for name in ("out.png", "out_rerun.png"))
+    np.testing.assert_array_equal(first, again)
+    # finished, whatever weights it found
+    assert stylize(*more, "--mask", "left.png", "right.png", "--output", "out.png", "--resume") == 0
+    command = ["study", "photo.jpg", "painting.png", *QUICK[:6], "--output-dir", "study"]
+    command += ["--style-layers", "conv1_1+conv2_1", "--content-layers", "conv2_2"]
+    assert cli.main([*command, "--balance", "False", "True"]) == 0
+    assert cli.main([*command, "--balance", "False", "True"]) == 0  # all are there
+    lane = "study/lanes/balance=True"
+    assert set(json.loads((pictures / f"{lane}.json").read_text())["settings"]["weights_by_layer"])
+    assert cli.main(["rerun", f"{lane}.json", "--output", "again.png"]) == 0
+    np.testing.assert_array_equal(nst.read_image("again.png"), nst.read_image(f"{lane}.png"))
+
+
+@pytest.mark.slow
+def test_the_average_is_recorded_with_its_own_loss_and_again_from_the_record(pictures):
+    assert stylize("--optimizer", "adam", "--average", "0.9", "--output", "out.png") == 0
+    record = json.loads((pictures / "out.json").read_text())
+    assert record["settings"]["average"] == 0.9 and record["best_step"] == 4
+    assert len(record["history"]["loss"]) == 4  # three steps, and the average
+    assert record["history"]["loss"][-1] == record["best_loss"]
+    assert cli.main(["rerun", "out.json"]) == 0
+    first, again = (nst.read_image(name) for name in ("out.png", "out_rerun.png"))
+    np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.slow
 def test_one_style_may_be_given_twice(pictures):
     masks = ["--mask", "left.png", "right.png"]
     command = ["stylize", "photo.jpg", "painting.png", "painting.png", *QUICK, *masks]
@@ -82,6 +132,18 @@ def test_a_mixture_is_an_axis_of_a_study(pictures):
     )
 
 
+@pytest.mark.slow
+def test_borders_are_an_axis_and_come_again_from_a_record(pictures):
+    command = ["study", "photo.jpg", "painting.png", "--network", "vgg16", "--size", "48"]
+    command += ["--num-steps", "8", "--style-layers", "conv1_1+conv2_1"]
+    command += ["--content-layers", "conv2_2", "--border", "replicate", "wrap"]
+    assert cli.main([*command, "--output-dir", "study"]) == 0
+    lanes = [nst.read_image(f"study/lanes/border={border}.png") for border in ("replicate", "wrap")]
+    assert np.abs(lanes[0] - lanes[1]).max() > 0
+    assert cli.main(["rerun", "study/lanes/border=wrap.json", "--output", "again.png"]) == 0
+    np.testing.assert_array_equal(nst.read_image("again.png"), lanes[1])
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [
@@ -93,6 +155,14 @@ def test_a_mixture_is_an_axis_of_a_study(pictures):
         (["--style-mix", "0", "0"], "--style-mix has no share above 0"),
         (["--style-mix", "1", "2", "--mask", "left.png", "right.png"], "leave one of the two out"),
         (["--colours", "sepia"], "--colours"),
+        (["--average", "0.9"], "--average is 0.9, but lbfgs keeps the best image"),
+        (["--average", "1"], "--average is 1.0; it must be a number, at least 0 and less than 1"),
+        (["--border", "mirror"], "--border"),
+        (
+            ["--border", "wrap", "--size", "42"],
+            "42 × 35 pixels cannot wrap: conv2_2 has a position each 2 pixels, so take 42 × 34 or "
+            "42 × 36",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_line(pictures, capfd, arguments, said):
@@ -141,7 +211,7 @@ def test_style_losses_are_an_axis_of_a_study(pictures):
     assert record["axes"] == {"style_loss": ["gram", "covariance"]}
 
 
-def test_a_style_loss_in_another_scaling_is_refused(pictures, said):
+def test_a_style_loss_in_another_scaling_is_refused(pictures, capfd):
     command = ["stylize", "photo.jpg", "painting.png", "--style-loss", "covariance"]
     assert cli.main([*command, "--scaling", "paper"]) == 2
-    assert "give scaling 'relative'" in " ".join(said)
+    assert "give scaling 'relative'" in " ".join(capfd.readouterr().err.split())

@@ -25,7 +25,7 @@ def doubles():
     with jax.enable_x64(True):
         rng = np.random.default_rng(3)
         params = jax.tree.map(
-            lambda leaf: jnp.asarray(leaf, jnp.float64), reference.random_params("vgg16")
+            lambda leaf: jnp.asarray(leaf, jnp.float64), reference.random_params("vgg16", narrow=4)
         )
         content, style, image = (jnp.asarray(rng.random((10, 12, 3))) for _ in range(3))
         targets = nst.make_targets(params, content, style, CONFIG)
@@ -138,7 +138,11 @@ CONTROLS = {
     "luminance": ({"colours": "luminance"}, False),
     "recoloured": ({"colours": "content"}, False),
     "mixture": ({"style_mix": (3, 7)}, False),
+    "turns": ({"style_turns": True}, False),
     "regions": ({}, True),
+    "kept": ({}, False),
+    "replicated": ({"border": "replicate"}, False),
+    "wrapping in tiles": ({"border": "wrap", "tile": 64}, False),
 }
 
 # Where the optimiser is of no interest, one that is compiled in a third of the time.
@@ -179,13 +183,22 @@ def test_controls_run_in_stricter_modes(mode, name, vgg16_params, pictures):
     content, style = pictures
     half = np.full(content.shape[:2], 0.5, np.float32)
     regions = [nst.Region(half), nst.Region(half, style=1, style_mask=np.ones(style.shape[:2]))]
+    keep = half if name == "kept" else None
     config = dataclasses.replace(PLAIN, num_steps=2, **settings)
     styles = [style, style[::-1].copy() ** 2] if has_regions or config.style_mix else style
     with MODES[mode]():
         result = nst.stylize(
-            vgg16_params, content, styles, config, regions=regions if has_regions else ()
+            vgg16_params, content, styles, config, regions=regions if has_regions else (), keep=keep
         )
     assert np.isfinite(result.losses).all() and result.image.dtype == np.float32
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_textures_run_in_stricter_modes(mode, vgg16_params, pictures):
+    config = dataclasses.replace(PLAIN, num_steps=10, border="wrap")
+    with MODES[mode]():
+        result = nst.texture(vgg16_params, pictures[1], (64, 80), config)
+    assert result.image.shape == (64, 80, 3) and result.image.dtype == np.float32
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from nst_jax.descent import schedule
 from tests import reference
 
-params, rng = reference.random_params("vgg16"), np.random.default_rng(0)
+params, rng = reference.random_params("vgg16", narrow=4), np.random.default_rng(0)
 devices = jax.devices()
 assert len(devices) == 4
 by_rows = NamedSharding(Mesh(np.array(devices), ("rows",)), PartitionSpec("rows"))
@@ -39,15 +39,30 @@ for pooling, shape in (("avg", (128, 97)), ("max", (212, 80))):
     for scaling in ("relative", "notebook"):
         config, weights = (
             nst.TransferConfig(pooling=pooling, scaling=scaling),
-            nst.LossWeights(total_variation=0.1),
+            nst.LossWeights(total_variation=0.1, edges=2.0),
         )
-        targets = nst.make_targets(params, content, style, config)
-        (loss, _), gradient = evaluate(params, start, targets, weights, config)
+        terms = nst.default_loss(config, weights)
+        targets = nst.make_targets(params, content, style, config, terms)
+        (loss, _), gradient = evaluate(params, start, targets, terms, config)
         (shared_loss, _), shared_gradient = evaluate(
-            params, jax.device_put(start, by_rows), targets, weights, config
+            params, jax.device_put(start, by_rows), targets, terms, config
         )
         np.testing.assert_allclose(shared_loss, loss, rtol=1e-5)
         assert np.abs(shared_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max()
+
+# What lies beyond the image is beyond the first and the last device's rows, or the other's.
+content, start = rng.random((2, 64, 48, 3), np.float32)
+for border in ("replicate", "reflect", "wrap"):
+    config = nst.TransferConfig(
+        border=border, content_layers=("conv3_1",), style_layers=("conv1_1", "conv2_1")
+    )
+    targets = nst.make_targets(params, content, content, config)
+    (loss, _), gradient = evaluate(params, start, targets, weights, config)
+    arguments = params, jax.device_put(start, by_rows), targets, weights, config
+    (shared_loss, _), shared_gradient = evaluate(*arguments)
+    np.testing.assert_allclose(shared_loss, loss, rtol=1e-5)
+    assert np.abs(shared_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max()
+    assert "all-gather" not in evaluate.lower(*arguments).compile().as_text()  # rows at most
 
 # The deep layers were compared above; descents on them take a minute to compile for four devices.
 layers = {"content_layers": ("conv3_1",), "style_layers": ("conv1_1", "conv2_1", "conv3_1")}
@@ -61,6 +76,21 @@ for optimizer in ("lbfgs", "adam"):
     np.testing.assert_allclose(shared.losses[:2], alone.losses[:2], rtol=1e-4)
     np.testing.assert_allclose(shared.loss, alone.loss, rtol=0.02)
     assert shared.image.shape == alone.image.shape and shared.sizes.tolist() == alone.sizes.tolist()
+
+keep = np.zeros(content.shape[:2], np.float32)
+keep[40:80, 20:60], keep[80:84] = 1, 0.5
+config = nst.TransferConfig(num_steps=3, **layers)
+alone, shared = (
+    nst.stylize(params, content, style, config, keep=keep, devices=on) for on in (None, devices)
+)
+np.testing.assert_allclose(shared.losses, alone.losses, rtol=1e-4)
+np.testing.assert_array_equal(np.asarray(shared.image)[keep == 1], content[keep == 1])
+alone, shared = (
+    nst.balanced(params, content, style, config, devices=on)["style"].part_weights
+    for on in (None, devices)
+)
+for layer, weight in alone.items():
+    np.testing.assert_allclose(shared[layer], weight, rtol=1e-4)
 
 try:
     nst.stylize(params, content[:126], style, devices=devices)

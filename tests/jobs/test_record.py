@@ -52,6 +52,7 @@ configs = st.builds(
     tile=st.sampled_from((0, 64, 640)),
     coarse_to_fine=st.booleans(),
     style_mix=st.lists(st.floats(0.1, 9), max_size=2),
+    style_turns=st.booleans(),
 )
 presets = st.builds(
     nst.Preset,
@@ -60,7 +61,8 @@ presets = st.builds(
     network=st.none() | names,
     size=st.none() | st.integers(16, 9999),
     resample=st.sampled_from(("lanczos", "nearest")),
-    squash_style=st.booleans(),
+    style_size=st.lists(st.sampled_from(("300", "0.5x", ".25x")), max_size=2),
+    keep_alpha=st.booleans(),
     save_every=st.integers(0, 9),
 )
 losses = st.lists(st.none() | numbers, max_size=3)
@@ -84,7 +86,11 @@ def run_records(draw):
     preset = draw(presets)
     beside = {"weights_by_layer": {"conv1_1": draw(numbers)}} if draw(st.booleans()) else {}
     several = st.lists(files, min_size=2, max_size=3).map(tuple)
-    some = draw(st.fixed_dictionaries({}, optional={"initial": files, "mask": several}))
+    some = draw(
+        st.fixed_dictionaries(
+            {}, optional={"initial": files, "mask": several, "keep": files, "region_maps": several}
+        )
+    )
     settings = RunSettings(
         inputs=RunInputs(content=draw(files), style=draw(files | several), **some),
         network=draw(networks),

@@ -144,7 +144,7 @@ def test_an_image_too_small_is_told_the_least_size(vgg16_params):
     assert least_size("conv1_2") == 1
     assert least_size("conv5_1") == 16
     smallest = np.zeros((16, 16, 3), np.float32)
-    assert nst.features(vgg16_params, smallest, ("conv5_3",))["conv5_3"].shape == (1, 1, 512)
+    assert nst.features(vgg16_params, smallest, ("conv5_3",))["conv5_3"].shape == (1, 1, 128)
     with pytest.raises(
         nst.ConfigError,
         match="15 × 40 pixels is too small for conv5_3: each side must be at least 16",

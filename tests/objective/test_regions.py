@@ -120,7 +120,7 @@ def test_one_region_of_the_whole_picture_is_none(vgg16_params, pictures):
     found = nst.stylize(vgg16_params, content, style, CONFIG, regions=[full])
     wanted = nst.stylize(vgg16_params, content, style, CONFIG)
     np.testing.assert_array_equal(found.image, wanted.image)
-    np.testing.assert_array_equal(found.losses, wanted.losses)
+    np.testing.assert_allclose(found.losses, wanted.losses, rtol=1e-6)  # as compilers add up
 
 
 def test_one_region_of_a_small_picture_keeps_all_layers(vgg16_params, rng):

@@ -27,6 +27,7 @@ def view_of(features, shares=None):
         start={"conv1_1": np.zeros(2, np.int32)},
         shape={"conv1_1": shape},
         precision="highest",
+        border="zero",
     )
 
 
@@ -49,9 +50,9 @@ def by_equation(statistic, features, style, shares=None):
     missing, centred = mean - style_mean, flat - mean
     if statistic == "covariance":
         apart = covariance - style_covariance
-        scales = (style_mean**2).sum(), (style_covariance**2).sum()
-        value = (missing**2).sum() / scales[0] + (apart**2).sum() / scales[1]
-        slope = 2 * missing / scales[0] + 4 * centred @ apart / scales[1]
+        of_means = np.outer(mean, mean) - np.outer(style_mean, style_mean)
+        value = (of_means**2).sum() + (apart**2).sum()
+        slope = 4 * of_means @ mean + 4 * centred @ apart
     elif statistic == "batch_norm":
         least = 1e-6 * np.mean(np.diag(style_covariance) + style_mean**2)
         deviation, wanted = (

@@ -188,3 +188,61 @@ def test_mixtures_that_cannot_be_are_named(vgg16_params, pictures, mix, loss, sa
 def test_shares_are_numbers_of_which_one_counts(mix, said):
     with pytest.raises(nst.ConfigError, match=said):
         nst.TransferConfig(style_mix=mix)
+
+
+def test_layers_may_be_of_other_mixtures_than_the_run(vgg16_params, pictures):
+    content, first, second = pictures
+    mixes = {"conv1_1": (1, 0), "conv2_1": (3, 1), "conv2_2": ()}
+    terms = {layer: nst.style((layer,), style_mix=mix) for layer, mix in mixes.items()}
+    loss = nst.Loss({"content": nst.content(("conv2_2",)), **terms})
+    config = nst.TransferConfig(style_mix=(1, 4), num_steps=1)
+    targets = nst.make_targets(vgg16_params, content, [first, second], config, loss)
+    found = [
+        reference.features(vgg16_params, image.astype(float)) for image in (content, first, second)
+    ]
+    value = 0
+    shares = ((1, 0), (0.75, 0.25), (0.2, 0.8))
+    for (layer, term), (one, other) in zip(terms.items(), shares, strict=True):
+        gram, *own = (reference.gram(features[layer]) for features in found)
+        aim = one * own[0] + other * own[1]
+        np.testing.assert_allclose(targets[layer].wanted[layer], aim, rtol=2e-5, atol=1e-6)
+        value += float(term.weight) * ((gram - aim) ** 2).sum() / (aim**2).sum()
+    result = nst.stylize(vgg16_params, content, [first, second], config, loss=loss)
+    np.testing.assert_allclose(result.losses[0], value, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_layers_of_one_mixture_each_run_as_any_loss(vgg16_params, pictures):
+    content, *styles = pictures
+    fine, coarse = (
+        20 * nst.style((layer,), style_mix=mix)
+        for layer, mix in (("conv1_1", (1, 0)), ("conv2_1", (0, 1)))
+    )
+    loss = nst.Loss({"content": nst.content(("conv2_2",)), "fine": fine, "coarse": coarse})
+    config = nst.TransferConfig(num_steps=3)
+    run = lambda **how: nst.stylize(vgg16_params, content, styles, config, loss=loss, **how)
+    whole = run()
+    # The same as two terms of one image each, whose loss is the sum.
+    alone = [
+        nst.stylize(vgg16_params, content, image, config, loss=nst.Loss({"own": part}))
+        for image, part in zip(
+            styles, (nst.style(("conv1_1",)), nst.style(("conv2_1",))), strict=True
+        )
+    ]
+    parts = whole.terms["fine"]["conv1_1"][0], whole.terms["coarse"]["conv2_1"][0]
+    np.testing.assert_allclose(parts, [result.losses[0] for result in alone], rtol=1e-5)
+    study = nst.run_study(
+        vgg16_params, content, {"both": styles}, {"loss": {"own": loss, "half": loss / 2}}, config
+    )
+    np.testing.assert_array_equal(study.image[0], whole.image)
+    balanced = nst.balanced(vgg16_params, content, styles, config, loss=loss)
+    assert balanced["fine"].part_weights == {"conv1_1": 1}
+    for mix, said in (((1, 2, 3), "style_mix has 3 numbers"), ((0, 0), "has no share above 0")):
+        with pytest.raises(nst.ConfigError, match=said):
+            term = nst.Gram(layers=("conv1_1",), style_mix=mix)
+            nst.stylize(vgg16_params, content, styles, config, loss=term)
+    mask = np.ones(content.shape[:2], np.float32)
+    with pytest.raises(nst.ConfigError, match="leave one of the two out"):
+        run(regions=[nst.Region(mask)])
+    with pytest.raises(nst.ConfigError, match="style_mix has 2 numbers, but there is 1"):
+        nst.stylize(vgg16_params, content, styles[0], config, loss=loss)

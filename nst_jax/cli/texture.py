@@ -1,0 +1,86 @@
+"""`nst-jax texture`: a texture of any size."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from nst_jax.cli.options import NETWORK_OPTION, CompilationCache, MaxPixels, Resume, Talk
+from nst_jax.cli.stylize import run_and_say
+from nst_jax.config import STYLE_LAYERS, TransferConfig
+from nst_jax.descent.texture import texture_config
+from nst_jax.files.images import MAX_PIXELS
+from nst_jax.host.compilation_cache import keep_programs
+from nst_jax.jobs.job import Job
+from nst_jax.jobs.presets import Preset
+
+
+@dataclass
+class Texture(Talk):
+    """Paint a texture of any size that looks like a source, or like several blended."""
+
+    source: Positional[Annotated[Path, arg(metavar="SOURCE")]]
+    """An image with the texture."""
+    size: Annotated[tuple[int, int], arg(metavar="WIDTH HEIGHT")]
+    """Size of the texture in pixels; multiples of 16 with --wrap."""
+    output: Annotated[
+        Path | None,
+        arg(aliases=["-o"], metavar="FILE", help_behavior_hint="(default: SOURCE_texture.png)"),
+    ] = None
+    """Result, .png .jpg .webp or .tif; settings and loss history go to a .json beside it."""
+    others: Positional[
+        Annotated[tuple[Path, ...], arg(metavar="[SOURCE ...]", help_behavior_hint="")]
+    ] = ()
+    """More sources, which are blended with the first."""
+    wrap: Annotated[bool, FlagCreatePairsOff] = False
+    """Make a texture that tiles: its right side goes on at the left, its bottom at the top."""
+    seed: int = 0
+    """Seed of the noise that the texture grows from."""
+    style_mix: Annotated[
+        tuple[float, ...], arg(metavar="SHARE …", help_behavior_hint="(default: equal)")
+    ] = ()
+    """Shares of several sources, in any unit."""
+    source_size: Annotated[int, arg(metavar="PIXELS")] = 512
+    """Longest side that sources are brought to; larger makes larger structures."""
+    num_steps: Annotated[int, arg(metavar="STEPS")] = 500
+    """Evaluations of the network, over all sizes together."""
+    style_layers: Annotated[tuple[str, ...], arg(metavar="LAYER …")] = STYLE_LAYERS
+    """Layers at which the texture is compared."""
+    network: Annotated[str | None, NETWORK_OPTION] = None
+    """Network, or a file with its weights."""
+    checkpoint_every: Annotated[float, arg(metavar="SECONDS")] = 60.0
+    """Save all that it takes to go on so often; 0: only at Ctrl-C or SIGTERM."""
+    resume: Resume = False
+    overwrite: Annotated[bool, FlagCreatePairsOff] = False
+    """Replace a result that is there already."""
+    max_pixels: MaxPixels = MAX_PIXELS
+    compilation_cache: CompilationCache = True
+
+    def run(self) -> None:
+        if self.compilation_cache:
+            keep_programs()
+        sources, (width, height) = (self.source, *self.others), self.size
+        config = texture_config(
+            TransferConfig(
+                border="wrap" if self.wrap else "replicate",
+                style_mix=self.style_mix,
+                num_steps=self.num_steps,
+                style_layers=self.style_layers,
+            )
+        )
+        stems = [path.stem for path in sources]
+        run_and_say(
+            Job(
+                None,
+                sources,
+                self.output or Path(f"{'_'.join(stems)}_texture.png"),
+                Preset(config, size=self.source_size, network=self.network),
+                (height, width),
+                seed=self.seed,
+                resume=self.resume,
+                overwrite=self.overwrite,
+                checkpoint_every=self.checkpoint_every,
+                max_pixels=self.max_pixels,
+            )
+        )

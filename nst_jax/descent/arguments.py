@@ -1,0 +1,157 @@
+"""The arguments of a run, checked and brought into one form: loss, weights, optimiser, keys."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.objective.default import LossWeights, as_loss, default_loss
+from nst_jax.objective.terms import Loss, Term
+from nst_jax.optim.optimizers import keep_in_range
+
+
+def spelt_out(
+    loss: Loss | Term | None, weights: LossWeights | None, config: TransferConfig
+) -> Loss:
+    """The loss of a run, its numbers as arrays.
+
+    So runs and studies of the same loss run the same program, and round alike.
+
+    Lists and tuples of lanes become arrays; else they would count as branches of the tree.
+
+    Raises:
+        ConfigError: Both are given, or one cannot be.
+    """
+    if loss is None:
+        return as_arrays(default_loss(config, weights))
+    if weights is not None:
+        raise ConfigError(
+            "both weights and loss are given; the terms of a loss have weights of their "
+            "own, so leave weights out"
+        )
+    if not isinstance(loss, Loss | Term):
+        raise ConfigError(
+            f"loss is {loss!r}; give a sum of terms, such as nst.content() + 20 * nst.style()"
+        )
+    loss = as_loss(loss, config)
+    loss.check()
+    return as_arrays(loss)
+
+
+def as_arrays(tree: Any) -> Any:
+    """The numbers of weights or of a loss as float32 arrays."""
+    return jax.tree.map(
+        lambda leaf: np.asarray(leaf, np.float32),
+        tree,
+        is_leaf=lambda leaf: isinstance(leaf, list | tuple),
+    )
+
+
+def check_balance(config: TransferConfig, weights: LossWeights | None) -> None:
+    """Makes sure that weights which are to be found are not given.
+
+    Raises:
+        ConfigError: They are.
+    """
+    if config.balance and weights is not None and weights.style_layers is not None:
+        raise ConfigError(
+            "balance is on, which finds the weights of the style's layers, but "
+            "weights.style_layers are given; leave one of the two out"
+        )
+
+
+def checked_keys(name: str, keys: Any, num_axes: int) -> Array:
+    """Random keys with so many axes; those of JAX's older style, `jax.random.PRNGKey`, as the new.
+
+    Raises:
+        ConfigError: They are none.
+    """
+    kind = getattr(keys, "dtype", None)
+    if kind == np.uint32 and np.shape(keys)[num_axes:] == (2,):
+        keys = jax.random.wrap_key_data(jnp.asarray(keys))
+    if (
+        not isinstance(keys, Array)
+        or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)
+        or keys.ndim != num_axes
+    ):
+        example = (
+            "one key a lane, such as jax.random.split(jax.random.key(0), 4)"
+            if num_axes
+            else "a random key, such as jax.random.key(0)"
+        )
+        found = repr(keys) if kind is None else f"of {kind} with shape {np.shape(keys)}"
+        raise ConfigError(f"{name} is {found}; give {example}")
+    return keys
+
+
+def chosen_optimizer(
+    optimizer: str | optax.GradientTransformation | None, config: TransferConfig
+) -> tuple[TransferConfig, optax.GradientTransformationExtraArgs | None]:
+    """The settings that name the optimiser, and one of the caller's own as runs take it.
+
+    Raises:
+        ConfigError: It is none, or one that `average` does not go with.
+    """
+    if isinstance(optimizer, str):
+        config = dataclasses.replace(config, optimizer=optimizer)  # type: ignore[arg-type]
+    if optimizer is None or isinstance(optimizer, str):
+        check_average(config)
+        return config, None
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise ConfigError(
+            f"optimizer is {optimizer!r}; give a name, or one of optax's transformations, "
+            "such as optax.adamw(0.02)"
+        )
+    return config, keep_in_range(optimizer)
+
+
+def check_average(config: TransferConfig) -> None:
+    """Makes sure that an average is one of an optimiser whose images scatter.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if config.average and config.optimizer == "lbfgs":
+        raise ConfigError(
+            f"average is {config.average}, but lbfgs keeps the best image, and needs none; "
+            "take the optimizer adam or sgd, or leave average out"
+        )
+
+
+def check_numbers(name: str, numbers: LossWeights | Loss) -> None:
+    """Makes sure that weights, or a loss's numbers, are finite, each for all lanes or one a lane.
+
+    Raises:
+        ConfigError: One is not, or a weight of the default loss is negative.
+    """
+    # a term of one's own may be meant to grow
+    least = 0.0 if isinstance(numbers, LossWeights) else -np.inf
+    for path, leaf in jax.tree_util.tree_leaves_with_path(numbers):
+        if leaf.ndim > 1 or not np.all(np.isfinite(leaf) & (leaf >= least)):
+            bound = ", at least 0" if least == 0 else ""
+            raise ConfigError(
+                f"{name}{jax.tree_util.keystr(path)} is {leaf}; it must be a finite "
+                f"number{bound}, or one a lane"
+            )
+
+
+def count_lanes(name: str, numbers: LossWeights | Loss, keys: Array | None) -> int:
+    """How many lanes the weights, or a loss's numbers, and the keys are for."""
+    check_numbers(name, numbers)
+    sizes: dict[str, int] = {} if keys is None else {"keys": keys.shape[0]}
+    sizes |= {
+        f"{name}{jax.tree_util.keystr(path)}": leaf.size
+        for path, leaf in jax.tree_util.tree_leaves_with_path(numbers)
+        if leaf.ndim
+    }
+    if len(set(sizes.values())) > 1:
+        raise ConfigError(
+            "the numbers of lanes differ: "
+            f"{', '.join(f'{name} has {size}' for name, size in sizes.items())}"
+        )
+    return next(iter(sizes.values()), 1)

@@ -1,0 +1,77 @@
+"""Textures: pictures of a style alone, of any size."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+from jax import Array
+
+from nst_jax.config import TransferConfig
+from nst_jax.descent.descend import Image, descend
+from nst_jax.descent.result import Callback, TransferResult
+from nst_jax.descent.stylize import seconds_between, to_the_end
+from nst_jax.network.vgg import Params
+
+
+def texture_config(config: TransferConfig | None = None) -> TransferConfig:
+    """The settings of a texture: without content, and grown from noise.
+
+    Args:
+        config: The others; by default the outermost pixels are repeated beyond the picture.
+    """
+    config = config or TransferConfig(border="replicate")
+    return dataclasses.replace(config, content_layers=(), init="noise")
+
+
+def texture(
+    params: Params,
+    source: Image | Sequence[Image],
+    shape: tuple[int, int],
+    config: TransferConfig | None = None,
+    *,
+    key: Array | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    callback: Callback | None = None,
+) -> TransferResult:
+    """Paints a texture of any size that looks like a source, from faint noise of its mean colour.
+
+    L = Σ_l w_l s_l ‖G_l − A_l‖²; since Gram matrices are means over positions, the source may have
+    any other size. With `border="wrap"` the texture tiles.
+
+    Args:
+        params: The network's parameters, from `load_params`.
+        source: An image with the texture, sRGB in [0, 1]; or several, which `config.style_mix`
+            mixes.
+        shape: Height and width of the texture in pixels; multiples of 16 where it wraps.
+        config: The run's settings, of which `content_layers` and `init` do not count;
+            `TransferConfig(border="replicate")` if left out.
+        key: Makes the noise; `jax.random.key(0)` if left out.
+        devices: As in `stylize`, and so `callback`.
+
+    Returns:
+        The best image seen and the history of the loss.
+
+    Raises:
+        ConfigError: An image or a layer is not what it should be, or the shape cannot wrap.
+
+    Example:
+        >>> config = TransferConfig(border="wrap", num_steps=300)
+        >>> tile = texture(params, read_image("bricks.jpg", size=512), (256, 256), config).image
+        >>> write_image("wall.png", np.tile(tile, (2, 2, 1)))
+
+    References:
+        Gatys, Ecker and Bethge, "Texture synthesis using convolutional neural networks" (NeurIPS
+        2015), with noise of low contrast and several sizes from small to large.
+    """
+    return to_the_end(
+        descend(
+            params,
+            shape,
+            source,
+            texture_config(config),
+            key=key,
+            devices=devices,
+            seconds=seconds_between(callback),
+        ),
+        callback,
+    )

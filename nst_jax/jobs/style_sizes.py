@@ -1,0 +1,63 @@
+"""At which size style images are read, and so how large their strokes are."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nst_jax.config import ConfigError
+from nst_jax.files.decoding import LEAST_SIDE
+from nst_jax.files.images import decode_file
+from nst_jax.jobs.presets import Preset
+
+_LOG = logging.getLogger(__name__)
+
+
+def style_sides(preset: Preset, styles: Mapping[str, Path], max_pixels: int) -> dict[str, int]:
+    """The longest side in pixels at which each style image is read.
+
+    A note names those that are enlarged.
+
+    Args:
+        preset: Has `style_size`, and says the size that the images would have without.
+        styles: The images by name.
+        max_pixels: As in `read_image`.
+
+    Raises:
+        ConfigError: There are more or fewer sizes than images, or one is too small.
+        ImageError: An image cannot be read.
+    """
+    sizes = preset.style_size
+    if len(sizes) not in (1, len(styles)):
+        raise ConfigError(
+            f"style_size has {len(sizes)} values, but the style images are {len(styles)}; give one "
+            "for each, or one for all"
+        )
+    each = sizes * len(styles) if len(sizes) == 1 else sizes
+    return {
+        name: _side(value, path, preset, max_pixels)
+        for value, (name, path) in zip(each, styles.items(), strict=True)
+    }
+
+
+def style_sizes_of(preset: Preset, names: Sequence[str], chosen: Sequence[str]) -> tuple[str, ...]:
+    """Of `Preset.style_size` for all styles, what it is for some of them."""
+    sizes = preset.style_size
+    return sizes if len(sizes) < 2 else tuple(sizes[names.index(name)] for name in chosen)
+
+
+def _side(value: str, path: Path, preset: Preset, max_pixels: int) -> int:
+    image = decode_file(path, max_pixels).image
+    own = usual = max(image.size)
+    if preset.size:
+        usual = preset.size
+    elif preset.rows:
+        usual = max(preset.rows, int(image.width * preset.rows / image.height))
+    side = round(float(value[:-1]) * usual) if value.endswith("x") else int(value)
+    if side < LEAST_SIDE:
+        raise ConfigError(
+            f"style_size is {value}, which brings {path} to {side} pixels; it must be at least "
+            f"{LEAST_SIDE} pixels, so take a larger one"
+        )
+    if side > own:
+        _LOG.warning(f"{path}: has {own} pixels on its longest side, and is enlarged to {side}")
+    return side

@@ -1,0 +1,90 @@
+"""Paints a fixed set of pictures by named presets and measures them, on one page to compare.
+
+    python scripts/benchmark_pictures.py [--presets default paper …] [--pairs NAME …]
+    [--size 512] [--num-steps STEPS] [--network NETWORK] [--output-dir pictures]
+
+The images come with scikit-image, scikit-learn (extra `figures`), matplotlib and nst_jax, so that
+nothing is fetched. Pictures that are in the folder already are not painted again, and one that was
+cut off goes on.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from paper_figures import packaged
+
+import nst_jax as nst
+
+SKIMAGE = ("skimage", "data")
+SKLEARN = ("sklearn", "datasets", "images")
+STROKES, FLAT = ("nst_jax", "cli", "brush_strokes.jpg"), (*SKIMAGE, "logo.png")
+
+PAIRS = {
+    "portrait_strokes": ((*SKIMAGE, "astronaut.png"), STROKES),
+    "portrait_flat": (("matplotlib", "mpl-data", "sample_data", "grace_hopper.jpg"), FLAT),
+    "animal_tissue": ((*SKIMAGE, "chelsea.png"), (*SKIMAGE, "ihc.png")),
+    "architecture_strokes": ((*SKLEARN, "china.jpg"), STROKES),
+    "still_life_gravel": ((*SKIMAGE, "coffee.png"), (*SKIMAGE, "gravel.png")),
+    "flower_flat": ((*SKLEARN, "flower.jpg"), FLAT),
+    "machine_stars": ((*SKIMAGE, "motorcycle_left.png"), (*SKIMAGE, "hubble_deep_field.jpg")),
+}
+"""Content and style by name: what is shown, then what the style is made of."""
+
+
+def run(folder: Path, *words: str | Path) -> str:
+    """What a command of `nst-jax` prints, run in a folder; the script ends where it fails."""
+    command = [sys.executable, "-m", "nst_jax", *map(str, words)]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, cwd=folder)
+    print(ended.stdout, end="", flush=True)
+    if ended.returncode:
+        sys.exit(ended.returncode)
+    return ended.stdout
+
+
+def section(name: str, arguments: argparse.Namespace) -> str:
+    """A pair's part of the page; its pictures, a sheet and all numbers go to its own folder."""
+    content, style = (packaged(*place) for place in PAIRS[name])
+    folder: Path = arguments.output_dir / name
+    folder.mkdir(parents=True, exist_ok=True)
+    size = ("--size", str(arguments.size))
+    settings = [*size, "--resume"]
+    if arguments.num_steps:
+        settings += ["--num-steps", str(arguments.num_steps)]
+    if arguments.network:
+        settings += ["--network", arguments.network]
+    painted = [f"{preset}.png" for preset in arguments.presets]
+    for preset, output in zip(arguments.presets, painted, strict=True):
+        run(folder, "stylize", content, style, "--preset", preset, "--output", output, *settings)
+    table = ("--csv", "numbers.csv", "--overwrite")
+    numbers = run(folder, "evaluate", content, style, content, *painted, *size, *table)
+    paths = [content, style, *(folder / output for output in painted)]
+    images = [nst.read_image(path, size=arguments.size) for path in paths]
+    labels = ["content", "style", *arguments.presets]
+    sheet = nst.make_labelled_sheet([images], column_labels=labels, cell=arguments.cell)
+    nst.write_image(folder / "sheet.jpg", sheet)
+    numbers = numbers.replace("wrote numbers.csv\n", "")
+    return f"## {name}\n\n![{', '.join(labels)}]({name}/sheet.jpg)\n\n```\n{numbers}```\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--presets", nargs="+", choices=list(nst.PRESETS), default=["default"])
+    parser.add_argument("--pairs", nargs="+", choices=list(PAIRS), default=list(PAIRS))
+    parser.add_argument("--size", type=int, default=512, help="longest side in pixels")
+    parser.add_argument("--num-steps", type=int, help="evaluations, instead of the preset's")
+    parser.add_argument("--network", help="instead of the best that is to be had")
+    parser.add_argument("--cell", type=int, default=320, help="longest side on the page, in pixels")
+    parser.add_argument("--output-dir", type=Path, default=Path("pictures"))
+    arguments = parser.parse_args()
+    steps = f", {arguments.num_steps} evaluations" if arguments.num_steps else ""
+    parts = [f"# Pictures of {arguments.size} pixels{steps}\n"]
+    parts += [section(name, arguments) for name in arguments.pairs]
+    page = arguments.output_dir / "index.md"
+    page.write_text("\n".join(parts), "utf-8")
+    print(f"wrote {page}")
+
+
+if __name__ == "__main__":
+    main()

