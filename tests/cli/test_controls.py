@@ -191,11 +191,13 @@ def test_a_mask_is_what_is_opaque_or_what_is_white(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_style_loss_by_name_from_files_and_again_from_the_record(pictures):
-    command = ["stylize", "photo.jpg", "painting.png", *QUICK, "--style-loss", "wasserstein"]
-    assert cli.main([*command, "--output", "out.png"]) == 0
+def test_losses_by_name_from_files_and_again_from_the_record(pictures):
+    command = ["stylize", "photo.jpg", "painting.png", *QUICK, "--output", "out.png"]
+    losses = ["--style-loss", "wasserstein", "--content-loss", "self_similarity"]
+    assert cli.main([*command, *losses]) == 0
     record = json.loads((pictures / "out.json").read_text())
     assert record["settings"]["style_loss"] == "wasserstein"
+    assert record["settings"]["content_loss"] == "self_similarity"
     assert cli.main(["rerun", "out.json"]) == 0
     first, again = (nst.read_image(name) for name in ("out.png", "out_rerun.png"))
     np.testing.assert_array_equal(first, again)

@@ -49,6 +49,17 @@ def test_it_is_the_quadratic_form_of_the_sparse_matrix(vgg16_params, rng):
     np.testing.assert_allclose(gradient, slope, atol=1e-5 * np.abs(slope).max())
 
 
+def test_it_goes_round_where_the_image_wraps(vgg16_params, rng):
+    content, image = (rng.random((32, 48, 3)).astype(np.float32) for _ in range(2))
+    term, config = nst.Matting(), nst.TransferConfig(border="wrap")
+    found = []
+    for places in ((0, 0), (5, 17)):
+        turned = [np.roll(own, places, (0, 1)) for own in (content, image)]
+        targets = nst.make_targets(vgg16_params, turned[0], content, config, term)
+        found.append(nst.total_loss(vgg16_params, turned[1], targets, term, config)[0])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+
+
 def test_affine_maps_of_the_colours_cost_nothing(vgg16_params, rng):
     content = rng.random((16, 18, 3)).astype(np.float32)
     turned = np.clip(content @ rng.random((3, 3)).astype(np.float32) / 3 + 0.1, 0, 1)
@@ -58,12 +69,13 @@ def test_affine_maps_of_the_colours_cost_nothing(vgg16_params, rng):
 
 
 @pytest.mark.slow
-def test_in_tiles_as_whole(vgg16_params, rng):
-    content, image = (rng.random((130, 141, 3)).astype(np.float32) for _ in range(2))
+@pytest.mark.parametrize(("border", "shape"), [("zero", (130, 141)), ("wrap", (128, 144))])
+def test_in_tiles_as_whole(vgg16_params, rng, border, shape):
+    content, image = (rng.random((*shape, 3)).astype(np.float32) for _ in range(2))
     loss = nst.content(("conv1_2",)) + 5 * nst.Matting()
     found = []
     for tile in (0, 64):
-        config = nst.TransferConfig(tile=tile)
+        config = nst.TransferConfig(tile=tile, border=border)
         targets = nst.make_targets(vgg16_params, content, content, config, loss)
         found.append(nst.loss_and_gradient(vgg16_params, jnp.asarray(image), targets, loss, config))
     ((whole, _), gradient), ((tiled, _), tiled_gradient) = found

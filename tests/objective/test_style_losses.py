@@ -10,10 +10,14 @@ from scipy.linalg import sqrtm
 
 import nst_jax as nst
 from nst_jax.config import StyleLoss
+from nst_jax.descent import schedule
+from tests.runs import finished, followed
 
-LAYERS = ("conv1_1", "conv2_1", "conv3_1")
 STATISTICS = [name for name in get_args(StyleLoss) if name != "gram"]
 OF_MOMENTS = ["covariance", "batch_norm", "wasserstein"]
+JUMPING = ["sliced_wasserstein", "neighbours", "relaxed_emd"]
+TURNING = ("sliced_wasserstein", "wrap")
+EVALUATE = jax.jit(nst.loss_and_gradient, static_argnums=4)
 
 
 def view_of(features, shares=None):
@@ -159,52 +163,105 @@ def test_channels_that_nothing_excites_do_no_harm(features, statistic):
     assert np.isfinite(jax.grad(lambda found: distance(term, found, flat))(found)).all()
 
 
-@pytest.fixture
-def pair(rng):
-    return rng.random((186, 191, 3)).astype(np.float32), rng.random((64, 80, 3)).astype(np.float32)
+@pytest.mark.parametrize("masked", [False, True])
+def test_covariance_has_grams_unit_and_is_at_least_half_as_far(features, rng, masked):
+    found, style = features
+    shares = rng.dirichlet(np.ones(99)).reshape(9, 11).astype(np.float32) if masked else None
+    scaled = {}
+    for statistic in ("gram", "covariance"):
+        term = nst.style(("conv1_1",), statistic=statistic)
+        wanted = term.aim(term.measure(view_of(style), {}))
+        scale = term.scale(None, wanted, {"image": (9, 11, 3), "conv1_1": (9, 11, 16)})["conv1_1"]
+        scaled[statistic] = float(scale * distance(term, found, style, shares))
+    flat = np.float64(style).reshape(-1, 16)
+    unit = ((flat.T @ flat / len(flat)) ** 2).sum()
+    np.testing.assert_allclose(scale, 1 / unit, rtol=1e-5)
+    assert 0 < scaled["gram"] <= 2 * scaled["covariance"]
 
 
-def loss_of(statistic):
-    return nst.content(("conv2_2",)) + 20 * nst.style(LAYERS, statistic=statistic)
+LAYERS = ("conv1_1", "conv2_1", "conv3_1")
+STYLES = {name: nst.style(LAYERS, statistic=name) for name in STATISTICS}
+LOSSES = {
+    **{name: nst.content(("conv2_2",)) + 20 * style for name, style in STYLES.items()},
+    "neighbours": nst.Loss({"style": nst.NearestNeighbours(layers=LAYERS)}),
+    "relaxed_emd": nst.Loss({"style": nst.RelaxedEMD(layers=LAYERS)}),
+    "self_similarity": nst.SelfSimilarity(layers=("conv2_2",)) + 20 * nst.style(LAYERS),
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("statistic", STATISTICS)
-def test_in_tiles_as_whole(vgg16_params, pair, rng, statistic):
-    content, style = pair
-    loss, image = loss_of(statistic), jnp.asarray(rng.random(content.shape), jnp.float32)
-    targets = nst.make_targets(vgg16_params, content, style, nst.TransferConfig(), loss)
-    (value, _), gradient = nst.loss_and_gradient(
-        vgg16_params, image, targets, loss, nst.TransferConfig()
-    )
-    tiled = nst.TransferConfig(tile=64)
-    (tiled_value, _), tiled_gradient = nst.loss_and_gradient(
-        vgg16_params, image, targets, loss, tiled
-    )
-    np.testing.assert_allclose(tiled_value, value, rtol=1e-5)
-    # of two values that are apart by rounding alone, one or the other aims at the larger quantile
-    tolerance = 2e-4 if statistic == "sliced_wasserstein" else 1e-5
-    assert np.abs(tiled_gradient - gradient).max() <= tolerance * np.abs(gradient).max()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("statistic", STATISTICS)
-def test_lanes_and_whole_runs_equal_single_ones(vgg16_params, pair, statistic):
-    content, style = pair[0][:40, :48], pair[1]
-    config = nst.TransferConfig(
-        content_layers=("conv2_2",), style_layers=LAYERS, style_loss=statistic, num_steps=6
-    )
-    weights = nst.LossWeights(style=np.array([1.0, 20.0]))
-    batch = nst.stylize_batch(vgg16_params, content, style, config, weights)
-    for lane, weight in enumerate(weights.style):
-        single = nst.stylize(
-            vgg16_params, content, style, config, nst.LossWeights(style=float(weight))
+@pytest.mark.parametrize(("name", "border"), [*((name, "zero") for name in LOSSES), TURNING])
+def test_in_tiles_as_whole(vgg16_params, rng, name, border):
+    """In 64 bits where the derivative jumps: a step aside swaps values that are next to equal."""
+    shape = (192, 160) if border == "wrap" else (186, 191)
+    content, style, image = (rng.random((*own, 3)) for own in (shape, (64, 80), shape))
+    exact, found = name in JUMPING, []
+    with jax.enable_x64(exact):
+        kind = jnp.float64 if exact else jnp.float32
+        params, content, style, image = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf, kind), (vgg16_params, content, style, image)
         )
+        for tile in (0, 64):
+            config = nst.TransferConfig(tile=tile, border=border)
+            targets = nst.make_targets(params, content, style, config, LOSSES[name])
+            found.append(EVALUATE(params, image, targets, LOSSES[name], config))
+    ((whole, _), gradient), ((tiled, _), of_tiles) = found
+    tolerance = 1e-10 if exact else 1e-5
+    np.testing.assert_allclose(tiled, whole, rtol=tolerance)
+    assert np.abs(of_tiles - gradient).max() <= tolerance * np.abs(gradient).max()
+
+
+@pytest.fixture(scope="module")
+def pair():
+    rng = np.random.default_rng(2)
+    return rng.random((40, 48, 3), np.float32), rng.random((32, 36, 3), np.float32) ** 2
+
+
+SETTINGS = [*({"style_loss": name} for name in STATISTICS), {"content_loss": "self_similarity"}]
+SHALLOW = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"), num_steps=4)
+
+
+def name_of(setting):
+    return next(iter(setting.values()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("setting", SETTINGS, ids=name_of)
+def test_lanes_and_runs_that_go_on_equal_single_ones(vgg16_params, pair, setting, optimizer):
+    config = nst.TransferConfig(optimizer=optimizer, **setting, **SHALLOW)
+    weights = [1.0, 20.0]
+    batch = nst.stylize_batch(vgg16_params, *pair, config, nst.LossWeights(style=weights))
+    for lane, weight in enumerate(weights):
+        run = lambda own=weight, **how: nst.descend(
+            vgg16_params, *pair, config, nst.LossWeights(style=own), **how
+        )
+        single, snapshots = followed(run(every=2, seconds=0))
         np.testing.assert_array_equal(batch.image[lane], single.image)
         np.testing.assert_array_equal(batch.losses[lane], single.losses)
-    assert np.isfinite(single.losses).all() and single.loss < single.losses[0]
-    own = nst.stylize(vgg16_params, content, style, config, loss=loss_of(statistic))
-    np.testing.assert_allclose(own.losses[0], single.losses[0], rtol=1e-6)
+        again = finished(run(start=snapshots[0]))
+        np.testing.assert_array_equal(again.image, single.image)
+        np.testing.assert_array_equal(again.losses, single.losses)
+        assert np.isfinite(single.losses).all() and single.loss < single.losses[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", SETTINGS, ids=name_of)
+def test_from_coarse_to_fine_and_in_regions(vgg16_params, pair, setting, monkeypatch):
+    """A region that is the whole picture, with all of a style, is none."""
+    monkeypatch.setattr(schedule, "_LEAST_FINEST", 40)
+    monkeypatch.setattr(schedule, "_SHARE", 0.5)
+    config = nst.TransferConfig(optimizer="adam", **setting, **SHALLOW)
+    content, style = pair
+    plain = nst.stylize(vgg16_params, content, style, config)
+    assert plain.sizes.tolist() == [24] * 2 + [48] * 2
+    everywhere = nst.Region(np.ones((40, 48), np.float32), style_mask=np.ones((32, 36), np.float32))
+    parted = nst.stylize(vgg16_params, content, style, config, regions=[everywhere])
+    np.testing.assert_allclose(parted.losses, plain.losses, rtol=1e-4)
+    right = np.linspace(0, 1, 48, dtype=np.float32)[None].repeat(40, 0)
+    regions = [nst.Region(1 - right), nst.Region(right, style=1)]
+    parted = nst.stylize(vgg16_params, content, [style, style[::-1]], config, regions=regions)
+    assert np.isfinite(parted.losses).all() and parted.loss < parted.losses[2]
 
 
 @pytest.mark.parametrize(
