@@ -165,7 +165,7 @@ def test_channels_that_nothing_excites_do_no_harm(features, statistic):
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_covariance_has_grams_unit_and_is_at_least_half_as_far(features, rng, masked):
-    found, style = features
+    found, style = map(jnp.asarray, features)
     shares = rng.dirichlet(np.ones(99)).reshape(9, 11).astype(np.float32) if masked else None
     scaled = {}
     for statistic in ("gram", "covariance"):
