@@ -2,9 +2,10 @@
 
 With Cholesky factors Σ = LLᵀ and Σ' = L'L'ᵀ, it is the nuclear norm of X = LᵀL', tr UᵀX with U the
 nearest orthogonal matrix. Newton–Schulz finds U by products alone. X has the square root of the
-condition of Σ'^½ΣΣ'^½, whose square root others take, and no inverse grows beside it. So in
-float32, on features of VGG-19, the distance is 1e-6 of its unit off and its gradient 1e-4 of the
-largest; 16 iterations on Σ'^½ΣΣ'^½ leave 1e-2 and a fifth.
+condition of Σ'^½ΣΣ'^½, whose square root others take, and no inverse grows beside it. In float32,
+with VGG-19 of 8 bits and pictures of 192 pixels, the distance was at most 2e-7 of its unit off what
+SciPy finds in float64. Its gradient in the features was at most 5e-5 of the largest off at the
+content, and 6e-4 at a finished painting, where it is small.
 """
 
 from functools import partial

@@ -44,7 +44,8 @@ class SlicedWasserstein(Term):
 
     mean_v Σ_i share_i (vᵀf_i − Q'_v(u_i))², with u_i the share of positions below vᵀf_i, half of
     its own among them, and Q'_v the style's value at that level. The derivative is that of a sum of
-    squares whose aims are fixed.
+    squares whose aims are fixed. It jumps where two values are equal, which swap their aims: so in
+    float32, of values that are next to equal each may have either's.
 
     Args:
         side: The most rows, and columns, of the grid of positions.
