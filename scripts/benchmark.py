@@ -1,6 +1,6 @@
 """Measures nst_jax against PyTorch on the same work.
 
-    python scripts/benchmark.py step|start|memory|scale|time-to-loss|accelerator [options]
+    python scripts/benchmark.py step|start|controls|memory|scale|time-to-loss|accelerator [options]
 
 needs the extra `benchmark`. Every figure comes from a fresh process, and the sides take turns (A B
 A B …), since machines are shared and noisy; what counts are ratios within a round. Prints a table
@@ -27,6 +27,7 @@ from pathlib import Path
 
 import benchmark_accelerator
 import numpy as np
+from benchmark_sides import controls
 
 import nst_jax as nst
 
@@ -225,6 +226,21 @@ def run_start(args):
                 raw[kind].append({"seconds": seconds})
     rows = [[f"{args.size[0]}²", f"{kind} cache", spread(found)] for kind, found in raw.items()]
     return raw, table(["pixels", "what", "seconds until the first step is shown"], rows), None
+
+
+def run_controls(args):
+    """A step of a descent with each control, against one without."""
+    rows, raw = [], {}
+    for size in args.size:
+        common = {"size": size, "num_steps": args.num_steps}
+        sides = {name: ("controlled", common | {"control": name}) for name in controls()}
+        found = raw[size] = take_turns(sides, args.rounds)
+        for name, own in found.items():
+            peak_bytes = f"{middle(own, 'peak_bytes') / 1e9:.2f}"
+            against = f"{ratio(found['none'], own):.3f} ×"
+            rows.append([f"{size}²", name, spread(own), against, peak_bytes])
+    heads = ["pixels", "control", "seconds", "against none", "peak GB"]
+    return raw, table(heads, rows), None
 
 
 def run_memory(args):
@@ -464,6 +480,8 @@ def main() -> None:
         help="largest size at which eight lanes are measured",
     )
     add("start", run_start, 3, default=[512], help="height and width in pixels")
+    own = add("controls", run_controls, 3, default=[256], help="height and width in pixels")
+    own.add_argument("--num-steps", type=int, default=21, help="of which the first is not timed")
     memory = add(
         "memory", run_memory, 1, default=[256, 512, 1024, 2048], help="heights and widths in pixels"
     )

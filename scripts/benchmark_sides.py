@@ -248,9 +248,59 @@ def _pictures(options):
     )
 
 
+def controls() -> dict[str, dict]:
+    """What the controls add to the arguments of `descend`, by name; fields of the config apart."""
+    import nst_jax as nst
+
+    left = np.linspace(1, 0, 256, dtype=np.float32)
+    halves = {"regions": lambda mask: [nst.Region(mask), nst.Region(1 - mask, style=1)]}
+    return {
+        "none": {},
+        "two styles": {"style": 2},
+        "turned copies": {"config": {"style_turns": True}},
+        "two regions": {"style": 2, "mask": left, **halves},
+        "an area kept": {"mask": left, "keep": lambda mask: mask},
+        "luminance": {"config": {"colours": "luminance"}},
+        "edges": {"weights": nst.LossWeights(edges=0.2)},
+        "border replicate": {"config": {"border": "replicate"}},
+        "border wrap": {"config": {"border": "wrap"}},
+    }
+
+
+def controlled(options):
+    """Seconds of a step of a descent by Adam with a control."""
+    import nst_jax as nst
+
+    size = options["size"]
+    own = controls()[options["control"]]
+    content, *styles = np.random.default_rng(1).random((3, size, size, 3), np.float32)
+    row = np.interp(np.linspace(0, 255, size), np.arange(256), own.get("mask", np.ones(256)))
+    mask = np.repeat(row[None].astype(np.float32), size, axis=0)
+    config = nst.TransferConfig(
+        optimizer="adam",
+        coarse_to_fine=False,
+        num_steps=options["num_steps"],
+        **own.get("config", {}),
+    )
+    arguments = {name: own[name](mask) for name in ("regions", "keep") if name in own}
+    style = styles if own.get("style") else styles[0]
+    chunks = nst.descend(
+        random_params(),
+        content,
+        style,
+        config,
+        own.get("weights"),
+        seconds=1.0,
+        **arguments,
+    )
+    seen = [(chunk.progress.step, time.perf_counter()) for chunk in chunks]
+    (first, began), (last, ended) = seen[0], seen[-1]
+    return {"seconds": (ended - began) / (last - first)}
+
+
 SIDES = {
     side.__name__: side
-    for side in (matmul, nst_jax, torch, study, reference_descent, nst_jax_descent)
+    for side in (matmul, nst_jax, torch, study, reference_descent, nst_jax_descent, controlled)
 }
 
 

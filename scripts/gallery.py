@@ -31,8 +31,7 @@ STROKES, MIXTURES = ("0.5x", "1x", "2x"), ("1+0", "3+1", "1+1", "1+3", "0+1")
 
 _PARTS = "stylize astronaut.png glass.png strokes.jpg --mask person.png behind.png"
 COMMANDS = {
-    "blend": "study cat.png strokes.jpg glass.png --output-dir blend --style-mix "
-    + " ".join(MIXTURES),
+    "blend": "study cat.png styles --output-dir blend --style-mix " + " ".join(MIXTURES),
     **{
         f"stroke_{size}": f"stylize cat.png strokes.jpg --style-size {size} -o stroke_{size}.png"
         for size in STROKES
@@ -68,6 +67,9 @@ def prepare(folder: Path) -> None:
     shutil.copy(data / "chelsea.png", folder / "cat.png")
     shutil.copy(strokes, folder / "strokes.jpg")
     stained_glass().save(folder / "glass.png")
+    (folder / "styles").mkdir(exist_ok=True)  # in the order of their names
+    for name in ("glass.png", "strokes.jpg"):
+        shutil.copy(folder / name, folder / "styles" / name)
     person = Image.new("L", (512, 512))
     ImageDraw.Draw(person).polygon(PERSON, fill=255)
     person = person.filter(ImageFilter.GaussianBlur(4))
@@ -105,13 +107,12 @@ def main() -> None:
         if not done.exists():
             run(folder, command, arguments.size, arguments.num_steps)
     read = lambda name: nst.read_image(folder / name, size=arguments.size)
-    lanes = sorted((folder / "blend").glob("*style_mix*.png"))
-    blends = [nst.read_image(lane) for lane in lanes]
+    blends = [read(f"blend/lanes/style_mix={mixture}.png") for mixture in MIXTURES]
     sheets = {
         "blend": dict(
             zip(
-                ("style", *MIXTURES, "other style"),
-                (read("strokes.jpg"), *blends, read("glass.png")),
+                ("one style", *MIXTURES, "the other"),
+                (read("glass.png"), *blends, read("strokes.jpg")),
                 strict=True,
             )
         ),

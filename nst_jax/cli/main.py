@@ -142,9 +142,13 @@ def _parse(command: Any, argv: list[str]) -> Any:
     """
     if {"--size", "--rows"} <= {word.partition("=")[0] for word in argv}:
         raise ConfigError("--size and --rows are both given; leave one of the two out")
-    box = io.StringIO()
+    box, of_all = io.StringIO(), io.StringIO()
+    is_of_all = argv in (["-h"], ["--help"])
     try:
-        with contextlib.redirect_stderr(box):
+        with (
+            contextlib.redirect_stderr(box),
+            contextlib.redirect_stdout(of_all if is_of_all else sys.stdout),
+        ):
             return tyro.cli(
                 command,
                 prog="nst-jax",
@@ -154,6 +158,8 @@ def _parse(command: Any, argv: list[str]) -> Any:
             )
     except SystemExit as ended:
         if not ended.code:  # after --help
+            # The parser breaks no usage, and the names of all commands are too long for a line.
+            sys.stdout.write(re.sub(r"\{[\w,]+\}", "COMMAND ...", of_all.getvalue(), count=1))
             raise
         lines = [line.strip("│ ") for line in box.getvalue().splitlines()[1:]]
         told = list(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_type_hints
 
 from docstring_parser import parse
@@ -54,19 +55,6 @@ MaxPixels = Annotated[
 ]
 
 
-def _dressed(kind: Any, **looks: Any) -> Any:
-    """A dataclass as it is, but for how the command line shows some of its fields."""
-    hints = get_type_hints(kind)
-    own = [
-        (field.name, Annotated[hints[field.name], looks[field.name]], field)
-        for field in dataclasses.fields(kind)
-        if field.name in looks
-    ]
-    made = dataclasses.make_dataclass(kind.__name__, own, bases=(kind,), frozen=True)
-    made.__doc__ = kind.__doc__
-    return made
-
-
 NETWORK_OPTION = arg(
     metavar="vgg19|vgg19-8bit|vgg16|FILE",
     help_behavior_hint=lambda default: (
@@ -82,18 +70,70 @@ _PIXELS = arg(
 
 _SIZES = arg(metavar="PIXELS|FACTORx ...", help_behavior_hint="(default: as the content)")
 
-PresetOptions: Any = _dressed(
-    Preset, size=_PIXELS, rows=_PIXELS, network=NETWORK_OPTION, style_size=_SIZES
+_LOOKS = {"size": _PIXELS, "rows": _PIXELS, "network": NETWORK_OPTION, "style_size": _SIZES}
+
+
+def _settings() -> dict[str, tuple[Any, str]]:
+    """The type of each field of `Preset` and `TransferConfig`, and what its class says of it."""
+    found = {}
+    for kind in (Preset, TransferConfig):
+        hints = get_type_hints(kind)
+        for param in parse(kind.__doc__ or "").params:
+            if param.arg_name != "config":
+                said = (param.description or "").replace("\n", " ")
+                found[param.arg_name] = hints[param.arg_name], said
+    return found
+
+
+_IN_GROUP = {
+    "Picture": ("size", "rows", "resample", "init", "border", "keep_alpha", "save_every"),
+    "Loss": (
+        *("content_weight", "style_weight", "tv_weight", "edge_weight"),
+        *("content_layers", "style_layers", "scaling", "pooling", "balance"),
+    ),
+    "Styles": ("style_mix", "style_size", "style_turns", "squash_style", "colours"),
+}
+
+
+def _group(name: str, fields: Iterable[str]) -> Any:
+    """A class with some settings, each of which is an option."""
+    settings = _settings()
+    own = []
+    for field in fields:
+        hint, said = settings[field]
+        own.append((field, Annotated[hint, _LOOKS.get(field, arg()), arg(help=said)]))
+    return dataclasses.make_dataclass(name, own, frozen=True)
+
+
+Picture, Loss, Styles = (_group(name, fields) for name, fields in _IN_GROUP.items())
+Descent: Any = _group(
+    "Descent", [name for name in _settings() if name not in sum(_IN_GROUP.values(), ())]
 )
-"""`Preset`, each of whose fields is an option, and so are those of its config."""
+"""All other settings: how the picture is found."""
 
 
-def preset_options(name: PresetName) -> Preset:
-    """A preset as the default of `PresetOptions`."""
+def of_preset(group: Any, name: PresetName) -> Any:
+    """Some of a preset's settings, as defaults."""
     preset = PRESETS[name]
-    return PresetOptions(
-        **{field.name: getattr(preset, field.name) for field in dataclasses.fields(preset)}
-    )
+    values = {**vars(preset.config), **vars(preset)}
+    return group(**{field.name: values[field.name] for field in dataclasses.fields(group)})
+
+
+def as_preset(groups: Iterable[Any], preset: Preset) -> Preset:
+    """The preset that the options of all groups describe.
+
+    Of the longest side and the height, the one that differs from the preset's counts.
+
+    Raises:
+        ConfigError: A value cannot be.
+    """
+    values = {name: value for group in groups for name, value in vars(group).items()}
+    of_config = {field.name: values.pop(field.name) for field in dataclasses.fields(TransferConfig)}
+    given = Preset(TransferConfig(**of_config), **values)
+    is_new = {name: getattr(given, name) != getattr(preset, name) for name in ("size", "rows")}
+    if is_new["size"]:
+        return given.replace(rows=None)
+    return given.replace(size=None) if is_new["rows"] else given
 
 
 _JOINED = {
@@ -106,18 +146,14 @@ _JOINED = {
 
 def _axes() -> Any:
     """A class with a field for each axis that words can name, of any number of values."""
-    hints, said = {"seed": int}, {"seed": "Seed of the noise of --init noise."}
-    for kind in (Preset, TransferConfig):
-        hints |= get_type_hints(kind)
-        said |= {
-            param.arg_name: param.description or "" for param in parse(kind.__doc__ or "").params
-        }
+    settings = {"seed": (int, "Seed of the noise of --init noise."), **_settings()}
     own = []
     for name in AXES:
-        if name in hints:
+        if name in settings:
+            hint, said = settings[name]
             how = f" Joined by +, such as {_JOINED[name]}." if name in _JOINED else ""
-            value = str if name in _JOINED else hints[name]
-            look = arg(help=said[name].replace("\n", " ") + how, help_behavior_hint="")
+            look = arg(help=said + how, help_behavior_hint="")
+            value = str if name in _JOINED else hint
             own.append((name, Annotated[tuple[value, ...], look], dataclasses.field(default=())))
     return dataclasses.make_dataclass("Axes", own, frozen=True)
 

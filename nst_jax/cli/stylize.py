@@ -1,30 +1,49 @@
 """`nst-jax stylize`: one picture."""
 
-import dataclasses
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from nst_jax.cli.options import (
     CompilationCache,
+    Descent,
+    Loss,
     MaxPixels,
+    Picture,
     PresetName,
-    PresetOptions,
     Resume,
+    Styles,
     Talk,
-    preset_options,
+    as_preset,
+    of_preset,
 )
 from nst_jax.cli.progress import ProgressDisplay, say
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.host.compilation_cache import keep_programs
 from nst_jax.jobs.job import Job
-from nst_jax.jobs.presets import PRESETS, Preset
+from nst_jax.jobs.presets import PRESETS
 from nst_jax.jobs.stylize_job import run_job
+
+
+@dataclass
+class Areas:
+    """Where in the picture what goes."""
+
+    mask: Annotated[
+        tuple[Path, ...], arg(metavar="FILE ...", help_behavior_hint="(default: everywhere)")
+    ] = ()
+    """For each style an image that is white, or opaque, where it goes; soft edges blend."""
+    regions: Annotated[
+        tuple[Path, ...], arg(metavar="CONTENT_MAP STYLE_MAP ...", help_behavior_hint="")
+    ] = ()
+    """Images of flat colours, of the photograph and of each style: equal ones belong together."""
+    keep: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """Image that is white, or opaque, where the photograph stays as it is; soft edges blend."""
 
 
 @dataclass
@@ -42,24 +61,22 @@ class Stylize(Talk):
     """Result, .png .jpg .webp or .tif; settings and loss history go to a .json beside it."""
     preset: PresetName
     """Settings that belong together; --help after it shows them. notebook: the Keras notebook's."""
-    settings: PresetOptions
-    """The weights of the loss, the network, and how images are read."""
+    picture: Picture
+    """How large it is, what it starts from, what lies beyond it."""
+    loss: Loss
+    """What the picture is to be like, and how much each part of that counts."""
+    styles: Styles
+    """How styles are taken."""
+    descent: Descent
+    """How the picture is found, and by which network."""
+    areas: Areas
+    """Where in the picture styles go, and what is kept."""
     others: Positional[
         Annotated[tuple[Path, ...], arg(metavar="[STYLE ...]", help_behavior_hint="")]
     ] = ()
     """More styles, which are blended with the first, or go each where --mask says."""
     initial: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Image to start from, instead of what --init says."""
-    mask: Annotated[
-        tuple[Path, ...], arg(metavar="FILE ...", help_behavior_hint="(default: everywhere)")
-    ] = ()
-    """For each style an image that is white, or opaque, where it goes; soft edges blend."""
-    regions: Annotated[
-        tuple[Path, ...], arg(metavar="CONTENT_MAP STYLE_MAP ...", help_behavior_hint="")
-    ] = ()
-    """Images of flat colours, of the photograph and of each style: equal ones belong together."""
-    keep: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """Image that is white, or opaque, where the photograph stays as it is; soft edges blend."""
     seed: int = 0
     """Seed of the noise of --init noise."""
     devices: int = 1
@@ -74,9 +91,9 @@ class Stylize(Talk):
 
     @classmethod
     def with_defaults(cls, name: PresetName) -> "Stylize":
-        return cls(
-            tyro.MISSING, tyro.MISSING, output=None, preset=name, settings=preset_options(name)
-        )
+        groups = {"picture": Picture, "loss": Loss, "styles": Styles, "descent": Descent}
+        own = {field: of_preset(group, name) for field, group in groups.items()}
+        return cls(tyro.MISSING, tyro.MISSING, output=None, preset=name, areas=Areas(), **own)
 
     def run(self) -> None:
         if self.compilation_cache:
@@ -88,7 +105,8 @@ class Stylize(Talk):
             name: getattr(self, name)
             for name in ("resume", "overwrite", "checkpoint_every", "max_pixels")
         }
-        settings = as_preset(self.settings, PRESETS[self.preset])
+        groups = self.picture, self.loss, self.styles, self.descent
+        settings = as_preset(groups, PRESETS[self.preset])
         run_and_say(
             Job(
                 self.content,
@@ -96,28 +114,14 @@ class Stylize(Talk):
                 output,
                 settings,
                 initial=self.initial,
-                masks=self.mask,
-                region_maps=self.regions,
-                keep=self.keep,
+                masks=self.areas.mask,
+                region_maps=self.areas.regions,
+                keep=self.areas.keep,
                 seed=self.seed,
                 num_devices=self.devices,
                 **how,
             )
         )
-
-
-def as_preset(options: Any, preset: Preset) -> Preset:
-    """The preset that the options describe.
-
-    Of the longest side and the height, the one that differs from the preset's counts.
-    """
-    given = Preset(
-        **{field.name: getattr(options, field.name) for field in dataclasses.fields(Preset)}
-    )
-    is_new = {name: getattr(given, name) != getattr(preset, name) for name in ("size", "rows")}
-    if is_new["size"]:
-        return given.replace(rows=None)
-    return given.replace(size=None) if is_new["rows"] else given
 
 
 def run_and_say(job: Job) -> None:

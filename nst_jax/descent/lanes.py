@@ -171,7 +171,7 @@ class LaneProgram:
                 is_first = False
             took = max(time.perf_counter() - started, 1e-6)
             yield states, history
-            piece = min(max(int(piece * seconds / took), 1), 2 * piece, _LONGEST_PIECE)
+            piece = max(int(min(piece * seconds / took, 2 * piece, _LONGEST_PIECE)), 1)
 
     def _place(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[Any, ...]:
         """The arguments that stay the same from piece to piece, on the devices that need them."""

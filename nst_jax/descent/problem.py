@@ -92,6 +92,11 @@ def make_problem(
     keys = None if keys is None else checked_keys("keys", keys, 1)
     images = [checked_image("style", image) for image in as_images(style)]
     has_content = np.ndim(content) != 1
+    if not has_content and config.init != "noise":
+        raise ConfigError(
+            f"init is {config.init!r}, but without a content image a run begins from noise; give "
+            "init='noise', or call nst.texture"
+        )
     if not has_content and config.colours != "style":
         raise ConfigError(
             f"colours is {config.colours!r}, but there is no content to take them from; "

@@ -79,6 +79,8 @@ class Pulls:
     ) -> Term:
         parts = list(dict.fromkeys(part for own in copies for part in self._targets[own].scale))
         weights = term.part_weights or dict.fromkeys(parts, 1 / len(parts))
+        if not float(term.weight):
+            return term
         # Weights of regions are shares of the picture, and those of the whole make no difference.
         copies = Loss(
             {
@@ -93,6 +95,7 @@ class Pulls:
             self._found[key] = {
                 part: self._norm(_alone(copies, term, weights, part), chosen, image)
                 for part in weights
+                if part in parts  # a layer may have too few positions in every region
             }
         norms = self._found[key]
         lacking = [part for part, norm in norms.items() if not 0 < norm < np.inf]
@@ -103,7 +106,9 @@ class Pulls:
             )
         else:
             total = sum(map(float, weights.values())) / sum(1 / norm for norm in norms.values())
-            weights = {part: total / norm for part, norm in norms.items()}
+            weights = {
+                part: total / norms[part] if part in norms else np.float32(0) for part in weights
+            }
         own = {part: np.float32(weight) for part, weight in weights.items()}
         return dataclasses.replace(term, part_weights=own)
 

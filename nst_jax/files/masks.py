@@ -10,6 +10,8 @@ from nst_jax.files.images import MAX_PIXELS, ImageError, decode_file
 
 _ASPECT = 0.02  # how far the aspect ratios of two images may be apart that show the same
 
+_LEAST_WHITE = 32  # of 255: masks of numbers 0 and 1 are meant otherwise than they would be read
+
 
 def read_mask(
     path: str | os.PathLike[str], shape: tuple[int, int], *, max_pixels: int = MAX_PIXELS
@@ -25,11 +27,20 @@ def read_mask(
         (height, width) float32 in [0, 1].
 
     Raises:
-        ImageError: As `read_image`, or the mask has another aspect ratio than `shape`.
+        ImageError: As `read_image`, or the mask has another aspect ratio than `shape`, or is
+            black or next to it.
     """
-    image, _, alpha = decode_file(path, max_pixels)
+    image, notes, alpha = decode_file(path, max_pixels)
     check_aspect(path, (image.height, image.width), shape)
-    return average(alpha or image.convert("L"), shape)
+    mask = alpha or image.convert("L")
+    brightest = int(np.max(np.asarray(mask)))
+    if brightest < _LEAST_WHITE:
+        told = f" ({'; '.join(notes)})" if notes else ""
+        raise ImageError(
+            f"{path}: the brightest of the mask is {brightest} of 255, which is next to "
+            f"nothing{told}; paint white what it is of"
+        )
+    return average(mask, shape)
 
 
 def read_alpha(

@@ -118,9 +118,13 @@ def read_regions(
 
 
 def _regions_of(colours: np.ndarray, regions: np.ndarray) -> np.ndarray:
-    """For each colour of a style's map, which of the content's it belongs to; −1: to none."""
+    """For each colour of a style's map, which of the content's it belongs to; −1: to none.
+
+    Where one is the same, others that are merely near are not of that region.
+    """
     places, distances = _nearest(colours, regions)
-    return np.where(distances <= _SAME_REGION, places, -1)
+    has_same = np.isin(places, places[distances <= _ALIKE])
+    return np.where(distances <= np.where(has_same, _ALIKE, _SAME_REGION), places, -1)
 
 
 def read_colour_map(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from nst_jax.config import ConfigError
 from nst_jax.files.masks import read_mask
@@ -13,6 +14,8 @@ from nst_jax.files.region_maps import MappedRegion, read_regions
 from nst_jax.objective.regions import Region
 
 _LOG = logging.getLogger(__name__)
+
+_SOFTNESS = 2.0  # pixels; around what is kept with a hard edge, the style paints a rim
 
 
 class Areas(NamedTuple):
@@ -47,7 +50,7 @@ def read_areas(
 
     Raises:
         ImageError: A file cannot be read, or does not fit its image.
-        ConfigError: There are too few or too many files, or a style would be nowhere.
+        ConfigError: There are too few or too many files.
     """
     num_styles = len(style_shapes)
     if masks and region_maps:
@@ -71,7 +74,8 @@ def read_areas(
     _LOG.info(f"{len(found)} regions: {', '.join(map(_said, found))}")
     for region in found:
         if not region.styles:
-            kept = region.mask if kept is None else np.maximum(kept, region.mask)
+            soft = gaussian_filter(region.mask, _SOFTNESS)
+            kept = soft if kept is None else np.maximum(kept, soft)
     return Areas([_region_of(region) for region in found if region.styles], kept)
 
 
@@ -80,8 +84,6 @@ def _masked(masks: Sequence[Path], shape: tuple[int, int], max_pixels: int) -> l
     regions = []
     for place, path in enumerate(masks):
         mask = read_mask(path, shape, max_pixels=max_pixels)
-        if not mask.any():
-            raise ConfigError(f"{path}: the mask is black, so its style would be nowhere")
         name = path.stem if stems.count(path.stem) == 1 else ""
         regions.append(Region(mask, style=place, name=name))
     return regions

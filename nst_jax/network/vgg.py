@@ -177,12 +177,13 @@ def _check_wraps(height: int, width: int, deepest: str) -> None:
     step = stride(deepest)
     if height % step or width % step:
         below, above = (
-            " × ".join(str(max(round_up(side), 1) * step) for side in (height, width))
+            " × ".join(str(max(round_up(side), 1) * step) for side in (width, height))
             for round_up in (lambda side: side // step, lambda side: -(-side // step))
         )
         raise ConfigError(
-            f"a picture of {height} × {width} pixels cannot wrap: {deepest} has a position each "
-            f"{step} pixels, so take {below} or {above} (height × width), or a shallower layer"
+            f"a picture of {width} × {height} pixels cannot wrap: {deepest} has a position each "
+            f"{step} pixels, so crop it to the shape of {below} or {above} (width × height), or "
+            "take a shallower layer"
         )
 
 

@@ -11,12 +11,14 @@ from jax import Array
 
 from nst_jax.config import ConfigError, Scaling
 from nst_jax.dtypes import accumulation_type
+from nst_jax.network.borders import pad
 from nst_jax.objective.terms import Fields, Parts, Source, Term, static, term
 from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import View
 
 _POOL_SIZES = (1, 2, 4, 8, 16, 32, 64)  # tiles begin on multiples of 64 pixels
-_FLAT = 1e-10  # mean square of edges that are the rounding of a flat image
+_ROUNDING = 2 * 20 * 3 / 12 / 255**2
+"""Twice the mean square of the edges, at squares of one pixel, that rounding to 8 bits makes."""
 
 
 @term
@@ -24,10 +26,11 @@ class Edges(Term):
     """Mean squared distance between Laplacians: Σ_squares share · (Δ x̄ − Δ p̄)².
 
     x̄ is the sum of the channels, averaged over squares of `pool_size` pixels a side; Δ the kernel
-    (0 −1 0, −1 4 −1, 0 −1 0) at every square with four neighbours. An image of fewer than three
-    squares a side has no edges.
+    (0 −1 0, −1 4 −1, 0 −1 0) at every square with four neighbours, which all have in an image that
+    wraps. Another of fewer than three squares a side has no edges.
 
-    Coefficients of each scaling, with E the same mean of (Δ p̄)², 0 where that is 0, and M squares:
+    Coefficients of each scaling, with E the same mean of (Δ p̄)², 0 where that is no more than the
+    rounding of 8 bits makes, and M squares:
     relative 1 / E, paper M / 2, mean 1, notebook 255² M.
 
     References:
@@ -50,12 +53,13 @@ class Edges(Term):
         return {IMAGE: view.features[IMAGE]}
 
     def measure(self, view: View, fields: Fields) -> Array:
-        found = _laplacian(view.features[IMAGE] - fields[IMAGE], self.pool_size)
+        wraps = view.border == "wrap"
+        found = _laplacian(view.features[IMAGE] - fields[IMAGE], self.pool_size, wraps)
         shares, area = view.shares[IMAGE], self.pool_size**2
         if jnp.ndim(shares) == 0:
             return area * shares * jnp.sum(jnp.square(found))
         of_squares = area * _pooled(shares, self.pool_size)
-        return jnp.sum(of_squares[1:-1, 1:-1] * jnp.square(found))
+        return jnp.sum((of_squares if wraps else of_squares[1:-1, 1:-1]) * jnp.square(found))
 
     def aim(self, measured: Any) -> Any:
         return ()  # the field says it all
@@ -66,7 +70,7 @@ class Edges(Term):
     def scale(self, nothing: Array, wanted: Any, shapes: Mapping[str, tuple[int, ...]]) -> Parts:
         height, width = (side // self.pool_size for side in shapes[IMAGE][:2])
         if self.scaling == "relative":
-            has_edges = nothing > _FLAT
+            has_edges = nothing > _ROUNDING / self.pool_size**2
             return {"all": jnp.where(has_edges, 1 / jnp.where(has_edges, nothing, 1), 0)}
         by_scaling = {"paper": height * width / 2, "mean": 1, "notebook": 255**2 * height * width}
         return {"all": jnp.asarray(by_scaling[self.scaling], nothing.dtype)}
@@ -99,9 +103,11 @@ def edges(weight: Any = 1.0, pool_size: int = 4, scaling: Scaling = "relative") 
     return Edges(weight=weight, pool_size=pool_size, scaling=scaling)
 
 
-def _laplacian(image: Array, pool_size: int) -> Array:
+def _laplacian(image: Array, pool_size: int, wraps: bool) -> Array:
     image = image.astype(accumulation_type(image.dtype))
     pooled = _pooled(jnp.sum(image, axis=-1, keepdims=True), pool_size)
+    if wraps:
+        pooled = pad(pooled, "wrap", ((1, 1), (1, 1)))
     inner = pooled[1:-1, 1:-1]
     # as differences, of which those of a flat image are 0 whatever its colour
     return (

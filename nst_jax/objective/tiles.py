@@ -91,14 +91,14 @@ class Tiles:
         border: Border = "zero",
     ) -> None:
         convolutions = network_layers(layers)
-        deepest_stride = max(stride(layer) for layer in layers)
+        wraps = border == "wrap"
+        # before an image that wraps begin patches, too
+        step = TILE_ALIGNMENT if wraps else max(stride(layer) for layer in layers)
         view = (vgg.field_of_view(network, convolutions) if convolutions else 0) + reach
-        halo = -(-view // deepest_stride) * deepest_stride
+        halo = -(-view // step) * step
         self.shape = shape
         self._border: Border = border
-        (rows, height), (columns, width) = (
-            _cut(side, tile, halo, border == "wrap") for side in shape[:2]
-        )
+        (rows, height), (columns, width) = (_cut(side, tile, halo, wraps) for side in shape[:2])
         self._patch_shape = height, width
         # (tiles, 2, 3): along rows and along columns, the pixels where each tile begins, where it
         # ends, and where its patch begins.

@@ -149,7 +149,7 @@ def test_borders_are_an_axis_and_come_again_from_a_record(pictures):
     [
         (["--mask", "left.png"], "--mask names 1, but the style images are 2"),
         (["--mask", "left.png", "wide.png"], "make the mask of the picture's aspect ratio"),
-        (["--mask", "left.png", "black.png"], "black.png: the mask is black"),
+        (["--mask", "left.png", "black.png"], "black.png: the brightest of the mask is 0 of 255"),
         (["--mask", "left.png", "none.png"], "none.png: cannot be read"),
         (["--style-mix", "1", "2", "3"], "--style-mix has 3 numbers, but there are 2 style images"),
         (["--style-mix", "0", "0"], "--style-mix has no share above 0"),
@@ -160,8 +160,8 @@ def test_borders_are_an_axis_and_come_again_from_a_record(pictures):
         (["--border", "mirror"], "--border"),
         (
             ["--border", "wrap", "--size", "42"],
-            "42 × 35 pixels cannot wrap: conv2_2 has a position each 2 pixels, so take 42 × 34 or "
-            "42 × 36",
+            "35 × 42 pixels cannot wrap: conv2_2 has a position each 2 pixels, so crop it to the "
+            "shape of 34 × 42 or 36 × 42 (width × height)",
         ),
     ],
 )

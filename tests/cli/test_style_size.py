@@ -35,12 +35,12 @@ def sources(photos, rng):
     ],
 )
 def test_styles_are_read_at_their_size(sources, settings, shapes):
-    _, styles, _ = _read_images(sources, Preset(**{"size": 48} | settings), 10**6)
+    _, styles, *_ = _read_images(sources, Preset(**{"size": 48} | settings), 10**6, None)
     assert [style.shape[:2] for style in styles.values()] == shapes
 
 
 def test_twice_the_size_has_the_files_own_detail(sources, said):
-    _, styles, _ = _read_images(sources, Preset(size=60, style_size=("2x",)), 10**6)
+    _, styles, *_ = _read_images(sources, Preset(size=60, style_size=("2x",)), 10**6, None)
     np.testing.assert_array_equal(styles["other"], nst.read_image("other.png"))  # as it is
     assert [line.rpartition("/")[2] for line in said] == [
         "painting.png: has 56 pixels on its longest side, and is enlarged to 120"

@@ -13,7 +13,9 @@ from nst_jax.jobs.outputs import with_saved_weights
 from tests import reference
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1")
-CONFIG = nst.TransferConfig(num_steps=3, content_layers=("conv2_2",), style_layers=STYLE_LAYERS)
+CONFIG = nst.TransferConfig(
+    num_steps=3, optimizer="adam", content_layers=("conv2_2",), style_layers=STYLE_LAYERS
+)
 BALANCED = dataclasses.replace(CONFIG, balance=True)
 
 
@@ -146,3 +148,16 @@ def test_what_was_found_stays_when_a_run_goes_on(tmp_path):
     assert with_saved_weights(plain, Saved({"weights_by_layer": found}, {})) == plain
     with pytest.raises(nst.ConfigError, match="layer_weights of the record"):
         with_saved_weights(job, Saved({"weights_by_layer": {"conv1_1": -1}}, {}))
+
+
+def test_a_layer_that_no_region_is_large_enough_for_leaves_its_weight_to_the_others(vgg16_params):
+    rng = np.random.default_rng(5)
+    content, style = rng.random((2, 64, 48, 3), np.float32)
+    mask = np.zeros(content.shape[:2], np.float32)
+    mask[:12, :12] = 1  # nine positions of conv3_1
+    layers = ("conv1_1", "conv2_1", "conv3_1")
+    config = nst.TransferConfig(content_layers=("conv2_2",), style_layers=layers)
+    found = nst.balanced(vgg16_params, content, style, config, regions=[nst.Region(mask)])
+    weights = found["style"].part_weights
+    assert weights["conv3_1"] == 0 and 0 < weights["conv1_1"] != weights["conv2_1"] > 0
+    np.testing.assert_allclose(sum(weights.values()), 1, rtol=1e-6)

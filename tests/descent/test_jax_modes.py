@@ -25,7 +25,7 @@ def doubles():
     with jax.enable_x64(True):
         rng = np.random.default_rng(3)
         params = jax.tree.map(
-            lambda leaf: jnp.asarray(leaf, jnp.float64), reference.random_params("vgg16", narrow=4)
+            lambda leaf: jnp.asarray(leaf, jnp.float64), reference.random_params("vgg16")
         )
         content, style, image = (jnp.asarray(rng.random((10, 12, 3))) for _ in range(3))
         targets = nst.make_targets(params, content, style, CONFIG)

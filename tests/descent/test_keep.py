@@ -91,7 +91,9 @@ def test_nothing_kept_is_a_plain_run(vgg16_params, pictures):
 def test_it_is_kept_in_tiles(vgg16_params, rng):
     content, style = rng.random((200, 130, 3), np.float32), rng.random((60, 70, 3), np.float32) ** 2
     layers = dict(content_layers=("conv1_2",), style_layers=("conv1_1", "conv2_1"))
-    configs = [nst.TransferConfig(num_steps=2, tile=tile, **layers) for tile in (0, 64)]
+    configs = [
+        nst.TransferConfig(num_steps=2, optimizer="adam", tile=tile, **layers) for tile in (0, 64)
+    ]
     assert not Tiles(content.shape, 64, vgg16_params, ("conv1_2", "conv2_1")).is_one
     mask = disc(content.shape)
     whole, tiled = (

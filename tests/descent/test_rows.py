@@ -56,6 +56,7 @@ for border in ("replicate", "reflect", "wrap"):
     config = nst.TransferConfig(
         border=border, content_layers=("conv3_1",), style_layers=("conv1_1", "conv2_1")
     )
+    weights = nst.LossWeights(total_variation=0.1)
     targets = nst.make_targets(params, content, content, config)
     (loss, _), gradient = evaluate(params, start, targets, weights, config)
     arguments = params, jax.device_put(start, by_rows), targets, weights, config

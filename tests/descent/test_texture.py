@@ -65,7 +65,7 @@ def test_what_cannot_be_is_refused(vgg16_params, rng):
         nst.TransferConfig(**{name: value}, style_layers=("conv5_1",))
         for name, value in (("border", "wrap"), ("colours", "luminance"))
     )
-    with pytest.raises(nst.ConfigError, match="take 32 × 48 or 48 × 48"):
+    with pytest.raises(nst.ConfigError, match="shape of 48 × 32 or 48 × 48"):
         nst.texture(vgg16_params, source, (40, 48), wrapped)
     with pytest.raises(nst.ConfigError, match="there is no content to take them from"):
         nst.texture(vgg16_params, source, (48, 48), recoloured)
@@ -95,7 +95,7 @@ def test_the_command_blends_records_and_makes_it_again(photos, capfd):
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["--wrap", "--size", "65", "48"], "48 × 65 pixels cannot wrap"),
+        (["--wrap", "--size", "65", "48"], "65 × 48 pixels cannot wrap"),
         (
             ["--size", "8", "48"],
             "a texture of 8 × 48 is too small; each side must be at least 16 pixels",
@@ -109,3 +109,9 @@ def test_the_command_says_in_a_line_what_cannot_be(photos, capfd, arguments, sai
     lines = [line for line in capfd.readouterr().err.splitlines() if "error" in line]
     assert len(lines) == 1 and said in lines[0]
     assert not list(photos.glob("*texture*"))
+
+
+def test_without_content_a_run_begins_from_noise(vgg16_params, rng):
+    style = rng.random((32, 32, 3), np.float32)
+    with pytest.raises(nst.ConfigError, match="without a content image a run begins from noise"):
+        next(nst.descend(vgg16_params, (32, 32), style, nst.TransferConfig()))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import nst_jax as nst
+from nst_jax.files import region_maps
 from nst_jax.files.region_maps import read_colour_map, read_regions, snap
 
 LEVELS = (0, 100, 200)  # colours far from each other
@@ -128,3 +129,10 @@ def test_what_is_no_map_is_named(maps, tmp_path, rng):
     )
     with pytest.raises(nst.ImageError, match="has blue, red, white, of which no style map has any"):
         read_regions(content, [tmp_path / "other.png"], (80, 40), [(20, 40)])
+
+
+def test_a_near_colour_is_of_a_region_only_where_no_other_is_the_same():
+    content = np.array([[100, 100, 100], [255, 0, 0]])
+    near, same, red = [140, 140, 140], [101, 100, 100], [250, 0, 0]
+    belongs = lambda *colours: region_maps._regions_of(np.array(colours), content).tolist()
+    assert belongs(near, red) == [0, 1] and belongs(near, same, red) == [-1, 0, 1]

@@ -9,7 +9,7 @@ from nst_jax.objective.tiles import Tiles
 from tests import reference
 
 LAYERS = dict(content_layers=("conv1_2",), style_layers=("conv1_1",))
-CONFIG = nst.TransferConfig(num_steps=3, **LAYERS)
+CONFIG = nst.TransferConfig(num_steps=3, optimizer="adam", **LAYERS)
 
 
 def laplacian(image, size):

@@ -7,7 +7,7 @@ from nst_jax.objective.tiles import Tiles
 from tests import reference
 
 LAYERS = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1", "conv3_1"))
-CONFIG = nst.TransferConfig(num_steps=3, **LAYERS)
+CONFIG = nst.TransferConfig(num_steps=3, optimizer="adam", **LAYERS)
 
 
 TILED = dict(content_layers=("conv1_2",), style_layers=("conv1_1", "conv2_1"))
@@ -82,7 +82,7 @@ def test_nothing_pulls_outside_of_a_region(vgg16_params, pictures):
 def test_a_partition_adds_up_to_the_whole(vgg16_params, rng, tile):
     content, style = rng.random((200, 130, 3), np.float32), rng.random((60, 70, 3), np.float32) ** 2
     soft = left_half(content.shape, soft=True)
-    config = nst.TransferConfig(num_steps=1, tile=tile, scaling="mean", **TILED)
+    config = nst.TransferConfig(num_steps=1, optimizer="adam", tile=tile, scaling="mean", **TILED)
     check_tiles(vgg16_params, content.shape, config)
     targets = nst.make_targets(vgg16_params, content, style, config)
     (whole, _), _ = nst.loss_and_gradient(vgg16_params, content, targets, nst.LossWeights(), config)
@@ -102,7 +102,9 @@ def test_tiles_see_the_regions_of_the_whole(vgg16_params, rng):
     soft = left_half(content.shape, soft=True)
     part = left_half(style.shape)
     regions = [nst.Region(soft, style=1, style_mask=part), nst.Region(1 - soft, style=0)]
-    configs = [nst.TransferConfig(num_steps=2, tile=tile, **TILED) for tile in (0, 64)]
+    configs = [
+        nst.TransferConfig(num_steps=2, optimizer="adam", tile=tile, **TILED) for tile in (0, 64)
+    ]
     check_tiles(vgg16_params, content.shape, configs[1])
     check_tiles(vgg16_params, style.shape, configs[1])
     whole, tiled = (
@@ -125,7 +127,7 @@ def test_one_region_of_the_whole_picture_is_none(vgg16_params, pictures):
 
 def test_one_region_of_a_small_picture_keeps_all_layers(vgg16_params, rng):
     content, style = rng.random((32, 32, 3), np.float32), rng.random((32, 32, 3), np.float32) ** 2
-    config = nst.TransferConfig(num_steps=1)
+    config = nst.TransferConfig(num_steps=1, optimizer="adam")
     full = nst.Region(np.ones(content.shape[:2], np.float32))
     found = nst.stylize(vgg16_params, content, style, config, regions=[full])
     wanted = nst.stylize(vgg16_params, content, style, config)

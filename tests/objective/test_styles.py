@@ -75,8 +75,8 @@ def test_a_blend_has_the_gradient_of_the_sum_of_losses(vgg16_params, pictures):
 def test_one_style_in_any_mixture_is_that_style(vgg16_params, pictures, mix, which):
     content, *styles = pictures
     given = [styles[place].copy() for place in which] if len(which) > 1 else styles
-    config = nst.TransferConfig(num_steps=3, **LAYERS)
-    mixed = nst.TransferConfig(num_steps=3, style_mix=mix, **LAYERS)
+    config = nst.TransferConfig(num_steps=3, optimizer="adam", **LAYERS)
+    mixed = nst.TransferConfig(num_steps=3, optimizer="adam", style_mix=mix, **LAYERS)
     found = nst.stylize(vgg16_params, content, given, mixed)
     wanted = nst.stylize(vgg16_params, content, styles[which[0]], config)
     np.testing.assert_array_equal(found.image, wanted.image)
@@ -85,7 +85,7 @@ def test_one_style_in_any_mixture_is_that_style(vgg16_params, pictures, mix, whi
 
 def test_a_mixture_goes_on_bit_for_bit(vgg16_params, pictures):
     content, *styles = pictures
-    config = nst.TransferConfig(num_steps=4, style_mix=(3, 7), **LAYERS)
+    config = nst.TransferConfig(num_steps=4, optimizer="adam", style_mix=(3, 7), **LAYERS)
     first = next(iter(nst.descend(vgg16_params, content, styles, config, every=2, seconds=0)))
     saved = {name: np.array(leaf) for name, leaf in first.snapshot().items()}
     *_, again = nst.descend(vgg16_params, content, styles, config, start=saved)
@@ -95,8 +95,10 @@ def test_a_mixture_goes_on_bit_for_bit(vgg16_params, pictures):
 
 def test_the_start_is_the_first_style_that_counts(vgg16_params, pictures):
     content, *styles = pictures
-    mixed = nst.TransferConfig(num_steps=1, init="style", style_mix=(0, 1), **LAYERS)
-    single = nst.TransferConfig(num_steps=1, init="style", **LAYERS)
+    mixed = nst.TransferConfig(
+        num_steps=1, optimizer="adam", init="style", style_mix=(0, 1), **LAYERS
+    )
+    single = nst.TransferConfig(num_steps=1, optimizer="adam", init="style", **LAYERS)
     wanted = nst.stylize(vgg16_params, content, styles[1], single)
     found = nst.stylize(vgg16_params, content, styles, mixed)
     np.testing.assert_array_equal(found.image, wanted.image)
@@ -134,12 +136,12 @@ def test_shares_are_normalised_and_alike_images_counted_once(pictures):
 def test_a_mixture_is_an_axis_of_one_program(vgg16_params, pictures, traces):
     content, *styles = pictures
     mixes = [(1, 0), (0.5, 0.5), (0, 1)]
-    config = nst.TransferConfig(num_steps=3, **LAYERS)
+    config = nst.TransferConfig(num_steps=3, optimizer="adam", **LAYERS)
     result = nst.run_study(vgg16_params, content, {"both": styles}, {"style_mix": mixes}, config)
     assert len(traces) == 1
     assert [lane.config.style_mix for lane in result.lanes] == mixes
     for mix, image in zip(mixes, result.image, strict=True):
-        own = nst.TransferConfig(num_steps=3, style_mix=mix, **LAYERS)
+        own = nst.TransferConfig(num_steps=3, optimizer="adam", style_mix=mix, **LAYERS)
         np.testing.assert_array_equal(image, nst.stylize(vgg16_params, content, styles, own).image)
 
 
@@ -171,7 +173,7 @@ class Pixels(nst.Term):
 )
 def test_mixtures_that_cannot_be_are_named(vgg16_params, pictures, mix, loss, said):
     content, *styles = pictures
-    config = nst.TransferConfig(num_steps=2, style_mix=mix, **LAYERS)
+    config = nst.TransferConfig(num_steps=2, optimizer="adam", style_mix=mix, **LAYERS)
     with pytest.raises(nst.ConfigError, match=said):
         nst.stylize(vgg16_params, content, styles, config, loss=loss)
 
@@ -195,7 +197,7 @@ def test_layers_may_be_of_other_mixtures_than_the_run(vgg16_params, pictures):
     mixes = {"conv1_1": (1, 0), "conv2_1": (3, 1), "conv2_2": ()}
     terms = {layer: nst.style((layer,), style_mix=mix) for layer, mix in mixes.items()}
     loss = nst.Loss({"content": nst.content(("conv2_2",)), **terms})
-    config = nst.TransferConfig(style_mix=(1, 4), num_steps=1)
+    config = nst.TransferConfig(style_mix=(1, 4), num_steps=1, optimizer="adam")
     targets = nst.make_targets(vgg16_params, content, [first, second], config, loss)
     found = [
         reference.features(vgg16_params, image.astype(float)) for image in (content, first, second)
@@ -219,7 +221,7 @@ def test_layers_of_one_mixture_each_run_as_any_loss(vgg16_params, pictures):
         for layer, mix in (("conv1_1", (1, 0)), ("conv2_1", (0, 1)))
     )
     loss = nst.Loss({"content": nst.content(("conv2_2",)), "fine": fine, "coarse": coarse})
-    config = nst.TransferConfig(num_steps=3)
+    config = nst.TransferConfig(num_steps=3, optimizer="adam")
     run = lambda **how: nst.stylize(vgg16_params, content, styles, config, loss=loss, **how)
     whole = run()
     # The same as two terms of one image each, whose loss is the sum.

@@ -438,7 +438,11 @@ class Blind(Smooth):
 def test_what_is_no_loss_is_refused(vgg16_params, pair, arguments, said):
     with pytest.raises(nst.ConfigError, match=said):
         nst.stylize(
-            vgg16_params, pair[0][:40, :48], pair[1], nst.TransferConfig(num_steps=1), **arguments
+            vgg16_params,
+            pair[0][:40, :48],
+            pair[1],
+            nst.TransferConfig(num_steps=1, optimizer="adam"),
+            **arguments,
         )
 
 
@@ -475,7 +479,7 @@ def test_losses_that_a_study_cannot_take_are_refused(vgg16_params, pair, axes, a
             pair[0][:40, :48],
             pair[1],
             axes,
-            nst.TransferConfig(num_steps=1),
+            nst.TransferConfig(num_steps=1, optimizer="adam"),
             **arguments,
         )
 

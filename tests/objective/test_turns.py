@@ -10,7 +10,7 @@ from nst_jax.objective.styles import make_style
 from tests import reference
 
 LAYERS = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
-CONFIG = nst.TransferConfig(num_steps=3, style_turns=True, **LAYERS)
+CONFIG = nst.TransferConfig(num_steps=3, optimizer="adam", style_turns=True, **LAYERS)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,9 @@ def test_shares_are_divided_by_four_and_alike_turns_counted_once(pictures):
 
 def test_turns_go_on_bit_for_bit_and_start_from_the_style_as_it_is(vgg16_params, pictures):
     content, style, _ = pictures
-    config = nst.TransferConfig(num_steps=4, style_turns=True, init="style", **LAYERS)
+    config = nst.TransferConfig(
+        num_steps=4, optimizer="adam", style_turns=True, init="style", **LAYERS
+    )
     first = next(iter(nst.descend(vgg16_params, content, style, config, every=2, seconds=0)))
     saved = {name: np.array(leaf) for name, leaf in first.snapshot().items()}
     *_, again = nst.descend(vgg16_params, content, style, config, start=saved)
@@ -83,12 +85,12 @@ def test_turns_go_on_bit_for_bit_and_start_from_the_style_as_it_is(vgg16_params,
 @pytest.mark.slow
 def test_turns_are_an_axis_of_one_program(vgg16_params, pictures, traces):
     content, style, _ = pictures
-    config = nst.TransferConfig(num_steps=3, **LAYERS)
+    config = nst.TransferConfig(num_steps=3, optimizer="adam", **LAYERS)
     axes = {"style_turns": [False, True]}
     result = nst.run_study(vgg16_params, content, style, axes, config)
     assert len(traces) == 1
     for turns, image in zip((False, True), result.image, strict=True):
-        own = nst.TransferConfig(num_steps=3, style_turns=turns, **LAYERS)
+        own = nst.TransferConfig(num_steps=3, optimizer="adam", style_turns=turns, **LAYERS)
         np.testing.assert_array_equal(image, nst.stylize(vgg16_params, content, style, own).image)
     assert (result.image[0] != result.image[1]).any()
 
@@ -103,7 +105,9 @@ def test_a_region_blends_its_styles_with_their_masks(vgg16_params, pictures, tur
         masks[-1][:16, :12] = 1
     full = np.ones(content.shape[:2], np.float32)
     regions = [nst.Region(full, style=(0, 1), style_mask=(masks[0], masks[1]), name="a")]
-    config = nst.TransferConfig(num_steps=1, style_turns=turns, scaling="mean", **LAYERS)
+    config = nst.TransferConfig(
+        num_steps=1, optimizer="adam", style_turns=turns, scaling="mean", **LAYERS
+    )
     found = nst.stylize(vgg16_params, content, styles, config, regions=regions)
     image = grams(vgg16_params, content)
     for layer in CONFIG.style_layers:
