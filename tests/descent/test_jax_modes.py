@@ -141,8 +141,6 @@ CONTROLS = {
     "turns": ({"style_turns": True}, False),
     "regions": ({}, True),
     "kept": ({}, False),
-    "covariance": ({"style_loss": "covariance"}, False),
-    "batch_norm": ({"style_loss": "batch_norm"}, False),
     "wasserstein": ({"style_loss": "wasserstein"}, False),
     "sliced_wasserstein": ({"style_loss": "sliced_wasserstein"}, False),
     "self_similarity": ({"content_loss": "self_similarity"}, False),
