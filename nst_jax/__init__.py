@@ -17,7 +17,12 @@ from nst_jax.objective.default import LossWeights, content, default_loss, style
 from nst_jax.objective.edges import Edges, edges
 from nst_jax.objective.loss import loss_and_gradient, total_loss
 from nst_jax.objective.losses import content_loss, gram_matrix, style_loss, total_variation
+from nst_jax.objective.matting import Matting
+from nst_jax.objective.moments import BatchNorm, Covariance, Wasserstein
+from nst_jax.objective.neighbours import NearestNeighbours, RelaxedEMD
 from nst_jax.objective.regions import Region
+from nst_jax.objective.similarity import SelfSimilarity
+from nst_jax.objective.sliced import SlicedWasserstein
 from nst_jax.objective.statistics import Content, Gram, TotalVariation
 from nst_jax.objective.targets import Target, Targets, make_targets
 from nst_jax.objective.terms import Loss, Term, static, term
@@ -36,19 +41,26 @@ from nst_jax.weights import WeightsError, load_params
 __all__ = [
     "NETWORKS",
     "PRESETS",
+    "BatchNorm",
     "Chunk",
     "ConfigError",
     "Content",
+    "Covariance",
     "Edges",
     "Evaluation",
     "Gram",
     "ImageError",
     "Loss",
     "LossWeights",
+    "Matting",
+    "NearestNeighbours",
     "Preconditioner",
     "Preset",
     "Progress",
     "Region",
+    "RelaxedEMD",
+    "SelfSimilarity",
+    "SlicedWasserstein",
     "StudyResult",
     "Target",
     "Targets",
@@ -58,6 +70,7 @@ __all__ = [
     "TransferResult",
     "TransferState",
     "View",
+    "Wasserstein",
     "WeightsError",
     "balanced",
     "content",

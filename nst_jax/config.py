@@ -19,6 +19,8 @@ Optimizer = Literal["lbfgs", "adam", "sgd"]
 Init = Literal["content", "style", "noise"]
 Precision = Literal["highest", "default", "bfloat16"]
 Colours = Literal["style", "content", "luminance"]
+StyleLoss = Literal["gram", "covariance", "batch_norm", "wasserstein", "sliced_wasserstein"]
+ContentLoss = Literal["features", "self_similarity"]
 Border = Literal["zero", "replicate", "reflect", "wrap"]
 
 TILE_ALIGNMENT = 64
@@ -40,6 +42,19 @@ class ConfigError(ValueError):
     """A setting is wrong; the message says which, what it may be, and what to do."""
 
 
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "style_loss": get_args(StyleLoss),
+    "content_loss": get_args(ContentLoss),
+    "pooling": get_args(Pooling),
+    "scaling": get_args(Scaling),
+    "optimizer": get_args(Optimizer),
+    "init": get_args(Init),
+    "precision": get_args(Precision),
+    "border": get_args(Border),
+    "colours": get_args(Colours),
+    **dict.fromkeys(("coarse_to_fine", "style_turns", "balance"), (False, True)),
+}
+
 _SCHEDULED: dict[str, Any] = {"is_scheduled": True}
 _OF_NAMED_OPTIMIZERS: dict[str, Any] = {"is_of_named_optimizers": True}
 _TRACED: dict[str, Any] = {"is_traced": True}
@@ -55,6 +70,11 @@ class TransferConfig:
     Args:
         content_layers: Layers at which the content is compared.
         style_layers: Layers at which the style is compared.
+        style_loss: What of the style's features is compared: the Gram matrix; mean and covariance;
+            means and deviations of channels (batch_norm); the cost of moving one Gaussian onto the
+            other (wasserstein), or one distribution along some directions (sliced_wasserstein).
+        content_loss: What of the content is compared: the features, or how alike those of its
+            positions are to each other (self_similarity), whatever they become.
         pooling: How the network pools; avg gives smoother pictures, max is what the network was
             trained with.
         scaling: What each layer's squared distance is multiplied by; relative suits all sizes.
@@ -97,6 +117,8 @@ class TransferConfig:
 
     content_layers: tuple[str, ...] = ("conv4_2",)
     style_layers: tuple[str, ...] = STYLE_LAYERS
+    style_loss: StyleLoss = "gram"
+    content_loss: ContentLoss = "features"
     pooling: Pooling = "avg"
     scaling: Scaling = "relative"
     optimizer: Optimizer = field(default="lbfgs", metadata=_OF_NAMED_OPTIMIZERS)
@@ -136,16 +158,10 @@ class TransferConfig:
             raise ConfigError(
                 "there is nothing to descend on: content_layers and style_layers are both empty"
             )
-        check_one_of("pooling", self.pooling, get_args(Pooling))
-        check_one_of("scaling", self.scaling, get_args(Scaling))
-        check_one_of("optimizer", self.optimizer, get_args(Optimizer))
-        check_one_of("init", self.init, get_args(Init))
-        check_one_of("precision", self.precision, get_args(Precision))
-        check_one_of("border", self.border, get_args(Border))
-        check_one_of("colours", self.colours, get_args(Colours))
-        check_one_of("coarse_to_fine", self.coarse_to_fine, (False, True))
-        check_one_of("style_turns", self.style_turns, (False, True))
-        check_one_of("balance", self.balance, (False, True))
+        for name, allowed in _CHOICES.items():
+            check_one_of(name, getattr(self, name), allowed)
+        check_scaling("style_loss", self.style_loss, self.scaling)
+        check_scaling("content_loss", self.content_loss, self.scaling)
         object.__setattr__(self, "style_mix", checked_mix("style_mix", self.style_mix))
         check_at_least("num_steps", self.num_steps, 1, _MOST_STEPS)
         check_at_least("memory", self.memory, 1, _MOST_PAIRS)
@@ -230,6 +246,19 @@ def is_whole(value: object) -> bool:
 
 def is_number(value: object) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def check_scaling(name: str, loss: str, scaling: str) -> None:
+    """Makes sure that a loss of that name has such a scaling.
+
+    Raises:
+        ConfigError: It has not.
+    """
+    if scaling != "relative" and loss not in ("gram", "features"):
+        raise ConfigError(
+            f"{name} is {loss!r} and scaling {scaling!r}, but only gram and features have scalings "
+            "other than relative; give scaling 'relative'"
+        )
 
 
 def check_at_least(name: str, value: Any, least: int, most: int | None = None) -> None:

@@ -1,17 +1,33 @@
 """The loss that is lowered where none is given: the paper's two terms, and two of the pixels."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, get_args
 
 from flax import struct
 
-from nst_jax.config import STYLE_LAYERS, ConfigError, Scaling, TransferConfig, checked_mix
+from nst_jax.config import (
+    STYLE_LAYERS,
+    ConfigError,
+    Scaling,
+    StyleLoss,
+    TransferConfig,
+    check_one_of,
+    check_scaling,
+    checked_mix,
+)
 from nst_jax.objective.edges import Edges
+from nst_jax.objective.moments import BatchNorm, Covariance, Wasserstein
+from nst_jax.objective.similarity import SelfSimilarity
+from nst_jax.objective.sliced import SlicedWasserstein
 from nst_jax.objective.statistics import Content, Gram, TotalVariation
 from nst_jax.objective.terms import Loss, Term
 
-STATISTICS: Mapping[str, type[Gram]] = {"gram": Gram}
-"""What of the features' distribution a style term compares, by name."""
+_BEYOND_GRAM: Mapping[str, type[Term]] = {
+    "covariance": Covariance,
+    "batch_norm": BatchNorm,
+    "wasserstein": Wasserstein,
+    "sliced_wasserstein": SlicedWasserstein,
+}
 
 
 @struct.dataclass
@@ -61,7 +77,7 @@ def content(
 def style(
     layers: Sequence[str] = STYLE_LAYERS,
     weight: Any = 1.0,
-    statistic: Literal["gram"] = "gram",
+    statistic: StyleLoss = "gram",
     scaling: Scaling = "relative",
     style_mix: Sequence[float] = (),
 ) -> Term:
@@ -70,13 +86,13 @@ def style(
     Args:
         layers: Layers at which it is compared.
         weight: What the term counts.
-        statistic: `"gram"`, mean products of all pairs of channels.
-        scaling: As in `TransferConfig`.
+        statistic: As `style_loss` in `TransferConfig`.
+        scaling: As in `TransferConfig`; others than `"relative"` are of Gram matrices alone.
         style_mix: What each of several style images counts in it, in any unit; as the run says if
             empty.
 
     Raises:
-        ConfigError: There is no such statistic, or no such mixture.
+        ConfigError: There is no such statistic, not in that scaling, or no such mixture.
 
     Example:
         >>> fine = style(("conv1_1", "conv2_1"), style_mix=(1, 0))  # strokes of the first
@@ -88,12 +104,16 @@ def style(
         Gatys et al., "Controlling perceptual factors in neural style transfer" (CVPR 2017), section
         6, which calls such mixtures of layers naive: their statistics depend on each other.
     """
-    if statistic not in STATISTICS:
-        raise ConfigError(f"statistic is {statistic!r}; it must be one of {', '.join(STATISTICS)}")
+    check_one_of("statistic", statistic, get_args(StyleLoss))
+    check_scaling("statistic", statistic, scaling)
     mix = checked_mix("style_mix", style_mix)
-    return STATISTICS[statistic](
-        weight=weight, layers=_names(layers), scaling=scaling, style_mix=mix
-    )
+    return _style_term(statistic, scaling, weight=weight, layers=_names(layers), style_mix=mix)
+
+
+def _style_term(statistic: StyleLoss, scaling: Scaling, **fields: Any) -> Term:
+    if statistic == "gram":
+        return Gram(scaling=scaling, **fields)
+    return _BEYOND_GRAM[statistic](**fields)
 
 
 def _names(layers: Sequence[str]) -> tuple[str, ...]:
@@ -110,6 +130,8 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
 
     α, β, γ, δ, u_l and w_l are `weights`; c_l, s_l, t and e are the coefficients of
     `config.scaling`.
+    `config.style_loss` puts another distance in the place of ‖G_l − A_l‖², and
+    `config.content_loss` in that of ‖F_l − P_l‖².
 
     Raises:
         ConfigError: `weights` weighs other layers than `config` names.
@@ -121,15 +143,21 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
     scaling = config.scaling
     by_content = layer_weights("content_layers", weights.content_layers, config.content_layers)
     by_style = layer_weights("style_layers", weights.style_layers, config.style_layers)
+    of_content = {
+        "weight": weights.content,
+        "part_weights": by_content,
+        "layers": config.content_layers,
+    }
     terms: dict[str, Term] = {
-        "content": Content(
-            weight=weights.content,
-            part_weights=by_content,
-            layers=config.content_layers,
-            scaling=scaling,
-        ),
-        "style": Gram(
-            weight=weights.style, part_weights=by_style, layers=config.style_layers, scaling=scaling
+        "content": Content(**of_content, scaling=scaling)
+        if config.content_loss == "features"
+        else SelfSimilarity(**of_content),
+        "style": _style_term(
+            config.style_loss,
+            scaling,
+            weight=weights.style,
+            part_weights=by_style,
+            layers=config.style_layers,
         ),
         "total_variation": TotalVariation(
             weight=weights.total_variation, part_weights={"all": 1.0}, scaling=scaling

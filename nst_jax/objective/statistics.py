@@ -98,7 +98,7 @@ class Gram(Term):
 
     def measure(self, view: View, fields: Fields) -> Parts:
         return {
-            layer: _gram(view.features[layer], view.shares[layer], view.precision)
+            layer: mean_products(view.features[layer], view.shares[layer], view.precision)
             for layer in self.layers
         }
 
@@ -125,7 +125,8 @@ class Gram(Term):
         return found
 
 
-def _gram(features: Array, shares: Any, precision: Precision) -> Array:
+def mean_products(features: Array, shares: Any, precision: Precision) -> Array:
+    """A layer's Gram matrix, its positions weighed by their shares."""
     return (
         gram_matrix(features, precision)
         if jnp.ndim(shares) == 0

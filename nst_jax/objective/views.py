@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from nst_jax.config import Border, Precision, TransferConfig
 from nst_jax.dtypes import accumulation_type
@@ -118,7 +118,10 @@ def _share(shape: Sequence[int], kind: Any) -> Any:
 
 def nothing_seen(view: View) -> View:
     """The same view of an image that excites no filter."""
-    return view._replace(features=jax.tree.map(jnp.zeros_like, view.features))
+    # Out of the compiler's sight: XLA:CPU of jax 0.10 makes NaN of a product of constants' matrices
+    # whose result it adds up.
+    zeros = lax.optimization_barrier(jax.tree.map(jnp.zeros_like, view.features))
+    return view._replace(features=zeros)
 
 
 def _features(

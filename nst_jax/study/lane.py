@@ -18,6 +18,8 @@ OF_THE_DEFAULT_LOSS = (
     "layer_weights",
     "content_layers",
     "style_layers",
+    "style_loss",
+    "content_loss",
     "scaling",
 )
 """What a loss of the study's own leaves without a meaning."""

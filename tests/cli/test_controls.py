@@ -188,3 +188,32 @@ def test_a_mask_is_what_is_opaque_or_what_is_white(tmp_path):
     small = read_mask(tmp_path / "grey.png", (16, 32))
     wanted = (grey / 255).reshape(16, 2, 32, 2).mean((1, 3))
     np.testing.assert_allclose(small, wanted, atol=1 / 255)
+
+
+@pytest.mark.slow
+def test_losses_by_name_from_files_and_again_from_the_record(pictures):
+    command = ["stylize", "photo.jpg", "painting.png", *QUICK, "--output", "out.png"]
+    losses = ["--style-loss", "wasserstein", "--content-loss", "self_similarity"]
+    assert cli.main([*command, *losses]) == 0
+    record = json.loads((pictures / "out.json").read_text())
+    assert record["settings"]["style_loss"] == "wasserstein"
+    assert record["settings"]["content_loss"] == "self_similarity"
+    assert cli.main(["rerun", "out.json"]) == 0
+    first, again = (nst.read_image(name) for name in ("out.png", "out_rerun.png"))
+    np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.slow
+def test_style_losses_are_an_axis_of_a_study(pictures):
+    command = ["study", "photo.jpg", "painting.png", "--network", "vgg16", "--size", "48"]
+    command += ["--num-steps", "2", "--style-layers", "conv1_1", "--content-layers", "conv2_2"]
+    losses = ["--style-loss", "gram", "covariance"]
+    assert cli.main([*command, *losses, "--output-dir", "study"]) == 0
+    record = json.loads((pictures / "study" / "study.json").read_text())
+    assert record["axes"] == {"style_loss": ["gram", "covariance"]}
+
+
+def test_a_style_loss_in_another_scaling_is_refused(pictures, capfd):
+    command = ["stylize", "photo.jpg", "painting.png", "--style-loss", "covariance"]
+    assert cli.main([*command, "--scaling", "paper"]) == 2
+    assert "give scaling 'relative'" in " ".join(capfd.readouterr().err.split())

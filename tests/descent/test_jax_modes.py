@@ -141,6 +141,9 @@ CONTROLS = {
     "turns": ({"style_turns": True}, False),
     "regions": ({}, True),
     "kept": ({}, False),
+    "wasserstein": ({"style_loss": "wasserstein"}, False),
+    "sliced_wasserstein": ({"style_loss": "sliced_wasserstein"}, False),
+    "self_similarity": ({"content_loss": "self_similarity"}, False),
     "replicated": ({"border": "replicate"}, False),
     "wrapping in tiles": ({"border": "wrap", "tile": 64}, False),
 }

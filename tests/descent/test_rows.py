@@ -65,6 +65,19 @@ for border in ("replicate", "reflect", "wrap"):
     assert np.abs(shared_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max()
     assert "all-gather" not in evaluate.lower(*arguments).compile().as_text()  # rows at most
 
+# Other losses, whose samples and moments add up over devices.
+layers = {"content_layers": ("conv2_2",), "style_layers": ("conv1_1", "conv2_1")}
+for other in ({"style_loss": "wasserstein"}, {"content_loss": "self_similarity"}):
+    config = nst.TransferConfig(**other, **layers)
+    terms = nst.default_loss(config)
+    targets = nst.make_targets(params, content, content[::-1].copy() ** 2, config, terms)
+    (loss, _), gradient = evaluate(params, start, targets, terms, config)
+    (shared_loss, _), shared_gradient = evaluate(
+        params, jax.device_put(start, by_rows), targets, terms, config
+    )
+    np.testing.assert_allclose(shared_loss, loss, rtol=1e-5)
+    assert np.abs(shared_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max(), other
+
 # The deep layers were compared above; descents on them take a minute to compile for four devices.
 layers = {"content_layers": ("conv3_1",), "style_layers": ("conv1_1", "conv2_1", "conv3_1")}
 schedule._LEAST_FINEST, schedule._SHARE = 128, 0.1
