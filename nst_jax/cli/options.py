@@ -89,7 +89,8 @@ _IN_GROUP = {
     "Picture": ("size", "rows", "resample", "init", "border", "keep_alpha", "save_every"),
     "Loss": (
         *("content_weight", "style_weight", "tv_weight", "edge_weight"),
-        *("content_layers", "style_layers", "scaling", "pooling", "balance"),
+        *("content_layers", "style_layers", "content_loss", "style_loss"),
+        *("scaling", "pooling", "balance"),
     ),
     "Styles": ("style_mix", "style_size", "style_turns", "squash_style", "colours"),
 }
