@@ -1,4 +1,4 @@
-"""Paints the gallery: what each control does, by the commands that docs/gallery shows.
+"""Paints the gallery: what each control does, by commands that docs/gallery shows.
 
     python scripts/gallery.py [--folder FOLDER] [--output-dir docs/gallery]
 
