@@ -141,7 +141,7 @@ print("passed")
 @pytest.mark.slow
 def test_devices_that_share_an_image_by_rows_find_what_one_does():
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_NUM_CPU_DEVICES": "4",
         "JAX_PLATFORMS": "cpu",
     }
     ended = subprocess.run(

@@ -185,7 +185,7 @@ def test_two_processes_find_what_one_finds(photos):
         "--output-dir",
     ]
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "JAX_NUM_CPU_DEVICES": "2",
         "JAX_PLATFORMS": "cpu",
     }
     subprocess.run([*words, "one"], check=True, capture_output=True, env=environment)

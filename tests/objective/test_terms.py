@@ -265,7 +265,7 @@ for loss, tolerance in (
 def test_devices_share_the_rows_of_a_users_loss(pair, tmp_path):
     np.savez(tmp_path / "images.npz", content=pair[0][:64, :48], style=pair[1])
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_NUM_CPU_DEVICES": "4",
         "JAX_PLATFORMS": "cpu",
     }
     command = [sys.executable, "-c", ROWS_CODE, Path(__file__).parents[2], tmp_path / "images.npz"]

@@ -137,7 +137,7 @@ def test_lanes_on_four_devices_equal_single_runs(images, single_runs, tmp_path):
     # then more, decide how sums are rounded.
     np.savez(tmp_path / "images.npz", content=images[0], style=images[1])
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_NUM_CPU_DEVICES": "4",
         "JAX_PLATFORMS": "cpu",
     }
     root = Path(__file__).parents[2]
