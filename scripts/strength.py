@@ -19,7 +19,7 @@ from paper_figures import packaged
 
 import nst_jax as nst
 
-STYLE_WEIGHTS = (0.5, 2.0, 5.0, 10.0, 20.0, 50.0, 125.0, 320.0)
+STYLE_WEIGHTS = (0.5, 2.0, 5.0, 20.0, 80.0, 320.0)
 
 
 def pairs() -> dict[str, tuple[Path, Path]]:
@@ -86,7 +86,7 @@ def main() -> None:
         name: tuple(nst.read_image(path, size=arguments.size) for path in pair)
         for name, pair in pairs().items()
     }
-    lanes = [(name, weight) for name in images for weight in STYLE_WEIGHTS]
+    lanes = [(name, weight) for weight in STYLE_WEIGHTS for name in images]
     for name, weight in lanes:
         content, style = images[name]
         own = f"{name}_{weight:g}"
