@@ -6,11 +6,10 @@ import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("KERAS_BACKEND", "jax")
-# Most of the tests' time is XLA's compilation of small programs, which LLVM optimises for longer
-# than they run. `XLA_FLAGS= pytest` tests them as users have them, in twice the time.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-)
+# Most of the tests' time was the optimisation of small programs, which takes longer than they run.
+# `JAX_DISABLE_MOST_OPTIMIZATIONS=0 XLA_FLAGS= pytest` tests them as users have them.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 # What one test or command has compiled, the next reads; the user's cache is no place for tests.
 os.environ.pop("JAX_ENABLE_COMPILATION_CACHE", None)
 # whose processes share the folder of the one that starts them
@@ -93,6 +92,22 @@ def said():
     yield lines
     log.removeHandler(handler)
     log.setLevel(before)
+
+
+@pytest.fixture(scope="module")
+def optimised():
+    """Programs are compiled as users have them, as where two of them must round alike.
+
+    Also in the module's tests after the first that asks for it, and in commands.
+    """
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
+        yield
+    jax.config.update("jax_disable_most_optimizations", before)
+    jax.clear_caches()
 
 
 @pytest.fixture

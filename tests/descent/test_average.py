@@ -90,6 +90,7 @@ def test_a_run_ends_with_the_average_and_its_own_loss(vgg16_params, pictures):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 def test_lanes_and_ones_own_optimisers_are_single_runs(vgg16_params, pictures):
     batch = nst.stylize_batch(vgg16_params, *pictures, CONFIG, nst.LossWeights(style=[5.0, 50.0]))
     for lane, style in enumerate((5.0, 50.0)):

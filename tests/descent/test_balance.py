@@ -76,6 +76,7 @@ def test_a_run_is_one_of_the_weights_that_it_finds(vgg16_params, pictures):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 def test_each_lane_has_its_own_as_a_single_run_would(vgg16_params, pictures):
     config = dataclasses.replace(BALANCED, init="noise", num_steps=2)
     keys, style = jax.random.split(jax.random.key(1), 2), np.array([5.0, 30.0])

@@ -131,6 +131,7 @@ def test_a_run_in_the_contents_colours_is_one_with_the_recoloured_style(vgg16_pa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 def test_colours_are_an_axis_and_each_lane_has_its_own_images(vgg16_params, pair):
     content, style = pair
     contents = {"first": content, "second": content[::-1].copy() ** 2}

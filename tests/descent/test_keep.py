@@ -104,6 +104,7 @@ def test_it_is_kept_in_tiles(vgg16_params, rng):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 def test_lanes_that_keep_equal_single_runs(vgg16_params, pictures):
     content, style = pictures
     mask = disc(content.shape)

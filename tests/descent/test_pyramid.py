@@ -178,6 +178,7 @@ def test_a_chunk_of_a_smaller_size_holds_nothing_when_the_next_is_there(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 def test_lanes_equal_single_runs_and_each_ends_by_itself(vgg16_params, images, small):
     config = nst.TransferConfig(num_steps=60, tolerance=0.02, **SHALLOW)
     weights = nst.LossWeights(style=[0.01, 20.0, 1e38])

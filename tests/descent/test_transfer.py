@@ -55,6 +55,7 @@ def test_every_optimizer_lowers_the_loss_and_returns_the_best_image(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 def test_a_batch_equals_its_single_runs_and_traces_the_loss_once(vgg16_params, images, traces):
     config = nst.TransferConfig(num_steps=20, init="noise", memory=7, **SHALLOW)
     style_weights, seeds = np.repeat([2.0, 20.0, 50.0, 200.0], 2), np.tile([0, 1], 4)

@@ -191,6 +191,7 @@ def test_resizing_what_wraps_rolls_along(rng, shape):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 def test_lanes_at_several_sizes_equal_single_runs_and_go_on(vgg16_params, rng):
     content, style = rng.random((96, 80, 3), np.float32), rng.random((41, 50, 3), np.float32)
     config = nst.TransferConfig(border="wrap", init="noise", num_steps=10, **LAYERS)

@@ -231,6 +231,7 @@ SHALLOW = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"),
     ],
     ids=str,
 )
+@pytest.mark.usefixtures("optimised")
 def test_lanes_and_runs_that_go_on_equal_single_ones(vgg16_params, pair, setting, optimizer):
     config = nst.TransferConfig(optimizer=optimizer, **setting, **SHALLOW)
     weights = [1.0, 20.0]

@@ -48,7 +48,7 @@ def run_singly(params, content, style):
 
 
 @pytest.fixture(scope="module")
-def single_runs(vgg16_params, images):
+def single_runs(optimised, vgg16_params, images):
     return run_singly(vgg16_params, *images)
 
 
@@ -64,6 +64,7 @@ def assert_same_as_single_runs(result, single_runs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lanes_at_once", [None, 3, 8])
+@pytest.mark.usefixtures("optimised")
 def test_every_lane_equals_its_single_run_and_a_group_is_traced_once(
     vgg16_params, images, single_runs, traces, lanes_at_once
 ):
@@ -132,6 +133,7 @@ np.save(sys.argv[3], losses)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 def test_lanes_on_four_devices_equal_single_runs(images, single_runs, tmp_path):
     # The single runs are made in the process of four devices too: XLA's threads, of which there are
     # then more, decide how sums are rounded.
@@ -185,6 +187,7 @@ def test_lanes_under_vmap_start_as_single_runs_do(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 def test_layers_and_pooling_make_groups_and_images_make_lanes(vgg16_params, images, traces):
     content, style = images
     styles = {"first": style, "second": style[:16, :20].copy()}
@@ -226,6 +229,7 @@ def test_sets_of_layer_weights_zipped_with_init_equal_single_runs(vgg16_params, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lanes_at_once", [1, 3])
+@pytest.mark.usefixtures("optimised")
 def test_a_lane_that_overflows_fails_alone(vgg16_params, images, lanes_at_once):
     config = nst.TransferConfig(num_steps=12, **SHALLOW)
     result = nst.run_study(
@@ -246,6 +250,7 @@ def test_a_lane_that_overflows_fails_alone(vgg16_params, images, lanes_at_once):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 def test_a_converged_lane_ends_and_the_others_go_on(images):
     params = reference.random_params("vgg16")  # a narrow network's loss falls on for longer
     # With hardly any style the content image is nearly where it should be from the start.
