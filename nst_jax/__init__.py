@@ -1,6 +1,7 @@
 """Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016) as pure functions in JAX."""
 
-from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.checks import ConfigError
+from nst_jax.config import TransferConfig
 from nst_jax.descent.balanced import balanced
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.colours import match_colours, with_luminance

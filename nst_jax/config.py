@@ -4,14 +4,19 @@ A config is validated when it is made. It is hashable, and so a static argument 
 programs.
 """
 
-import difflib
 import re
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, fields, replace
-from numbers import Integral
 from typing import Any, Literal, get_args
 
-import numpy as np
+from nst_jax.checks import (
+    ConfigError,
+    check_at_least,
+    check_one_of,
+    check_scaling,
+    checked_mix,
+    checked_shares,
+    is_number,
+)
 
 Pooling = Literal["avg", "max"]
 Scaling = Literal["relative", "paper", "mean", "notebook"]
@@ -26,21 +31,11 @@ Border = Literal["zero", "replicate", "reflect", "wrap"]
 TILE_ALIGNMENT = 64
 """Pixels of which a tile's side is a multiple: four poolings, and Winograd's blocks of four."""
 
-LARGEST_WEIGHT = 3.4e38
-"""What a weight must be less than: float32 ends there."""
-
-LARGEST_SEED = 2**32 - 1
-
 # Beyond what any run can use, so that a slip of the hand, or a hostile file, is not taken at its
 # word.
 _MOST_STEPS, _MOST_PAIRS, _LARGEST_TILE = 10_000_000, 1000, 2**20
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
-
-
-class ConfigError(ValueError):
-    """A setting is wrong; the message says which, what it may be, and what to do."""
-
 
 _CHOICES: dict[str, tuple[object, ...]] = {
     "style_loss": get_args(StyleLoss),
@@ -98,6 +93,8 @@ class TransferConfig:
             that the picture tiles, with sides that are multiples of 16 (the style is replicated).
         coarse_to_fine: Descend at half the size first, from 384 pixels up; from noise, at several
             smaller sizes.
+        coarse_steps: Shares of the steps at half the size, at a quarter, and so on, where the usual
+            ones are not wanted; more there paint larger strokes.
         colours: Whose colours the picture has: the style's; the content's, by recolouring the style
             before; or the content's by painting its luminance alone.
         style_mix: Shares of several style images in the style, in any unit; equal if left out.
@@ -132,6 +129,7 @@ class TransferConfig:
     precision: Precision = "highest"
     border: Border = "zero"
     coarse_to_fine: bool = field(default=True, metadata=_SCHEDULED)
+    coarse_steps: tuple[float, ...] = field(default=(), metadata=_SCHEDULED)
     colours: Colours = field(default="style", metadata=_SCHEDULED | _OF_IMAGES)
     style_mix: tuple[float, ...] = field(default=(), metadata=_SCHEDULED | _OF_IMAGES)
     style_turns: bool = field(default=False, metadata=_SCHEDULED | _OF_IMAGES)
@@ -163,6 +161,12 @@ class TransferConfig:
         check_scaling("style_loss", self.style_loss, self.scaling)
         check_scaling("content_loss", self.content_loss, self.scaling)
         object.__setattr__(self, "style_mix", checked_mix("style_mix", self.style_mix))
+        object.__setattr__(self, "coarse_steps", checked_shares("coarse_steps", self.coarse_steps))
+        if self.coarse_steps and not self.coarse_to_fine:
+            raise ConfigError(
+                f"coarse_steps is {self.coarse_steps}, but coarse_to_fine is off; leave one of the "
+                "two out"
+            )
         check_at_least("num_steps", self.num_steps, 1, _MOST_STEPS)
         check_at_least("memory", self.memory, 1, _MOST_PAIRS)
         check_at_least("tile", self.tile, 0, _LARGEST_TILE)
@@ -217,80 +221,3 @@ NAMED_OPTIMIZERS_OWN = tuple(
     own.name for own in fields(TransferConfig) if "is_of_named_optimizers" in own.metadata
 )
 """The settings that have no effect where an optimiser is given apart."""
-
-
-def checked_mix(name: str, mix: Any) -> tuple[float, ...]:
-    """A mixture of style images as numbers.
-
-    Raises:
-        ConfigError: It is none; the message calls it by that name.
-    """
-    if isinstance(mix, str) or not isinstance(mix, Iterable):
-        raise ConfigError(f"{name} is {mix!r}; give a number for each style image, such as (3, 7)")
-    mix = tuple(mix)
-    for share in mix:
-        check_weight(f"a share of {name}", share)
-    if mix and not any(mix):
-        raise ConfigError(f"{name} has no share above 0; at least one style must count")
-    return tuple(map(float, mix))
-
-
-def check_one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(map(str, allowed))}")
-
-
-def is_whole(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-
-
-def check_scaling(name: str, loss: str, scaling: str) -> None:
-    """Makes sure that a loss of that name has such a scaling.
-
-    Raises:
-        ConfigError: It has not.
-    """
-    if scaling != "relative" and loss not in ("gram", "features"):
-        raise ConfigError(
-            f"{name} is {loss!r} and scaling {scaling!r}, but only gram and features have scalings "
-            "other than relative; give scaling 'relative'"
-        )
-
-
-def check_at_least(name: str, value: Any, least: int, most: int | None = None) -> None:
-    """Makes sure that a setting is a whole number, `least` or more and `most` or less.
-
-    Raises:
-        ConfigError: It is not.
-    """
-    if not is_whole(value) or value < least or (most is not None and value > most):
-        bounds = f"at least {least}" if most is None else f"between {least} and {most}"
-        raise ConfigError(f"{name} is {value!r}; it must be a whole number, {bounds}")
-
-
-def check_weight(name: str, value: Any) -> None:
-    """Makes sure that a part of the loss, of that name, can have that weight.
-
-    Raises:
-        ConfigError: It cannot.
-    """
-    if not is_number(value) or not 0 <= value < LARGEST_WEIGHT:
-        raise ConfigError(f"{name} is {value!r}; it must be a finite number, at least 0")
-
-
-def check_known(key: str, known: Collection[str]) -> None:
-    """Makes sure that a key of a file is one of those known.
-
-    Raises:
-        ConfigError: It is not; the message names the nearest one.
-    """
-    if key not in known:
-        near = difflib.get_close_matches(key, known, 1)
-        raise ConfigError(
-            f"unknown key {key!r}; "
-            f"{f'did you mean {near[0]}?' if near else 'known are ' + ', '.join(known)}"
-        )

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from nst_jax.config import ConfigError
+from nst_jax.checks import ConfigError
 
 ROUNDING = 1e-3
 """How far beyond [0, 1] a pixel may be because it was rounded, resampled in half precision, or

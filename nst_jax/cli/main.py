@@ -18,6 +18,7 @@ import jax
 import tyro
 from tyro.conf import subcommand
 
+from nst_jax.checks import ConfigError
 from nst_jax.cli.demo import Demo
 from nst_jax.cli.evaluate import Evaluate
 from nst_jax.cli.options import PresetName, level_of
@@ -28,7 +29,7 @@ from nst_jax.cli.study import Study
 from nst_jax.cli.stylize import Stylize
 from nst_jax.cli.texture import Texture
 from nst_jax.cli.weights import WEIGHTS_COMMANDS
-from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.config import TransferConfig
 from nst_jax.files.images import ImageError
 from nst_jax.host.devices import why_no_devices
 from nst_jax.host.stopping import Stopped

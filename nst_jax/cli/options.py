@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, get_type_hints
 from docstring_parser import parse
 from tyro.conf import FlagCreatePairsOff, arg
 
-from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.checks import ConfigError
+from nst_jax.config import TransferConfig
 from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.study.lane import AXES
 
@@ -141,6 +142,7 @@ _JOINED = {
     "content_layers": "conv2_2+conv4_2",
     "style_layers": "conv1_1+conv2_1",
     "style_mix": "3+7",
+    "coarse_steps": "0.2+0.1",
 }
 """The axes each of whose values is several, and an example of one."""
 
@@ -173,11 +175,11 @@ def _split(name: str, values: Any) -> Any:
     if name not in _JOINED:
         return values
     parts = [tuple(text.split("+")) for text in values]
-    if name != "style_mix":
+    if name.endswith("_layers"):
         return parts
     try:
         return [tuple(map(float, shares)) for shares in parts]
     except ValueError as error:
         raise ConfigError(
-            f"style_mix is {' '.join(values)}; give numbers joined by +, such as 3+7"
+            f"{name} is {' '.join(values)}; give numbers joined by +, such as {_JOINED[name]}"
         ) from error

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from nst_jax.checks import ConfigError
 from nst_jax.cli.options import CompilationCache, MaxPixels, Resume, Talk
 from nst_jax.cli.study import run_and_report
 from nst_jax.cli.stylize import run_and_say
-from nst_jax.config import ConfigError
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.host.compilation_cache import keep_programs
 from nst_jax.host.processes import Processes

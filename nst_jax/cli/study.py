@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from nst_jax.checks import ConfigError
 from nst_jax.cli.options import (
     NETWORK_OPTION,
     Axes,
@@ -21,7 +22,6 @@ from nst_jax.cli.options import (
     axes_of,
 )
 from nst_jax.cli.progress import StudyDisplay, say
-from nst_jax.config import ConfigError
 from nst_jax.files.images import INPUT_ENDINGS, MAX_PIXELS, ImageError
 from nst_jax.host.compilation_cache import keep_programs
 from nst_jax.host.processes import Processes, join_processes

@@ -9,7 +9,8 @@ import numpy as np
 import optax
 from jax import Array
 
-from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.checks import ConfigError
+from nst_jax.config import TransferConfig
 from nst_jax.objective.default import LossWeights, as_loss, default_loss
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.optim.optimizers import keep_in_range

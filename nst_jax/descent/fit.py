@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nst_jax.config import Border, ConfigError, TransferConfig
+from nst_jax.checks import ConfigError
+from nst_jax.config import Border, TransferConfig
 from nst_jax.descent.lanes import LaneProgram, Lanes, Optimizer
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.scaled_targets import stack_targets

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from nst_jax.config import ConfigError
+from nst_jax.checks import ConfigError
 from nst_jax.descent.step import Evaluation
 from nst_jax.objective.regions import check_mask
 from nst_jax.objective.targets import Target, Targets

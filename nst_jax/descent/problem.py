@@ -11,7 +11,8 @@ import numpy as np
 import optax
 from jax import Array
 
-from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.checks import ConfigError
+from nst_jax.config import TransferConfig
 from nst_jax.descent.arguments import (
     as_arrays,
     check_balance,

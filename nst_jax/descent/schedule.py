@@ -6,8 +6,10 @@ begins as small as the network can judge, and each larger size with what the sma
 docs/benchmarks has how rough the pictures are.
 """
 
+import math
 from typing import NamedTuple
 
+from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
 
 _LEAST_FINEST = 384  # pixels of the longest side
@@ -41,18 +43,35 @@ def make_schedule(shape: tuple[int, int], config: TransferConfig) -> list[Scale]
         shape: Height and width of the result.
         config: Says whether to go from coarse to fine at all, whether from noise, and the steps of
             all scales together.
+
+    Raises:
+        ConfigError: `config.coarse_steps` asks for a size that is too small, or a share of no step.
     """
-    first, other = _SHARES_FROM_NOISE if config.init == "noise" else (_SHARE, 0)
-    least = _LEAST_FROM_NOISE if config.init == "noise" else LEAST_SIDE
     scales, left = [], config.num_steps
-    while config.coarse_to_fine and (config.init == "noise" or max(shape) >= _LEAST_FINEST):
-        factor = 2 ** (len(scales) + 1)
-        steps = int((other if scales else first) * config.num_steps)
-        if not 0 < steps < left or min(shape) < factor * least:
+    for place, share in enumerate(config.coarse_steps or _usual_shares(shape, config), 1):
+        steps = int(share * config.num_steps)
+        if not 0 < steps < left or min(shape) < LEAST_SIDE * 2**place:
+            if config.coarse_steps:
+                raise ConfigError(
+                    f"coarse_steps asks for {steps} of {config.num_steps} steps at 1/{2**place} of "
+                    f"{shape[1]} × {shape[0]} pixels; there must be one at least, and "
+                    f"{LEAST_SIDE} pixels of the shorter side, so give fewer or larger shares"
+                )
             break
         # what wraps at the largest size wraps at each
         unit = LEAST_SIDE if config.border == "wrap" else 1
-        height, width = (unit * max(round(side / (factor * unit)), 1) for side in shape)
+        height, width = (unit * max(round(side / (2**place * unit)), 1) for side in shape)
         scales.append(Scale((height, width), steps))
         left -= steps
     return [*reversed(scales), Scale(shape, left)]
+
+
+def _usual_shares(shape: tuple[int, int], config: TransferConfig) -> list[float]:
+    """Of the steps, at half the size, at a quarter, and so on."""
+    if not config.coarse_to_fine:
+        return []
+    if config.init != "noise":
+        return [_SHARE] if max(shape) >= _LEAST_FINEST else []
+    halvings = int(math.log2(max(min(shape) / _LEAST_FROM_NOISE, 1)))
+    first, other = _SHARES_FROM_NOISE
+    return [first, *[other] * (halvings - 1)][:halvings]

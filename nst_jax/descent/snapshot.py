@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from nst_jax.config import ConfigError
+from nst_jax.checks import ConfigError
 from nst_jax.descent.history import HistoryState
 from nst_jax.descent.result import TransferResult
 from nst_jax.descent.step import StepInfo, TransferState

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from nst_jax.config import ConfigError, TransferConfig, check_at_least
+from nst_jax.checks import ConfigError, check_at_least
+from nst_jax.config import TransferConfig
 from nst_jax.objective.styles import Style
 from nst_jax.pixels import check_image
 

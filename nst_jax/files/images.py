@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-from nst_jax.config import ConfigError
+from nst_jax.checks import ConfigError
 from nst_jax.files.atomic import whole_file
 from nst_jax.files.decoding import LEAST_SIDE, Decoded, ImageError, decode
 from nst_jax.pixels import check_image

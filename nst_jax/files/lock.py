@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import lock_descriptor
 
-from nst_jax.config import ConfigError
+from nst_jax.checks import ConfigError
 
 _MOST_TRIES = 100
 

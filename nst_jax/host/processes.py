@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from nst_jax.config import ConfigError
+from nst_jax.checks import ConfigError
 
 Item = TypeVar("Item")
 

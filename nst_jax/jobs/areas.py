@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from nst_jax.config import ConfigError
+from nst_jax.checks import ConfigError
 from nst_jax.files.masks import read_mask
 from nst_jax.files.region_maps import MappedRegion, read_regions
 from nst_jax.objective.regions import Region

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nst_jax.config import ConfigError
+from nst_jax.checks import ConfigError
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.snapshot import Arrays
 from nst_jax.files.atomic import remove_partials, whole_file

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from nst_jax.config import ConfigError
+from nst_jax.checks import ConfigError
 from nst_jax.files.atomic import whole_file
 from nst_jax.files.images import (
     MAX_PIXELS,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nst_jax.config import ConfigError, check_known
-from nst_jax.study.lane import AXES
+from nst_jax.checks import ConfigError, check_known
+from nst_jax.study.lane import AXES, NUMBERS_AXES
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _as_axis(name: str, value: Any) -> Any:
-    one = str if name.endswith("_layers") else int | float if name == "style_mix" else None
+    one = str if name.endswith("_layers") else int | float if name in NUMBERS_AXES else None
     if one and isinstance(value, list) and all(isinstance(part, one) for part in value):
         return [value]  # one set of layers, or one mixture, not a list of such
     return value if isinstance(value, list | dict) else [value]

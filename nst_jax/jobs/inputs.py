@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nst_jax.config import ConfigError
+from nst_jax.checks import ConfigError
 from nst_jax.files.images import LEAST_SIDE, PixelArray, read_image
 from nst_jax.files.masks import read_alpha
 from nst_jax.jobs.areas import read_areas

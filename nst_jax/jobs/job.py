@@ -6,7 +6,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-from nst_jax.config import LARGEST_SEED, ConfigError, check_at_least
+from nst_jax.checks import LARGEST_SEED, ConfigError, check_at_least
 from nst_jax.descent.texture import texture_config
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.jobs.checkpoint import Checkpoint, check_checkpoint_every

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.checks import ConfigError
+from nst_jax.config import TransferConfig
 from nst_jax.files.images import ImageError, check_output, read_image, write_image
 from nst_jax.jobs.checkpoint import Saved
 from nst_jax.jobs.inputs import Sources

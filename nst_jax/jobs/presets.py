@@ -7,14 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from nst_jax.config import (
-    ConfigError,
-    TransferConfig,
-    check_at_least,
-    check_one_of,
-    check_weight,
-    is_whole,
-)
+from nst_jax.checks import ConfigError, check_at_least, check_one_of, check_weight, is_whole
+from nst_jax.config import TransferConfig
 
 _STYLE_SIZE = re.compile(r"[0-9]{1,6}|([0-9]{1,4}(\.[0-9]{1,6})?|\.[0-9]{1,6})x")
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from nst_jax.config import ConfigError
+from nst_jax.checks import ConfigError
 from nst_jax.files.atomic import whole_file
 from nst_jax.files.images import ImageError
 from nst_jax.jobs.record import LaneRecord, Part, RunRecord, StudyRecord

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from msgspec import UNSET
 
-from nst_jax.config import ConfigError
+from nst_jax.checks import ConfigError
 from nst_jax.files.atomic import hash_of
 from nst_jax.jobs.inputs import label_of, styles_by_name
 from nst_jax.jobs.job import Job, StudyJob

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nst_jax.config import ConfigError
+from nst_jax.checks import ConfigError
 from nst_jax.study.grid import Grid
 
 _LONGEST_NAME = 160  # in bytes; file systems take 255, and endings come on top

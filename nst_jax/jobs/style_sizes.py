@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nst_jax.config import ConfigError
+from nst_jax.checks import ConfigError
 from nst_jax.files.decoding import LEAST_SIDE
 from nst_jax.files.images import decode_file
 from nst_jax.jobs.presets import Preset

@@ -14,7 +14,8 @@ import msgspec
 import numpy as np
 from msgspec import UNSET
 
-from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.checks import ConfigError
+from nst_jax.config import TransferConfig
 from nst_jax.descent.balanced import balanced
 from nst_jax.descent.descend import descend
 from nst_jax.descent.fit import fitting_config

@@ -9,7 +9,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from nst_jax.config import ConfigError, Pooling
+from nst_jax.checks import ConfigError
+from nst_jax.config import Pooling
 from nst_jax.network.vgg import NETWORKS, Params, features, network_of
 from nst_jax.pixels import check_image
 

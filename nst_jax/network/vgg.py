@@ -19,7 +19,8 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
-from nst_jax.config import Border, ConfigError, Pooling, Precision, check_one_of
+from nst_jax.checks import ConfigError, check_one_of
+from nst_jax.config import Border, Pooling, Precision
 from nst_jax.dtypes import accumulation_type
 from nst_jax.network.borders import pad_to_even
 from nst_jax.network.convolution import convolve, prepare_kernels

@@ -5,16 +5,8 @@ from typing import Any, get_args
 
 from flax import struct
 
-from nst_jax.config import (
-    STYLE_LAYERS,
-    ConfigError,
-    Scaling,
-    StyleLoss,
-    TransferConfig,
-    check_one_of,
-    check_scaling,
-    checked_mix,
-)
+from nst_jax.checks import ConfigError, check_one_of, check_scaling, checked_mix
+from nst_jax.config import STYLE_LAYERS, Scaling, StyleLoss, TransferConfig
 from nst_jax.objective.edges import Edges
 from nst_jax.objective.moments import BatchNorm, Covariance, Wasserstein
 from nst_jax.objective.similarity import SelfSimilarity

@@ -9,7 +9,8 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from nst_jax.config import ConfigError, Scaling
+from nst_jax.checks import ConfigError
+from nst_jax.config import Scaling
 from nst_jax.dtypes import accumulation_type
 from nst_jax.network.borders import pad
 from nst_jax.objective.terms import Fields, Parts, Source, Term, static, term

@@ -14,7 +14,8 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
-from nst_jax.config import ConfigError, Precision
+from nst_jax.checks import ConfigError
+from nst_jax.config import Precision
 from nst_jax.dtypes import accumulation_type
 from nst_jax.pixels import check_floating
 

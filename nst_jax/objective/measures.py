@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.checks import ConfigError
+from nst_jax.config import TransferConfig
 from nst_jax.network.vgg import Params
 from nst_jax.objective.regions import shares_of
 from nst_jax.objective.terms import Fields, Loss, Source, Term

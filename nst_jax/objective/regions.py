@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from nst_jax.config import Border, ConfigError, check_weight, is_whole
+from nst_jax.checks import ConfigError, check_weight, is_whole
+from nst_jax.config import Border
 from nst_jax.network.borders import pad_to_even
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.objective.tiles import stride

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from nst_jax.config import ConfigError
+from nst_jax.checks import ConfigError
 from nst_jax.dtypes import accumulation_type
 from nst_jax.objective.terms import TINY
 from nst_jax.objective.views import View

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from nst_jax.config import ConfigError, TransferConfig, checked_mix
+from nst_jax.checks import ConfigError, checked_mix
+from nst_jax.config import TransferConfig
 from nst_jax.objective.terms import Loss
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from nst_jax.config import Border, ConfigError, TransferConfig
+from nst_jax.checks import ConfigError
+from nst_jax.config import Border, TransferConfig
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import as_loss
 from nst_jax.objective.measures import Measures, measure_image, measures_of, what_is_seen

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from nst_jax.config import ConfigError
+from nst_jax.checks import ConfigError
 from nst_jax.objective.views import View
 
 Fields = Mapping[str, Array]

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.checks import ConfigError
+from nst_jax.config import TransferConfig
 from nst_jax.optim.bounds import within_bounds
 from nst_jax.optim.lbfgs import safeguarded_lbfgs
 from nst_jax.optim.preconditioner import curvature_preconditioner

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from nst_jax.config import ConfigError
+from nst_jax.checks import ConfigError
 from nst_jax.network.vgg import Params, features
 from nst_jax.pixels import check_image
 from nst_jax.report.metrics import (

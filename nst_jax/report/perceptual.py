@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
-from nst_jax.config import ConfigError
+from nst_jax.checks import ConfigError
 from nst_jax.pixels import check_image
 from nst_jax.weights import WeightsError, read_weights_file
 

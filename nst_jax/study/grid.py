@@ -10,13 +10,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from nst_jax.config import LARGEST_SEED, ConfigError, TransferConfig, check_at_least, check_weight
+from nst_jax.checks import LARGEST_SEED, ConfigError, check_at_least, check_weight
+from nst_jax.config import TransferConfig
 from nst_jax.descent.arguments import check_numbers, spelt_out
 from nst_jax.objective.default import LossWeights
 from nst_jax.objective.terms import Loss
 from nst_jax.study.lane import (
     AXES,
     CONFIG,
+    NUMBERS_AXES,
     OF_THE_DEFAULT_LOSS,
     Lane,
     check_layer_weights,
@@ -232,7 +234,7 @@ def _checked_value(name: str, value: Any, contents: Sequence[str], styles: Seque
                 "('conv4_2',)"
             )
         return tuple(map(str, value))
-    if name == "style_mix":
+    if name in NUMBERS_AXES:
         return tuple(value) if isinstance(value, Sequence) else value
     return float(value) if name.endswith("_weight") else value
 

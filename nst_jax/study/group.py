@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nst_jax.config import ConfigError, TransferConfig
+from nst_jax.checks import ConfigError
+from nst_jax.config import TransferConfig
 from nst_jax.descent.colours import Recoloured, recolour
 from nst_jax.descent.fit import fitting_config
 from nst_jax.descent.lanes import Lanes, Optimizer

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nst_jax.config import ConfigError, TransferConfig, check_weight
+from nst_jax.checks import ConfigError, check_weight
+from nst_jax.config import TransferConfig
 
 CONFIG = tuple(field.name for field in dataclasses.fields(TransferConfig))
 """The names of the config's fields."""
@@ -81,6 +82,11 @@ class Lane:
 
 AXES = (*(field.name for field in dataclasses.fields(Lane) if field.name != "config"), *CONFIG)
 """The names that an axis may have."""
+
+NUMBERS_AXES = tuple(
+    field.name for field in dataclasses.fields(TransferConfig) if field.type == tuple[float, ...]
+)
+"""Those each of whose values is several numbers."""
 
 
 def weights_by_layer(chosen: Mapping[str, float], layers: Sequence[str]) -> dict[str, float]:

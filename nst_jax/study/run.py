@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from nst_jax.config import NAMED_OPTIMIZERS_OWN, ConfigError, TransferConfig
+from nst_jax.checks import ConfigError
+from nst_jax.config import NAMED_OPTIMIZERS_OWN, TransferConfig
 from nst_jax.descent.arguments import check_average, chosen_optimizer
 from nst_jax.descent.lanes import Optimizer
 from nst_jax.descent.result import Callback

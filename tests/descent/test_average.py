@@ -7,7 +7,6 @@ import optax
 import pytest
 
 import nst_jax as nst
-from nst_jax.descent import schedule
 from nst_jax.descent.resizing import carry_up
 
 LAYERS = dict(content_layers=("conv1_2",), style_layers=("conv1_1", "conv2_1"))
@@ -108,11 +107,9 @@ def test_lanes_and_ones_own_optimisers_are_single_runs(vgg16_params, pictures):
 
 
 @pytest.mark.slow
-def test_each_size_begins_with_the_average_of_the_smaller(vgg16_params, pictures, monkeypatch):
-    monkeypatch.setattr(schedule, "_LEAST_FINEST", 32)
-    monkeypatch.setattr(schedule, "_SHARE", 0.5)
+def test_each_size_begins_with_the_average_of_the_smaller(vgg16_params, pictures):
     content = np.kron(pictures[0], np.ones((2, 2, 1), np.float32))
-    config = dataclasses.replace(CONFIG, num_steps=6)
+    config = dataclasses.replace(CONFIG, num_steps=6, coarse_steps=(0.5,))
     coarse, found = None, None
     for chunk in nst.descend(vgg16_params, content, pictures[1], config, every=1, seconds=0):
         saved = {name: np.array(leaf) for name, leaf in chunk.snapshot().items()}

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax.descent import schedule
 from nst_jax.descent.resizing import resize
 from nst_jax.jobs.checkpoint import Saved
 from nst_jax.jobs.job import Job
@@ -95,11 +94,10 @@ def test_each_lane_has_its_own_as_a_single_run_would(vgg16_params, pictures):
 
 
 @pytest.mark.slow
-def test_it_is_measured_where_the_descent_begins(vgg16_params, pictures, monkeypatch):
-    monkeypatch.setattr(schedule, "_LEAST_FINEST", 32)
-    monkeypatch.setattr(schedule, "_SHARE", 0.5)
+def test_it_is_measured_where_the_descent_begins(vgg16_params, pictures):
     content, style = (np.kron(image, np.ones((2, 2, 1), np.float32)) for image in pictures)
-    weights = nst.balanced(vgg16_params, content, style, CONFIG)["style"].part_weights
+    config = dataclasses.replace(CONFIG, coarse_steps=(0.5,))
+    weights = nst.balanced(vgg16_params, content, style, config)["style"].part_weights
     half = np.array(resize(content, (32, 24))), np.array(resize(style, (30, 28)))
     own = np.array([weights[layer] for layer in STYLE_LAYERS])
     pulled = own * pulls(vgg16_params, half[1], half[0])

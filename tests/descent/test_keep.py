@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax.descent import schedule
 from nst_jax.objective.tiles import Tiles
 
 SHALLOW = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
@@ -130,14 +129,10 @@ def test_a_run_that_keeps_goes_on_bit_for_bit(vgg16_params, pictures):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("init", ["content", "noise"])
-def test_it_is_kept_at_each_size(vgg16_params, pictures, monkeypatch, init):
-    monkeypatch.setattr(schedule, "_LEAST_FINEST", 40)
-    monkeypatch.setattr(schedule, "_SHARE", 0.5)
-    monkeypatch.setattr(schedule, "_SHARES_FROM_NOISE", (0.5, 0))
-    monkeypatch.setattr(schedule, "_LEAST_FROM_NOISE", 16)
+def test_it_is_kept_at_each_size(vgg16_params, pictures, init):
     content, style = pictures
     mask = disc(content.shape)
-    config = nst.TransferConfig(num_steps=6, init=init, **SHALLOW)
+    config = nst.TransferConfig(num_steps=6, init=init, coarse_steps=(0.5,), **SHALLOW)
     seen = []
     for chunk in nst.descend(
         vgg16_params, content, style, config, keep=mask, key=jax.random.key(1), every=1, seconds=0

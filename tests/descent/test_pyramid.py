@@ -5,20 +5,11 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax.descent import schedule
 from nst_jax.descent.resizing import carry_up
 from nst_jax.descent.schedule import make_schedule
 
 SHALLOW = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
-
-
-@pytest.fixture
-def small(monkeypatch):
-    """Images of the tests' size go through two scales."""
-    monkeypatch.setattr(schedule, "_LEAST_FINEST", 40)
-    monkeypatch.setattr(schedule, "_SHARE", 0.5)
-    monkeypatch.setattr(schedule, "_SHARES_FROM_NOISE", (0.5, 0))
-    monkeypatch.setattr(schedule, "_LEAST_FROM_NOISE", 16)
+TWO_SIZES = dict(coarse_steps=(0.5,), **SHALLOW)
 
 
 @pytest.fixture
@@ -83,6 +74,19 @@ def test_noise_begins_as_small_as_the_network_can_judge(shape, sizes):
     )
 
 
+def test_steps_at_smaller_sizes_can_be_asked_for():
+    config = nst.TransferConfig(num_steps=100, coarse_steps=(0.3, 0.1))
+    assert make_schedule((80, 64), config) == [((20, 16), 10), ((40, 32), 30), ((80, 64), 60)]
+    for shape, num_steps, said in (((80, 48), 100, "of 48 × 80"), ((80, 64), 5, "0 of 5 steps")):
+        with pytest.raises(nst.ConfigError, match=said):
+            make_schedule(shape, dataclasses.replace(config, num_steps=num_steps))
+    for wrong in ((0.6, 0.4), (0.0,), 0.5, "0.5", (True,)):
+        with pytest.raises(nst.ConfigError, match="coarse_steps"):
+            nst.TransferConfig(coarse_steps=wrong)
+    with pytest.raises(nst.ConfigError, match="coarse_to_fine is off"):
+        nst.TransferConfig(coarse_steps=(0.1,), coarse_to_fine=False)
+
+
 def test_carrying_up_keeps_the_detail_that_the_coarse_image_lacks(rng):
     detail = rng.uniform(0.3, 0.7, (40, 32, 3)).astype(np.float32)
     coarse = carry_up(detail, None, (20, 16))
@@ -107,15 +111,15 @@ def test_carrying_up_keeps_the_detail_that_the_coarse_image_lacks(rng):
 
 
 @pytest.mark.parametrize("init", ["content", "style", "noise", "initial"])
-def test_a_run_is_its_scales_one_after_the_other(init, vgg16_params, images, rng, small):
+def test_a_run_is_its_scales_one_after_the_other(init, vgg16_params, images, rng):
     content, style = images
     config = nst.TransferConfig(
-        num_steps=12, init="content" if init == "initial" else init, **SHALLOW
+        num_steps=12, init="content" if init == "initial" else init, **TWO_SIZES
     )
     initial = rng.random(content.shape, np.float32) if init == "initial" else None
     whole = nst.stylize(vgg16_params, content, style, config, initial=initial)
 
-    one_scale = dataclasses.replace(config, num_steps=6, coarse_to_fine=False)
+    one_scale = dataclasses.replace(config, num_steps=6, coarse_steps=(), coarse_to_fine=False)
     shrink = lambda image, shape: np.clip(
         np.asarray(jax.image.resize(image, (*shape, 3), "lanczos3")), 0, 1
     )
@@ -148,8 +152,8 @@ def test_a_run_is_its_scales_one_after_the_other(init, vgg16_params, images, rng
     assert whole.terms["style"]["conv1_1"].shape == (12,)
 
 
-def test_callbacks_count_steps_through_all_scales_and_see_full_size(vgg16_params, images, small):
-    config = nst.TransferConfig(num_steps=13, **SHALLOW)
+def test_callbacks_count_steps_through_all_scales_and_see_full_size(vgg16_params, images):
+    config = nst.TransferConfig(num_steps=13, **TWO_SIZES)
     seen = [
         jax.device_get(chunk.progress)
         for chunk in nst.descend(vgg16_params, *images, config, every=4)
@@ -164,10 +168,8 @@ def test_callbacks_count_steps_through_all_scales_and_see_full_size(vgg16_params
     )
 
 
-def test_a_chunk_of_a_smaller_size_holds_nothing_when_the_next_is_there(
-    vgg16_params, images, small
-):
-    chunks = nst.descend(vgg16_params, *images, nst.TransferConfig(num_steps=12, **SHALLOW))
+def test_a_chunk_of_a_smaller_size_holds_nothing_when_the_next_is_there(vgg16_params, images):
+    chunks = nst.descend(vgg16_params, *images, nst.TransferConfig(num_steps=12, **TWO_SIZES))
     # the last at half the size
     coarse = next(chunk for chunk in chunks if chunk.progress.step == 6)
     result = coarse.result()
@@ -179,8 +181,8 @@ def test_a_chunk_of_a_smaller_size_holds_nothing_when_the_next_is_there(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("optimised")
-def test_lanes_equal_single_runs_and_each_ends_by_itself(vgg16_params, images, small):
-    config = nst.TransferConfig(num_steps=60, tolerance=0.02, **SHALLOW)
+def test_lanes_equal_single_runs_and_each_ends_by_itself(vgg16_params, images):
+    config = nst.TransferConfig(num_steps=60, tolerance=0.02, **TWO_SIZES)
     weights = nst.LossWeights(style=[0.01, 20.0, 1e38])
     batch = nst.stylize_batch(vgg16_params, *images, config, weights)
     assert (
@@ -206,8 +208,8 @@ def test_lanes_equal_single_runs_and_each_ends_by_itself(vgg16_params, images, s
 
 
 @pytest.mark.slow
-def test_a_study_goes_through_the_scales_as_single_runs_do(vgg16_params, images, small):
-    config = nst.TransferConfig(num_steps=8, **SHALLOW)
+def test_a_study_goes_through_the_scales_as_single_runs_do(vgg16_params, images):
+    config = nst.TransferConfig(num_steps=8, **TWO_SIZES)
     study = nst.run_study(
         vgg16_params, *images, {"init": ["content", "noise"], "style_weight": [5, 50]}, config
     )

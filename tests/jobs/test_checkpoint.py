@@ -19,7 +19,6 @@ from PIL import Image
 
 import nst_jax as nst
 from nst_jax import cli
-from nst_jax.descent import schedule
 from nst_jax.files import atomic as files
 from nst_jax.jobs import checkpoint
 from nst_jax.jobs.checkpoint import Checkpoint
@@ -28,19 +27,12 @@ from nst_jax.jobs.stylize_job import run_job
 from tests.runs import QUICK, finished, followed
 
 SHALLOW = {"content_layers": ("conv2_2",), "style_layers": ("conv1_1", "conv2_1")}
+TWO_SIZES = {"coarse_steps": (0.1,), **SHALLOW}
 
 
 @pytest.fixture
 def pair(rng):
     return rng.random((40, 32, 3), np.float32), rng.random((24, 36, 3), np.float32)
-
-
-@pytest.fixture
-def small_pyramid(monkeypatch):
-    monkeypatch.setattr(schedule, "_LEAST_FINEST", 40)
-    monkeypatch.setattr(schedule, "_SHARE", 0.1)
-    monkeypatch.setattr(schedule, "_SHARES_FROM_NOISE", (0.1, 0))
-    monkeypatch.setattr(schedule, "_LEAST_FROM_NOISE", 16)
 
 
 @pytest.mark.slow
@@ -54,8 +46,8 @@ def small_pyramid(monkeypatch):
         {"tolerance": 0.02},
     ],
 )
-def test_a_run_goes_on_from_any_snapshot_bit_for_bit(vgg16_params, pair, small_pyramid, settings):
-    config = nst.TransferConfig(num_steps=24, **SHALLOW, **settings)
+def test_a_run_goes_on_from_any_snapshot_bit_for_bit(vgg16_params, pair, settings):
+    config = nst.TransferConfig(num_steps=24, **TWO_SIZES, **settings)
     whole, kept = followed(nst.descend(vgg16_params, *pair, config))
     assert len({int(arrays["scale"]) for arrays in kept}) == 2  # both sizes
     for arrays in kept[:: max(len(kept) // 4, 1)]:
@@ -64,8 +56,8 @@ def test_a_run_goes_on_from_any_snapshot_bit_for_bit(vgg16_params, pair, small_p
 
 
 @pytest.mark.slow
-def test_lanes_go_on_bit_for_bit(vgg16_params, pair, small_pyramid):
-    config = nst.TransferConfig(num_steps=12, **SHALLOW)
+def test_lanes_go_on_bit_for_bit(vgg16_params, pair):
+    config = nst.TransferConfig(num_steps=12, **TWO_SIZES)
     weights = nst.LossWeights(style=[1.0, 1e30, 100.0])
     cut, kept = followed(nst.descend_batch(vgg16_params, *pair, config, weights), 3)
     assert cut.num_steps.max() < 12 and cut.cut_off.tolist() == [True, False, True]
@@ -78,9 +70,9 @@ def test_lanes_go_on_bit_for_bit(vgg16_params, pair, small_pyramid):
     assert resumed.failure[1] and not resumed.failure[0]
 
 
-def test_a_run_that_is_stopped_returns_what_it_has_at_full_size(vgg16_params, pair, small_pyramid):
+def test_a_run_that_is_stopped_returns_what_it_has_at_full_size(vgg16_params, pair):
     result = next(
-        nst.descend(vgg16_params, *pair, nst.TransferConfig(num_steps=24, **SHALLOW))
+        nst.descend(vgg16_params, *pair, nst.TransferConfig(num_steps=24, **TWO_SIZES))
     ).result()
     # One step where it was stopped, and one at its own size, whose loss is that of the picture.
     assert (

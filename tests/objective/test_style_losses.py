@@ -10,7 +10,6 @@ from scipy.linalg import sqrtm
 
 import nst_jax as nst
 from nst_jax.config import StyleLoss
-from nst_jax.descent import schedule
 from tests.runs import finished, followed
 
 STATISTICS = [name for name in get_args(StyleLoss) if name != "gram"]
@@ -253,11 +252,9 @@ def test_lanes_and_runs_that_go_on_equal_single_ones(vgg16_params, pair, setting
 @pytest.mark.parametrize(
     "setting", [{"style_loss": "covariance"}, {"content_loss": "self_similarity"}], ids=str
 )
-def test_from_coarse_to_fine_and_in_regions(vgg16_params, pair, setting, monkeypatch):
+def test_from_coarse_to_fine_and_in_regions(vgg16_params, pair, setting):
     """A region that is the whole picture, with all of a style, is none."""
-    monkeypatch.setattr(schedule, "_LEAST_FINEST", 40)
-    monkeypatch.setattr(schedule, "_SHARE", 0.5)
-    config = nst.TransferConfig(optimizer="adam", **setting, **SHALLOW)
+    config = nst.TransferConfig(optimizer="adam", coarse_steps=(0.5,), **setting, **SHALLOW)
     content, style = pair
     plain = nst.stylize(vgg16_params, content, style, config)
     assert plain.sizes.tolist() == [24] * 2 + [48] * 2
