@@ -38,7 +38,7 @@ Resume = Annotated[
 ]
 
 
-PresetName = Literal["default", "paper", "notebook"]
+PresetName = Literal["default", "paper", "notebook", "photorealistic"]
 
 
 CompilationCache = Annotated[
@@ -89,7 +89,7 @@ def _settings() -> dict[str, tuple[Any, str]]:
 _IN_GROUP = {
     "Picture": ("size", "rows", "resample", "init", "border", "keep_alpha", "save_every"),
     "Loss": (
-        *("content_weight", "style_weight", "tv_weight", "edge_weight"),
+        *("content_weight", "style_weight", "tv_weight", "edge_weight", "matting_weight"),
         *("content_layers", "style_layers", "content_loss", "style_loss"),
         *("scaling", "pooling", "balance"),
     ),

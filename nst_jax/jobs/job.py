@@ -136,6 +136,7 @@ class Job:
             preset.tv_weight,
             *by_layer,
             edges=preset.edge_weight or None,
+            matting=preset.matting_weight or None,
         )
 
     @property

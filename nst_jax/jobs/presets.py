@@ -27,6 +27,8 @@ class Preset:
         style_weight: What the style counts.
         tv_weight: What smoothness (total variation) counts.
         edge_weight: What it counts that outlines are the content's; 0 leaves them to the rest.
+        matting_weight: What it counts that colours change alike wherever the content's are alike,
+            so that a photograph in the style of another stays one (by --preset photorealistic).
         network: The network, or a file with its weights in any known format; the best that is to be
             had if left out.
         size: Longest side of the result.
@@ -47,6 +49,7 @@ class Preset:
     style_weight: float = 20.0
     tv_weight: float = 0.0
     edge_weight: float = 0.0
+    matting_weight: float = 0.0
     network: str | None = None
     size: int | None = 512
     rows: int | None = None
@@ -61,7 +64,7 @@ class Preset:
             value = getattr(self, name)
             if value is not None and not is_whole(value):
                 raise ConfigError(f"{name} is {value!r}; it must be a whole number of pixels")
-        for name in ("content_weight", "style_weight", "tv_weight", "edge_weight"):
+        for name in (field.name for field in dataclasses.fields(self) if "_weight" in field.name):
             check_weight(name, getattr(self, name))
         check_at_least("save_every", self.save_every, 0)
         check_one_of("resample", self.resample, ("lanczos", "nearest"))

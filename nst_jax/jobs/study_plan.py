@@ -63,6 +63,7 @@ def plan_study(job: StudyJob) -> StudyPlan:
         style=preset.style_weight,
         total_variation=preset.tv_weight,
         edges=preset.edge_weight,
+        matting=preset.matting_weight,
     )
     mixed = _mixed_styles(job, list(sources.style))
     grid = make_grid(

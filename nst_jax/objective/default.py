@@ -8,6 +8,7 @@ from flax import struct
 from nst_jax.checks import ConfigError, check_one_of, check_scaling, checked_mix
 from nst_jax.config import STYLE_LAYERS, Scaling, StyleLoss, TransferConfig
 from nst_jax.objective.edges import Edges
+from nst_jax.objective.matting import Matting
 from nst_jax.objective.moments import BatchNorm, Covariance, Wasserstein
 from nst_jax.objective.similarity import SelfSimilarity
 from nst_jax.objective.sliced import SlicedWasserstein
@@ -37,6 +38,8 @@ class LossWeights:
         style_layers: Weight w_l of each style layer by name; None weighs all layers alike, summing
             to 1 (the paper's 1/5).
         edges: Weight of the distance between outlines; None leaves that term out.
+        matting: Weight of the matting energy, of the picture's local variance what no affine map of
+            the content's colours has; None leaves that term out.
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equations 5 and 7.
@@ -48,6 +51,7 @@ class LossWeights:
     content_layers: Mapping[str, Any] | None = None
     style_layers: Mapping[str, Any] | None = None
     edges: Any = None
+    matting: Any = None
 
 
 def content(
@@ -114,13 +118,13 @@ def _names(layers: Sequence[str]) -> tuple[str, ...]:
 
 
 def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> Loss:
-    """The paper's loss, plus total variation, and the edges' distance where it has a weight.
+    """The paper's loss, plus total variation, and edges and matting where they have a weight.
 
     `config` says its layers and scaling, `weights` its weights.
 
-    L = α Σ_l u_l c_l ‖F_l − P_l‖² + β Σ_l w_l s_l ‖G_l − A_l‖² + γ t TV + δ e ‖Δx̄ − Δp̄‖²
+    L = α Σ_l u_l c_l ‖F_l − P_l‖² + β Σ_l w_l s_l ‖G_l − A_l‖² + γ t TV + δ e ‖Δx̄ − Δp̄‖² + λ xᵀLx
 
-    α, β, γ, δ, u_l and w_l are `weights`; c_l, s_l, t and e are the coefficients of
+    α, β, γ, δ, λ, u_l and w_l are `weights`; c_l, s_l, t and e are the coefficients of
     `config.scaling`.
     `config.style_loss` puts another distance in the place of ‖G_l − A_l‖², and
     `config.content_loss` in that of ‖F_l − P_l‖².
@@ -157,6 +161,8 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
     }
     if weights.edges is not None:
         terms["edges"] = Edges(weight=weights.edges, part_weights={"all": 1.0}, scaling=scaling)
+    if weights.matting is not None:
+        terms["matting"] = Matting(weight=weights.matting, part_weights={"all": 1.0})
     return Loss({name: term for name, term in terms.items() if term.layers})
 
 

@@ -92,6 +92,7 @@ def make_grid(
         style_weight=float(weights.style),
         tv_weight=float(weights.total_variation),
         edge_weight=float(weights.edges or 0.0),
+        matting_weight=float(weights.matting or 0.0),
     )
     losses: dict[str, Loss] = {}
     if "loss" in axes:
@@ -181,6 +182,7 @@ def loss_of(lane: Lane, grid: Grid) -> Loss:
         lane.tv_weight,
         *by_layer,
         edges=lane.edge_weight or None,
+        matting=lane.matting_weight or None,
     )
     return spelt_out(None, weights, lane.config)
 

@@ -16,6 +16,7 @@ OF_THE_DEFAULT_LOSS = (
     "style_weight",
     "tv_weight",
     "edge_weight",
+    "matting_weight",
     "layer_weights",
     "content_layers",
     "style_layers",
@@ -35,10 +36,11 @@ class Lane:
         style: Name of its style image.
         config: Its settings.
         content_weight: Weight of the content term; None where the lane has a loss of the study's
-            own, and so for the next four.
+            own, and so for the next five.
         style_weight: Weight of the style term.
         tv_weight: Weight of the total variation.
         edge_weight: Weight of the edges' distance; 0 leaves that term out.
+        matting_weight: Weight of the matting energy, likewise.
         layer_weights: Name of its set of weights by layer, or None where all layers count alike.
         seed: Seed of its random key, which `init="noise"` uses.
         loss: Name of its loss where the study has losses of its own.
@@ -51,6 +53,7 @@ class Lane:
     style_weight: float | None = 20.0
     tv_weight: float | None = 0.0
     edge_weight: float | None = 0.0
+    matting_weight: float | None = 0.0
     layer_weights: str | None = None
     seed: int = 0
     loss: str | None = None

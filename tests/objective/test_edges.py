@@ -127,16 +127,19 @@ def test_lanes_are_single_runs_and_a_weight_keeps_outlines(vgg16_params, rng):
 
 
 @pytest.mark.slow
-def test_a_weight_is_an_axis_whose_0_is_a_run_without_the_term(vgg16_params, rng):
+@pytest.mark.parametrize(
+    ("axis", "term"), [("edge_weight", "edges"), ("matting_weight", "matting")]
+)
+def test_a_weight_is_an_axis_whose_0_is_a_run_without_the_term(vgg16_params, rng, axis, term):
     content, style = rng.random((48, 40, 3), np.float32), rng.random((40, 44, 3), np.float32)
-    study = nst.run_study(vgg16_params, content, style, {"edge_weight": [0, 2]}, CONFIG)
-    assert np.isnan(study.terms["edges"]["all"][0]).all()
+    study = nst.run_study(vgg16_params, content, style, {axis: [0, 2]}, CONFIG)
+    assert np.isnan(study.terms[term]["all"][0]).all()
     plain = nst.stylize(vgg16_params, content, style, CONFIG)
     np.testing.assert_array_equal(study.image[0], plain.image)
-    own = nst.stylize(vgg16_params, content, style, CONFIG, nst.LossWeights(edges=2.0))
+    own = nst.stylize(vgg16_params, content, style, CONFIG, nst.LossWeights(**{term: 2.0}))
     np.testing.assert_array_equal(study.image[1], own.image)
     assert jax.tree.structure(own.terms) != jax.tree.structure(plain.terms)
-    assert study.to_dataframe()["edge_weight"].tolist() == [0, 2]
+    assert study.to_dataframe()[axis].tolist() == [0, 2]
 
 
 def test_the_reference_pools_as_the_network_does(rng):
