@@ -104,13 +104,14 @@ class Figures:
 
     def figure_7(self) -> np.ndarray:
         """A photograph in the style of another."""
-        result = self.study({}, self.day, self.night, init="content")
+        axes = {"matting_weight": [0.0, nst.PRESETS["photorealistic"].matting_weight]}
+        result = self.study(axes, self.day, self.night, init="content")
         day = nst.make_sheet([self.day])
         night = nst.make_sheet([self.night], height=self.day.shape[0])
         return nst.make_labelled_sheet(
-            [[day, night, result.image[0]]],
+            [[day, night, *result.image]],
             (),
-            ("content", "style", "result"),
+            ("content", "style", "the paper's loss", "and the matting energy"),
             "Figure 7: photorealistic transfer",
         )
 

@@ -1,6 +1,9 @@
+from typing import get_args
+
 import pytest
 
 import nst_jax as nst
+from nst_jax.cli.options import PresetName
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,10 @@ def test_presets_say_what_their_sources_say():
         "avg",
         "mean",
     )
+
+
+def test_the_command_line_knows_every_preset():
+    assert get_args(PresetName) == tuple(nst.PRESETS)
 
 
 def test_a_preset_changes_by_the_names_of_its_fields():

@@ -129,10 +129,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             squash_style=True,
             save_every=100,
         ),
+        "photorealistic": Preset(matting_weight=30_000.0),
     }
 )
 """The named configurations.
 
-`paper` is meant for activation-normalised weights. `notebook` is the Keras notebook, except that
-its pixels, which the notebook lets leave the range until it saves them, are kept within it.
+`paper` is meant for activation-normalised weights. `photorealistic` is for a photograph as style.
+`notebook` is the Keras notebook, except that its pixels, which the notebook lets leave the range
+until it saves them, are kept within it.
 """
