@@ -10,6 +10,7 @@ from nst_jax.descent.step import TransferState, init, step
 from nst_jax.descent.stylize import stylize, stylize_batch
 from nst_jax.descent.texture import texture
 from nst_jax.files.images import ImageError, make_sheet, read_image, write_image
+from nst_jax.files.metadata import read_origin
 from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.network.normalisation import normalise_activations
 from nst_jax.network.vgg import NETWORKS, features, prepare_params
@@ -95,6 +96,7 @@ __all__ = [
     "normalise_activations",
     "prepare_params",
     "read_image",
+    "read_origin",
     "run_study",
     "safeguarded_lbfgs",
     "static",

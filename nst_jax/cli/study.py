@@ -17,6 +17,7 @@ from nst_jax.cli.options import (
     CompilationCache,
     MaxPixels,
     PresetName,
+    Side,
     Talk,
     axes_of,
 )
@@ -56,9 +57,9 @@ class Study(Talk):
     preset: PresetName = "default"
     """What is not given."""
     size: Annotated[
-        int | None, arg(metavar="PIXELS", help_behavior_hint="(default: the preset's)")
+        Side, arg(metavar="PIXELS|original", help_behavior_hint="(default: the preset's)")
     ] = None
-    """Longest side of the results."""
+    """Longest side of the results; original is the photograph's."""
     style_size: Annotated[
         tuple[str, ...], arg(metavar="PIXELS|FACTORx ...", help_behavior_hint="")
     ] = ()
@@ -118,12 +119,10 @@ class Study(Talk):
             )
         axes |= axes_of(self.axes)
         preset = PRESETS[self.preset]
-        preset = preset.replace(
-            size=preset.size if self.size is None else self.size,
-            rows=preset.rows if self.size is None else None,
-            network=self.network or preset.network,
-            style_size=self.style_size,
-        )
+        own: dict[str, Any] = {"style_size": self.style_size}
+        if self.size is not None:
+            own |= {"size": None if self.size == "original" else self.size, "rows": None}
+        preset = preset.replace(network=self.network or preset.network, **own)
         how: dict[str, Any] = {
             "max_pixels": self.max_pixels,
             "checkpoint_every": self.checkpoint_every,

@@ -12,6 +12,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from nst_jax.cli.options import (
     CompilationCache,
     Descent,
+    Files,
     Loss,
     MaxPixels,
     Picture,
@@ -69,6 +70,8 @@ class Stylize(Talk):
     """How styles are taken."""
     descent: Descent
     """How the picture is found, and by which network."""
+    files: Files
+    """How the result is written."""
     areas: Areas
     """Where in the picture styles go, and what is kept."""
     others: Positional[
@@ -91,7 +94,13 @@ class Stylize(Talk):
 
     @classmethod
     def with_defaults(cls, name: PresetName) -> "Stylize":
-        groups = {"picture": Picture, "loss": Loss, "styles": Styles, "descent": Descent}
+        groups = {
+            "picture": Picture,
+            "loss": Loss,
+            "styles": Styles,
+            "descent": Descent,
+            "files": Files,
+        }
         own = {field: of_preset(group, name) for field, group in groups.items()}
         return cls(tyro.MISSING, tyro.MISSING, output=None, preset=name, areas=Areas(), **own)
 
@@ -105,7 +114,7 @@ class Stylize(Talk):
             name: getattr(self, name)
             for name in ("resume", "overwrite", "checkpoint_every", "max_pixels")
         }
-        groups = self.picture, self.loss, self.styles, self.descent
+        groups = self.picture, self.loss, self.styles, self.descent, self.files
         settings = as_preset(groups, PRESETS[self.preset])
         run_and_say(
             Job(

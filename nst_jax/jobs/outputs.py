@@ -5,7 +5,6 @@ It is checked before the job runs, compared where the job goes on, and written a
 
 import dataclasses
 import glob
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
@@ -31,6 +30,9 @@ _OVERWRITE_FOLDER = f"pass --overwrite, or {_OTHER_FOLDER}"
 
 # The weights of layers, which `balance` finds when a run begins.
 _FOUND = "weights_by_layer"
+TEXTS_KEY = "nst_jax"
+"""Where among the texts in a picture its settings are."""
+
 # These make no other run.
 _NO_MATTER = ("versions", "device", "save_every")
 
@@ -237,9 +239,13 @@ def is_lane_finished(folder: StudyFolder, name: str, settings: Mapping[str, Any]
 
 
 def write_picture(
-    path: Path, image: ArrayLike, settings: Mapping[str, Any], alpha: np.ndarray | None = None
+    path: Path,
+    image: ArrayLike,
+    settings: Mapping[str, Any],
+    alpha: np.ndarray | None = None,
+    origin: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes a picture that says what it is made of, as far as its format can.
+    """Writes a picture that says what it is made of, as its settings say it is written.
 
     Pictures are passed on, so files go by their names, without their folders.
 
@@ -248,15 +254,17 @@ def write_picture(
         image: (height, width, 3) of floating-point sRGB in [0, 1].
         settings: Plain values.
         alpha: As in `write_image`.
+        origin: As in `write_image`.
 
     Raises:
         ImageError: It cannot be written.
     """
     texts = {
         "Software": f"nst-jax {version('nst-jax')}",
-        "nst_jax": json.dumps(_without_folders(settings)),
+        TEXTS_KEY: _without_folders(settings),
     }
-    write_image(path, np.asarray(image), texts, alpha)
+    how = {name: settings[name] for name in ("bits", "quality", "dpi")}
+    write_image(path, np.asarray(image), texts, alpha, origin=origin, **how)
 
 
 def _without_folders(value: Any) -> Any:

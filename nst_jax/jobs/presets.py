@@ -15,6 +15,7 @@ from nst_jax.config import (
     check_weight,
     is_whole,
 )
+from nst_jax.files.encoding import Encoding
 
 _STYLE_SIZE = re.compile(r"[0-9]{1,6}|([0-9]{1,4}(\.[0-9]{1,6})?|\.[0-9]{1,6})x")
 
@@ -35,13 +36,16 @@ class Preset:
         edge_weight: What it counts that outlines are the content's; 0 leaves them to the rest.
         network: The network, or a file with its weights in any known format; the best that is to be
             had if left out.
-        size: Longest side of the result.
+        size: Longest side of the result; original (in Python None, as rows) is the photograph's.
         rows: Height of the result, instead of its longest side.
         resample: Filter that resizes the images.
         squash_style: Squash the style image to the content's shape instead of keeping its own.
         style_size: Longest side of each style image, or of all, in pixels (300), or as a factor of
             what it would be (0.5x); larger ones paint larger strokes.
         keep_alpha: Leave transparent what is transparent in the content image; PNG, WebP or TIFF.
+        bits: Bits of each colour in the result's file; 16 for PNG and TIFF.
+        quality: Of JPEG and WebP results, 1 to 100.
+        dpi: Pixels an inch that the result's file says, for print.
         save_every: Also write OUTPUT_at_iteration_<n>.png every so many steps; 0 never does.
 
     Raises:
@@ -60,6 +64,9 @@ class Preset:
     squash_style: bool = False
     style_size: tuple[str, ...] = ()
     keep_alpha: bool = False
+    bits: int = 8
+    quality: int = 95
+    dpi: int | None = None
     save_every: int = 0
 
     def __post_init__(self) -> None:
@@ -74,6 +81,7 @@ class Preset:
         check_one_of("squash_style", self.squash_style, (False, True))
         self._check_style_size()
         check_one_of("keep_alpha", self.keep_alpha, (False, True))
+        Encoding(self.bits, self.quality, self.dpi)  # which checks them
 
     def _check_style_size(self) -> None:
         object.__setattr__(self, "style_size", tuple(self.style_size))
