@@ -9,7 +9,7 @@ from docstring_parser import parse
 from tyro.conf import FlagCreatePairsOff, arg
 
 from nst_jax.config import ConfigError, TransferConfig
-from nst_jax.jobs.presets import PRESETS, Preset
+from nst_jax.jobs.presets import Preset
 from nst_jax.study.lane import AXES
 
 
@@ -127,9 +127,8 @@ Descent: Any = _group(
 """All other settings: how the picture is found."""
 
 
-def of_preset(group: Any, name: PresetName) -> Any:
+def of_preset(group: Any, preset: Preset) -> Any:
     """Some of a preset's settings, as defaults."""
-    preset = PRESETS[name]
     values = {**vars(preset.config), **vars(preset)}
     return group(**{field.name: values[field.name] for field in dataclasses.fields(group)})
 

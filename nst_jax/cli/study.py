@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from nst_jax.cli.config_file import ConfigFile, PrintConfig, print_config
 from nst_jax.cli.options import (
     NETWORK_OPTION,
     Axes,
@@ -80,6 +81,8 @@ class Study(Talk):
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Run all lanes anew, and replace what is in the folder."""
     compilation_cache: CompilationCache = True
+    config: ConfigFile = None
+    print_config: PrintConfig = False
     distributed: bool = False
     """Share the lanes with the other processes of a TPU pod, Slurm or Open MPI job."""
     coordinator: Annotated[str | None, arg(metavar="HOST:PORT", help_behavior_hint="")] = None
@@ -90,6 +93,9 @@ class Study(Talk):
     """Which of them this is, from 0, likewise."""
 
     def run(self) -> None:
+        if self.print_config:
+            print_config(self)
+            return
         if self.compilation_cache:
             keep_programs()
         processes = Processes()

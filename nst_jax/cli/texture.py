@@ -58,7 +58,7 @@ class Texture(Talk):
     """Layers at which the texture is compared."""
     network: Annotated[str | None, NETWORK_OPTION] = None
     """Network, or a file with its weights."""
-    files: Files = field(default_factory=lambda: of_preset(Files, "default"))
+    files: Files = field(default_factory=lambda: of_preset(Files, Preset()))
     """How the result is written."""
     checkpoint_every: Annotated[float, arg(metavar="SECONDS")] = 60.0
     """Save all that it takes to go on so often; 0: only at Ctrl-C or SIGTERM."""

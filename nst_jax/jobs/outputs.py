@@ -20,7 +20,13 @@ from nst_jax.jobs.checkpoint import Saved
 from nst_jax.jobs.inputs import Sources
 from nst_jax.jobs.job import Job
 from nst_jax.jobs.record import LaneRecord, RunRecord, StudyRecord
-from nst_jax.jobs.record_files import deciding, first_difference, plain, read_record
+from nst_jax.jobs.record_files import (
+    SETTINGS_KEYWORD,
+    deciding,
+    first_difference,
+    plain,
+    read_record,
+)
 from nst_jax.jobs.study_folder import StudyFolder
 
 _OTHER_FILE = "choose another --output"
@@ -30,9 +36,6 @@ _OVERWRITE_FOLDER = f"pass --overwrite, or {_OTHER_FOLDER}"
 
 # The weights of layers, which `balance` finds when a run begins.
 _FOUND = "weights_by_layer"
-TEXTS_KEY = "nst_jax"
-"""Where among the texts in a picture its settings are."""
-
 # These make no other run.
 _NO_MATTER = ("versions", "device", "save_every")
 
@@ -261,7 +264,7 @@ def write_picture(
     """
     texts = {
         "Software": f"nst-jax {version('nst-jax')}",
-        TEXTS_KEY: _without_folders(settings),
+        SETTINGS_KEYWORD: _without_folders(settings),
     }
     how = {name: settings[name] for name in ("bits", "quality", "dpi")}
     write_image(path, np.asarray(image), texts, alpha, origin=origin, **how)

@@ -36,7 +36,7 @@ class Preset:
         edge_weight: What it counts that outlines are the content's; 0 leaves them to the rest.
         network: The network, or a file with its weights in any known format; the best that is to be
             had if left out.
-        size: Longest side of the result; original (in Python None, as rows) is the photograph's.
+        size: Longest side of the result, or original, the photograph's own (in Python None).
         rows: Height of the result, instead of its longest side.
         resample: Filter that resizes the images.
         squash_style: Squash the style image to the content's shape instead of keeping its own.
