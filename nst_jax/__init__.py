@@ -11,6 +11,7 @@ from nst_jax.descent.stylize import stylize, stylize_batch
 from nst_jax.descent.texture import texture
 from nst_jax.files.images import ImageError, make_sheet, read_image, write_image
 from nst_jax.files.metadata import read_origin
+from nst_jax.jobs import saved_results  # noqa: F401, where methods of results lead
 from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.network.normalisation import normalise_activations
 from nst_jax.network.vgg import NETWORKS, features, prepare_params

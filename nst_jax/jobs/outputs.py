@@ -263,11 +263,16 @@ def write_picture(
         ImageError: It cannot be written.
     """
     texts = {
-        "Software": f"nst-jax {version('nst-jax')}",
+        "Software": software(),
         SETTINGS_KEYWORD: _without_folders(settings),
     }
     how = {name: settings[name] for name in ("bits", "quality", "dpi")}
     write_image(path, np.asarray(image), texts, alpha, origin=origin, **how)
+
+
+def software() -> str:
+    """What pictures say made them."""
+    return f"nst-jax {version('nst-jax')}"
 
 
 def _without_folders(value: Any) -> Any:
