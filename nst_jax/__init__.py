@@ -9,8 +9,9 @@ from nst_jax.descent.result import Progress, TransferResult
 from nst_jax.descent.step import TransferState, init, step
 from nst_jax.descent.stylize import stylize, stylize_batch
 from nst_jax.descent.texture import texture
-from nst_jax.files.images import ImageError, make_sheet, read_image, write_image
+from nst_jax.files.images import ImageError, read_image, write_image
 from nst_jax.files.metadata import read_origin
+from nst_jax.files.sheets import make_sheet
 from nst_jax.jobs import saved_results  # noqa: F401, where methods of results lead
 from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.network.normalisation import normalise_activations

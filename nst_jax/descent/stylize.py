@@ -153,7 +153,7 @@ def stylize_batch(
 
     Example:
         >>> weights = LossWeights(style=[5.0, 20.0, 80.0])
-        >>> batch = stylize_batch(params, content, style, weights=weights)
+        >>> batch = stylize_batch(params, content, style, config, weights)
         >>> batch.image.shape[0]
         3
     """

@@ -3,11 +3,9 @@
 With the other modules of this folder, the only one that knows Pillow.
 """
 
-import io
-import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image, UnidentifiedImageError
 
-from nst_jax.config import ConfigError
 from nst_jax.files.atomic import whole_file
 from nst_jax.files.decoding import LEAST_SIDE, Decoded, ImageError, decode
 from nst_jax.files.encoding import Encoding, encode
@@ -74,6 +71,10 @@ def read_image(
     Raises:
         ImageError: The file is missing, damaged, no image, too large to decode safely, or smaller
             than 16 pixels a side, before or after.
+
+    Example:
+        >>> read_image("photo.jpg", size=512).shape
+        (512, 427, 3)
     """
     for name, sides in (("size", [size]), ("rows", [rows]), ("shape", shape or [])):
         for side in sides:
@@ -242,52 +243,3 @@ def write_image(
         raise ImageError(
             f"{path}: cannot be written ({reason}); choose another place for the output"
         ) from error
-
-
-def make_sheet(images: Sequence[PixelArray], height: int | None = None, gap: int = 8) -> PixelArray:
-    """Images side by side on white, brought to one height.
-
-    Args:
-        images: Each (height, width, 3) of floating-point sRGB in [0, 1]; at least one.
-        height: Of the sheet in pixels; the last image's if left out.
-        gap: Pixels between two images.
-
-    Raises:
-        ConfigError: One is not such an image, or there is none.
-    """
-    if len(images) == 0:
-        raise ConfigError("there are no images for the sheet; give at least one")
-    pictures = [_to_pillow("sheet's", image) for image in images]
-    tall: int = height or pictures[-1].height
-    columns = []
-    for pixels in pictures:
-        width = max(math.floor(pixels.width * tall / pixels.height + 0.5), 1)
-        columns += [
-            np.ones((tall, gap, 3), np.float32),
-            np.asarray(pixels.resize((width, tall), _FILTERS["lanczos"]), np.float32) / 255,
-        ]
-    return np.concatenate(columns[1:], axis=1)
-
-
-def make_thumbnail(image: PixelArray, size: int) -> bytes:
-    """The image as a WebP of a few kilobytes, at most `size` pixels a side.
-
-    Args:
-        image: (height, width, 3) of floating-point sRGB in [0, 1].
-        size: Longest side in pixels; a smaller image is not enlarged.
-
-    Raises:
-        ConfigError: It is not such an image.
-    """
-    pixels = _to_pillow("thumbnail's", image)
-    pixels.thumbnail((size, size), _FILTERS["lanczos"])
-    stream = io.BytesIO()
-    pixels.save(stream, "WEBP", quality=60, method=6)
-    return stream.getvalue()
-
-
-def _to_pillow(name: str, image: ArrayLike) -> Image.Image:
-    check_image(name, image)
-    return Image.fromarray(
-        np.round(np.clip(np.asarray(image, np.float32), 0, 1) * 255).astype(np.uint8)
-    )

@@ -12,7 +12,8 @@ from nst_jax.config import ConfigError
 from nst_jax.descent.result import TransferResult
 from nst_jax.files.atomic import whole_file
 from nst_jax.files.encoding import Encoding, encode
-from nst_jax.files.images import ImageError, PixelArray, check_output, make_sheet, write_image
+from nst_jax.files.images import ImageError, PixelArray, check_output, write_image
+from nst_jax.files.sheets import make_sheet
 from nst_jax.host.outlets import OUTLETS
 from nst_jax.jobs.describe import (
     describe_device,

@@ -73,6 +73,11 @@ def run_study(
     Raises:
         ConfigError: An image, a setting or an axis is not what it should be, or not even one lane
             fits the memory.
+
+    Example:
+        >>> axes = {"style_weight": [5, 20], "seed": [0, 1]}
+        >>> run_study(params, content, style, axes, config).image.shape[0]
+        4
     """
     contents = dict(content) if isinstance(content, Mapping) else {"content": content}
     styles = dict(style) if isinstance(style, Mapping) else {"style": style}
