@@ -1,5 +1,7 @@
 """Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016) as pure functions in JAX."""
 
+from importlib.metadata import version as _version
+
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.descent.balanced import balanced
 from nst_jax.descent.chunk import Chunk
@@ -40,6 +42,8 @@ from nst_jax.report.sheets import make_labelled_sheet
 from nst_jax.study.result import StudyResult
 from nst_jax.study.run import run_study
 from nst_jax.weights import WeightsError, load_params
+
+__version__ = _version("nst-jax")
 
 __all__ = [
     "NETWORKS",
