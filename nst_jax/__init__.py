@@ -1,5 +1,7 @@
 """Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016) as pure functions in JAX."""
 
+from importlib.metadata import version as _version
+
 from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
 from nst_jax.descent.balanced import balanced
@@ -10,7 +12,10 @@ from nst_jax.descent.result import Progress, TransferResult
 from nst_jax.descent.step import TransferState, init, step
 from nst_jax.descent.stylize import stylize, stylize_batch
 from nst_jax.descent.texture import texture
-from nst_jax.files.images import ImageError, make_sheet, read_image, write_image
+from nst_jax.files.images import ImageError, read_image, write_image
+from nst_jax.files.metadata import read_origin
+from nst_jax.files.sheets import make_sheet
+from nst_jax.jobs import saved_results  # noqa: F401, where methods of results lead
 from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.network.normalisation import normalise_activations
 from nst_jax.network.vgg import NETWORKS, features, prepare_params
@@ -38,6 +43,8 @@ from nst_jax.report.sheets import make_labelled_sheet
 from nst_jax.study.result import StudyResult
 from nst_jax.study.run import run_study
 from nst_jax.weights import WeightsError, load_params
+
+__version__ = _version("nst-jax")
 
 __all__ = [
     "NETWORKS",
@@ -96,6 +103,7 @@ __all__ = [
     "normalise_activations",
     "prepare_params",
     "read_image",
+    "read_origin",
     "run_study",
     "safeguarded_lbfgs",
     "static",

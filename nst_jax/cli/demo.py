@@ -11,7 +11,8 @@ from tyro.conf import FlagCreatePairsOff, arg
 from nst_jax.cli.options import Resume
 from nst_jax.cli.progress import say
 from nst_jax.cli.stylize import run_and_say
-from nst_jax.files.images import ImageError, make_sheet, read_image, write_image
+from nst_jax.files.images import ImageError, read_image, write_image
+from nst_jax.files.sheets import make_sheet
 from nst_jax.host.compilation_cache import keep_programs
 from nst_jax.jobs.job import Job
 from nst_jax.jobs.presets import PRESETS

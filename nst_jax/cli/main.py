@@ -19,9 +19,10 @@ import tyro
 from tyro.conf import subcommand
 
 from nst_jax.checks import ConfigError
+from nst_jax.cli.config_file import option_in, read_config, with_config, with_own_styles
 from nst_jax.cli.demo import Demo
 from nst_jax.cli.evaluate import Evaluate
-from nst_jax.cli.options import PresetName, level_of
+from nst_jax.cli.options import level_of
 from nst_jax.cli.progress import LINES, say
 from nst_jax.cli.reconstruct import Reconstruct
 from nst_jax.cli.rerun import Rerun
@@ -85,23 +86,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     """Runs the command that the words ask for, and returns the exit status."""
-    command: Any = Union[  # noqa: UP007, a type made at run time
-        Annotated[Demo, subcommand("demo")],
-        Annotated[Stylize, subcommand("stylize", default=Stylize.with_defaults(_preset_in(argv)))],
-        Annotated[Texture, subcommand("texture")],
-        Annotated[Rerun, subcommand("rerun")],
-        Annotated[Study, subcommand("study")],
-        Annotated[Reconstruct, subcommand("reconstruct")],
-        Annotated[Evaluate, subcommand("evaluate")],
-        Annotated[
-            WEIGHTS_COMMANDS,
-            subcommand(
-                "weights", description="List, fetch, convert or normalise the networks' weights."
-            ),
-        ],
-    ]
     try:
-        parsed = _parse(command, argv)
+        stylize, study = _defaults(argv)
+        parsed = _parse(_commands(stylize, study), argv)
+        if isinstance(parsed, Stylize):
+            parsed = with_own_styles(parsed, stylize)
+        if isinstance(parsed, Rerun):  # once more, with the record's settings for those not given
+            rerun = Rerun.with_defaults(parsed.record)
+            parsed = _parse(_commands(stylize, study, rerun), argv)
         _LOG.setLevel(level_of(parsed))
         parsed.run()
     except (ConfigError, ImageError, WeightsError) as error:
@@ -132,6 +124,25 @@ def _run(argv: list[str]) -> int:
         say("nst-jax: interrupted")
         return 128 + signal.SIGINT
     return 0
+
+
+def _commands(stylize: Stylize, study: Study, rerun: Rerun | None = None) -> Any:
+    """The type of all commands, some with defaults of their own."""
+    return Union[  # noqa: UP007, a type made at run time
+        Annotated[Demo, subcommand("demo")],
+        Annotated[Stylize, subcommand("stylize", default=stylize)],
+        Annotated[Texture, subcommand("texture")],
+        Annotated[Rerun, subcommand("rerun", default=rerun or Rerun.with_defaults())],
+        Annotated[Study, subcommand("study", default=study)],
+        Annotated[Reconstruct, subcommand("reconstruct")],
+        Annotated[Evaluate, subcommand("evaluate")],
+        Annotated[
+            WEIGHTS_COMMANDS,
+            subcommand(
+                "weights", description="List, fetch, convert or normalise the networks' weights."
+            ),
+        ],
+    ]
 
 
 def _parse(command: Any, argv: list[str]) -> Any:
@@ -201,20 +212,18 @@ def _is_dashed_file(word: str) -> bool:
     return word.startswith("-") and (Path(word).exists() or Path(word).suffix[1:2].isalpha())
 
 
-def _preset_in(argv: Sequence[str]) -> PresetName:
-    """The preset that the command line names, because it decides the defaults of --help.
+def _defaults(argv: Sequence[str]) -> tuple[Stylize, Study]:
+    """The commands that take a preset or a file, with the values of those that the words name.
 
     The parser complains of a name that no preset has.
+
+    Raises:
+        ConfigError: The file is wrong.
     """
-    found: PresetName = "default"
-    for word, following in zip(argv, [*argv[1:], ""], strict=False):
-        name = (
-            following
-            if word == "--preset"
-            else word.removeprefix("--preset=")
-            if word.startswith("--preset=")
-            else ""
-        )
-        if name in PRESETS:
-            found = name  # type: ignore[assignment]
-    return found
+    kind = {"stylize": Stylize, "study": Study}.get(next(iter(argv), ""))
+    given = read_config(argv, kind) if kind else {}
+    name: Any = option_in(argv, "--preset") or given.get("preset")
+    stylize = Stylize.with_defaults(name if name in PRESETS else "default")
+    if kind is Stylize:
+        stylize = with_config(stylize, given)
+    return stylize, with_config(Study(), given) if kind is Study else Study()

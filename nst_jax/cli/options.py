@@ -10,7 +10,7 @@ from tyro.conf import FlagCreatePairsOff, arg
 
 from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
-from nst_jax.jobs.presets import PRESETS, Preset
+from nst_jax.jobs.presets import Preset
 from nst_jax.study.lane import AXES
 
 
@@ -71,7 +71,19 @@ _PIXELS = arg(
 
 _SIZES = arg(metavar="PIXELS|FACTORx ...", help_behavior_hint="(default: as the content)")
 
-_LOOKS = {"size": _PIXELS, "rows": _PIXELS, "network": NETWORK_OPTION, "style_size": _SIZES}
+_LOOKS = {
+    "size": arg(
+        metavar="PIXELS|original",
+        help_behavior_hint=lambda default: f"(default: {str(default).replace('None', 'original')})",
+    ),
+    "rows": _PIXELS,
+    "network": NETWORK_OPTION,
+    "style_size": _SIZES,
+    "dpi": arg(metavar="NUMBER", help_behavior_hint=""),
+}
+
+Side = int | Literal["original"] | None
+"""The longest side of a picture, in pixels or as the photograph has it."""
 
 
 def _settings() -> dict[str, tuple[Any, str]]:
@@ -94,6 +106,7 @@ _IN_GROUP = {
         *("scaling", "pooling", "balance"),
     ),
     "Styles": ("style_mix", "style_size", "style_turns", "squash_style", "colours"),
+    "Files": ("bits", "quality", "dpi"),
 }
 
 
@@ -103,26 +116,26 @@ def _group(name: str, fields: Iterable[str]) -> Any:
     own = []
     for field in fields:
         hint, said = settings[field]
+        hint = Side if field == "size" else hint
         own.append((field, Annotated[hint, _LOOKS.get(field, arg()), arg(help=said)]))
     return dataclasses.make_dataclass(name, own, frozen=True)
 
 
-Picture, Loss, Styles = (_group(name, fields) for name, fields in _IN_GROUP.items())
+Picture, Loss, Styles, Files = (_group(name, fields) for name, fields in _IN_GROUP.items())
 Descent: Any = _group(
     "Descent", [name for name in _settings() if name not in sum(_IN_GROUP.values(), ())]
 )
 """All other settings: how the picture is found."""
 
 
-def of_preset(group: Any, name: PresetName) -> Any:
+def of_preset(group: Any, preset: Preset) -> Any:
     """Some of a preset's settings, as defaults."""
-    preset = PRESETS[name]
     values = {**vars(preset.config), **vars(preset)}
     return group(**{field.name: values[field.name] for field in dataclasses.fields(group)})
 
 
 def as_preset(groups: Iterable[Any], preset: Preset) -> Preset:
-    """The preset that the options of all groups describe.
+    """The preset that the options describe, whose other settings are those of `preset`.
 
     Of the longest side and the height, the one that differs from the preset's counts.
 
@@ -130,8 +143,9 @@ def as_preset(groups: Iterable[Any], preset: Preset) -> Preset:
         ConfigError: A value cannot be.
     """
     values = {name: value for group in groups for name, value in vars(group).items()}
-    of_config = {field.name: values.pop(field.name) for field in dataclasses.fields(TransferConfig)}
-    given = Preset(TransferConfig(**of_config), **values)
+    if values.get("size") == "original":
+        return preset.replace(**values | {"size": None, "rows": None})
+    given = preset.replace(**values)
     is_new = {name: getattr(given, name) != getattr(preset, name) for name in ("size", "rows")}
     if is_new["size"]:
         return given.replace(rows=None)

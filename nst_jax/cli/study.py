@@ -12,12 +12,14 @@ from typing import Annotated, Any
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from nst_jax.checks import ConfigError
+from nst_jax.cli.config_file import ConfigFile, PrintConfig, print_config
 from nst_jax.cli.options import (
     NETWORK_OPTION,
     Axes,
     CompilationCache,
     MaxPixels,
     PresetName,
+    Side,
     Talk,
     axes_of,
 )
@@ -56,9 +58,9 @@ class Study(Talk):
     preset: PresetName = "default"
     """What is not given."""
     size: Annotated[
-        int | None, arg(metavar="PIXELS", help_behavior_hint="(default: the preset's)")
+        Side, arg(metavar="PIXELS|original", help_behavior_hint="(default: the preset's)")
     ] = None
-    """Longest side of the results."""
+    """Longest side of the results; original is the photograph's."""
     style_size: Annotated[
         tuple[str, ...], arg(metavar="PIXELS|FACTORx ...", help_behavior_hint="")
     ] = ()
@@ -79,6 +81,8 @@ class Study(Talk):
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Run all lanes anew, and replace what is in the folder."""
     compilation_cache: CompilationCache = True
+    config: ConfigFile = None
+    print_config: PrintConfig = False
     distributed: bool = False
     """Share the lanes with the other processes of a TPU pod, Slurm or Open MPI job."""
     coordinator: Annotated[str | None, arg(metavar="HOST:PORT", help_behavior_hint="")] = None
@@ -89,6 +93,9 @@ class Study(Talk):
     """Which of them this is, from 0, likewise."""
 
     def run(self) -> None:
+        if self.print_config:
+            print_config(self)
+            return
         if self.compilation_cache:
             keep_programs()
         processes = Processes()
@@ -118,12 +125,10 @@ class Study(Talk):
             )
         axes |= axes_of(self.axes)
         preset = PRESETS[self.preset]
-        preset = preset.replace(
-            size=preset.size if self.size is None else self.size,
-            rows=preset.rows if self.size is None else None,
-            network=self.network or preset.network,
-            style_size=self.style_size,
-        )
+        own: dict[str, Any] = {"style_size": self.style_size}
+        if self.size is not None:
+            own |= {"size": None if self.size == "original" else self.size, "rows": None}
+        preset = preset.replace(network=self.network or preset.network, **own)
         how: dict[str, Any] = {
             "max_pixels": self.max_pixels,
             "checkpoint_every": self.checkpoint_every,

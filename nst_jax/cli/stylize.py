@@ -2,16 +2,18 @@
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from nst_jax.cli.config_file import ConfigFile, PrintConfig, print_config
 from nst_jax.cli.options import (
     CompilationCache,
     Descent,
+    Files,
     Loss,
     MaxPixels,
     Picture,
@@ -69,6 +71,8 @@ class Stylize(Talk):
     """How styles are taken."""
     descent: Descent
     """How the picture is found, and by which network."""
+    files: Files
+    """How the result is written."""
     areas: Areas
     """Where in the picture styles go, and what is kept."""
     others: Positional[
@@ -88,14 +92,29 @@ class Stylize(Talk):
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Replace a result that is there already."""
     compilation_cache: CompilationCache = True
+    config: ConfigFile = None
+    print_config: PrintConfig = False
 
     @classmethod
     def with_defaults(cls, name: PresetName) -> "Stylize":
-        groups = {"picture": Picture, "loss": Loss, "styles": Styles, "descent": Descent}
-        own = {field: of_preset(group, name) for field, group in groups.items()}
+        groups = {
+            "picture": Picture,
+            "loss": Loss,
+            "styles": Styles,
+            "descent": Descent,
+            "files": Files,
+        }
+        own = {field: of_preset(group, PRESETS[name]) for field, group in groups.items()}
         return cls(tyro.MISSING, tyro.MISSING, output=None, preset=name, areas=Areas(), **own)
 
     def run(self) -> None:
+        groups = self.picture, self.loss, self.styles, self.descent, self.files
+        settings = as_preset(groups, PRESETS[self.preset])
+        if self.print_config:
+            side = settings.size or (None if settings.rows else "original")
+            picture = replace(self.picture, size=side, rows=settings.rows)
+            print_config(replace(self, picture=picture))
+            return
         if self.compilation_cache:
             keep_programs()
         styles = self.style, *self.others
@@ -105,8 +124,6 @@ class Stylize(Talk):
             name: getattr(self, name)
             for name in ("resume", "overwrite", "checkpoint_every", "max_pixels")
         }
-        groups = self.picture, self.loss, self.styles, self.descent
-        settings = as_preset(groups, PRESETS[self.preset])
         run_and_say(
             Job(
                 self.content,

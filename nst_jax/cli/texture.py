@@ -1,12 +1,21 @@
 """`nst-jax texture`: a texture of any size."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from nst_jax.cli.options import NETWORK_OPTION, CompilationCache, MaxPixels, Resume, Talk
+from nst_jax.cli.options import (
+    NETWORK_OPTION,
+    CompilationCache,
+    Files,
+    MaxPixels,
+    Resume,
+    Talk,
+    as_preset,
+    of_preset,
+)
 from nst_jax.cli.stylize import run_and_say
 from nst_jax.config import STYLE_LAYERS, TransferConfig
 from nst_jax.descent.texture import texture_config
@@ -49,6 +58,8 @@ class Texture(Talk):
     """Layers at which the texture is compared."""
     network: Annotated[str | None, NETWORK_OPTION] = None
     """Network, or a file with its weights."""
+    files: Files = field(default_factory=lambda: of_preset(Files, Preset()))
+    """How the result is written."""
     checkpoint_every: Annotated[float, arg(metavar="SECONDS")] = 60.0
     """Save all that it takes to go on so often; 0: only at Ctrl-C or SIGTERM."""
     resume: Resume = False
@@ -75,7 +86,9 @@ class Texture(Talk):
                 None,
                 sources,
                 self.output or Path(f"{'_'.join(stems)}_texture.png"),
-                Preset(config, size=self.source_size, network=self.network),
+                as_preset(
+                    [self.files], Preset(config, size=self.source_size, network=self.network)
+                ),
                 (height, width),
                 seed=self.seed,
                 resume=self.resume,

@@ -61,9 +61,9 @@ def balanced(
         ConfigError: As `stylize`, or `weights` has weights of style layers.
 
     Example:
-        >>> loss = balanced(params, content, style)
+        >>> loss = balanced(params, content, style, config)
         >>> loss["style"].part_weights["conv5_1"]
-        >>> stylize(params, content, style, loss=loss)
+        >>> stylize(params, content, style, config, loss=loss)
     """
     config = dataclasses.replace(config or TransferConfig(), balance=True, average=0.0)
     keys = None if key is None else checked_keys("key", key, 0)[None]

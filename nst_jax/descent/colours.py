@@ -114,6 +114,9 @@ def with_luminance(
     Args:
         image: sRGB in [0, 1].
         brightness: The luminance, in [0, 1].
+
+    Example:
+        >>> flat = with_luminance(image, jnp.full((*image.shape[:2], 1), 0.5))
     """
     chroma = image - luminance(image)
     room = jnp.where(chroma > 0, 1 - brightness, brightness)

@@ -70,7 +70,7 @@ def descend(
             run.
 
     Example:
-        >>> for chunk in descend(params, content, style):
+        >>> for chunk in descend(params, content, style, config):
         ...     print(chunk.progress.step, chunk.progress.loss)
         ...     if chunk.progress.step >= 100:
         ...         break
@@ -119,6 +119,11 @@ def descend_batch(
 
     Raises:
         ConfigError: As `stylize_batch`, or `start` is not of such a run.
+
+    Example:
+        >>> weights = LossWeights(style=[5.0, 20.0])
+        >>> for chunk in descend_batch(params, content, style, config, weights):
+        ...     print(chunk.progress.step, chunk.progress.loss)  # of both lanes
     """
     problem = make_problem(
         params,

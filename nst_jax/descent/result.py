@@ -1,12 +1,15 @@
 """What a run shows on its way, and what it ends with."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from jax import Array
 
+from nst_jax.host.outlets import OUTLETS
 from nst_jax.objective.loss import LossParts
 
 
@@ -65,8 +68,63 @@ class TransferResult(NamedTuple):
     cut_off: np.ndarray
     failure: np.ndarray
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the picture, and its loss and history to a .json beside it.
+
+        Of a batch, each lane's, with its number behind the name. The .json has no settings, since
+        images and weights were arrays: `rerun` cannot read it.
+
+        Args:
+            path: The picture, .png .jpg .webp or .tif, which is replaced if it is there.
+
+        Raises:
+            ConfigError: Beside it lies a .json that no such call has written.
+            ImageError: A file cannot be written.
+
+        Example:
+            >>> stylize(params, content, style, config).save("result.png")
+        """
+        OUTLETS.save_result(self, Path(path))
+
+    def __repr__(self) -> str:
+        # Transformations of JAX put other things in the places of arrays.
+        if not isinstance(self.losses, np.ndarray) or np.ndim(self.image) not in (3, 4):
+            return tuple.__repr__(self)
+        return _described(self)
+
+    def _repr_png_(self) -> bytes:
+        return OUTLETS.result_as_png(self)
+
 
 Callback = Callable[[Progress], None]
+
+
+def _described(result: TransferResult) -> str:
+    """A run, or a batch, in three lines."""
+    height, width = result.image.shape[-3:-1]
+    size = f"{width} × {height} pixels"
+    ends = {
+        "failed": result.failure != "",
+        "cut off": result.cut_off,
+        "stopped by the tolerance": result.converged,
+    }
+    if result.image.ndim == 4:
+        counts = [f"{np.count_nonzero(how)} {name}" for name, how in ends.items()]
+        found = f"TransferResult: {len(result.image)} lanes of {size}"
+        losses = ", ".join(f"{float(loss):.4g}" for loss in result.loss)
+        return f"{found}\n  losses {losses}\n  {', '.join(counts)}"
+    how = next((name for name, is_so in ends.items() if is_so), "all steps made")
+    best = int(result.best_step)
+    terms = [
+        f"{term} {sum(float(rows[best - 1]) for rows in own.values()) / len(own):.4g}"
+        for term, own in result.terms.items()
+        if best and own
+    ]
+    return (
+        f"TransferResult: {size}, {how}\n"
+        f"  loss {float(result.loss):.4g} at step {best} of {int(result.num_steps)}\n"
+        f"  {', '.join(terms)} (means over layers)"
+    )
 
 
 def join(earlier: TransferResult, later: TransferResult) -> TransferResult:

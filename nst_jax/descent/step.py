@@ -73,6 +73,9 @@ def init(
 
     Raises:
         ConfigError: The image is none.
+
+    Example:
+        >>> state = init(content, make_optimizer(config))
     """
     check_image("initial", image)
     return TransferState(
@@ -106,6 +109,14 @@ def step(
 
     Returns:
         The next state, and what the evaluation saw at `state.image`.
+
+    Example:
+        >>> optimizer = make_optimizer(config)
+        >>> evaluate = lambda image: loss_and_gradient(
+        ...     params, image, targets, LossWeights(), config
+        ... )
+        >>> state = init(content, optimizer)
+        >>> state, info = jax.jit(lambda state: step(state, evaluate, optimizer))(state)
 
     References:
         Kingma and Ba (ICLR 2015), section 7.2, for the average.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import jax
+import numpy as np
 import optax
 from jax import Array
 
@@ -10,6 +11,7 @@ from nst_jax.config import TransferConfig
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.descend import Image, Mask, descend, descend_batch
 from nst_jax.descent.result import Callback, TransferResult
+from nst_jax.host.bars import Bar
 from nst_jax.host.stopping import HeldInterrupt
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights
@@ -34,6 +36,7 @@ def stylize(
     regions: Sequence[Region] = (),
     keep: Mask | None = None,
     callback: Callback | None = None,
+    progress: bool | None = None,
 ) -> TransferResult:
     """Paints `content` in the style of `style`.
 
@@ -66,6 +69,8 @@ def stylize(
             at the edge goes with the pixels that are kept.
         callback: Called with a `Progress` about every two seconds, and after the last step.
             `descend` can do more.
+        progress: Whether to show a bar; if left out, in a terminal or a notebook where there is no
+            callback, and nowhere else.
 
     Returns:
         The best image seen and the history of the loss.
@@ -81,6 +86,7 @@ def stylize(
     References:
         Gatys, Ecker and Bethge (CVPR 2016).
     """
+    bar = Bar(progress, callback is not None)
     return to_the_end(
         descend(
             params,
@@ -95,9 +101,10 @@ def stylize(
             devices=devices,
             regions=regions,
             keep=keep,
-            seconds=seconds_between(callback),
+            seconds=seconds_between(callback or bar),
         ),
         callback,
+        bar,
     )
 
 
@@ -116,6 +123,7 @@ def stylize_batch(
     regions: Sequence[Region] = (),
     keep: Mask | None = None,
     callback: Callback | None = None,
+    progress: bool | None = None,
 ) -> TransferResult:
     """Runs `stylize` for several weightings, seeds or both at once, in one compiled program.
 
@@ -133,6 +141,7 @@ def stylize_batch(
         regions: As in `stylize`; shared by all lanes.
         keep: As in `stylize`; shared by all lanes.
         callback: As in `stylize`; sees all lanes.
+        progress: As in `stylize`.
 
     Returns:
         One `TransferResult` with a leading axis of lanes in every field. A lane that `tolerance`
@@ -144,10 +153,11 @@ def stylize_batch(
 
     Example:
         >>> weights = LossWeights(style=[5.0, 20.0, 80.0])
-        >>> batch = stylize_batch(params, content, style, weights=weights)
+        >>> batch = stylize_batch(params, content, style, config, weights)
         >>> batch.image.shape[0]
         3
     """
+    bar = Bar(progress, callback is not None)
     return to_the_end(
         descend_batch(
             params,
@@ -162,24 +172,31 @@ def stylize_batch(
             devices=devices,
             regions=regions,
             keep=keep,
-            seconds=seconds_between(callback),
+            seconds=seconds_between(callback or bar),
         ),
         callback,
+        bar,
     )
 
 
-def seconds_between(callback: Callback | None) -> float:
+def seconds_between(watcher: Callback | Bar | None) -> float:
     """How long a piece of a run takes that somebody looks at, or nobody."""
-    return 2.0 if callback else _SECONDS_BETWEEN_LOOKS
+    return 2.0 if watcher else _SECONDS_BETWEEN_LOOKS
 
 
-def to_the_end(chunks: Iterator[Chunk], callback: Callback | None) -> TransferResult:
+def to_the_end(chunks: Iterator[Chunk], callback: Callback | None, bar: Bar) -> TransferResult:
     """What a run ends with; Ctrl-C ends it sooner."""
     chunk = next(chunks)
-    with HeldInterrupt() as interrupt:
+    with bar, HeldInterrupt() as interrupt:
         while True:
+            progress = chunk.progress
             if callback:
-                callback(chunk.progress)
+                callback(progress)
+            if bar:
+                least = float(np.min(progress.best_loss))
+                bar.show(
+                    progress.done, f"step {progress.step}/{progress.num_steps}, loss {least:.4g}"
+                )
             following = None if interrupt.received else next(chunks, None)
             if following is None:
                 return chunk.result()

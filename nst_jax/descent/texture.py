@@ -10,6 +10,7 @@ from nst_jax.config import TransferConfig
 from nst_jax.descent.descend import Image, descend
 from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.descent.stylize import seconds_between, to_the_end
+from nst_jax.host.bars import Bar
 from nst_jax.network.vgg import Params
 
 
@@ -32,6 +33,7 @@ def texture(
     key: Array | None = None,
     devices: Sequence[jax.Device] | None = None,
     callback: Callback | None = None,
+    progress: bool | None = None,
 ) -> TransferResult:
     """Paints a texture of any size that looks like a source, from faint noise of its mean colour.
 
@@ -46,7 +48,7 @@ def texture(
         config: The run's settings, of which `content_layers` and `init` do not count;
             `TransferConfig(border="replicate")` if left out.
         key: Makes the noise; `jax.random.key(0)` if left out.
-        devices: As in `stylize`, and so `callback`.
+        devices: As in `stylize`, and so `callback` and `progress`.
 
     Returns:
         The best image seen and the history of the loss.
@@ -63,6 +65,7 @@ def texture(
         Gatys, Ecker and Bethge, "Texture synthesis using convolutional neural networks" (NeurIPS
         2015), with noise of low contrast and several sizes from small to large.
     """
+    bar = Bar(progress, callback is not None)
     return to_the_end(
         descend(
             params,
@@ -71,7 +74,8 @@ def texture(
             texture_config(config),
             key=key,
             devices=devices,
-            seconds=seconds_between(callback),
+            seconds=seconds_between(callback or bar),
         ),
         callback,
+        bar,
     )

@@ -46,6 +46,17 @@ more."""
 _SRGB = ImageCms.createProfile("sRGB")
 
 
+def _srgb_profile() -> bytes:
+    profile = bytearray(ImageCms.ImageCmsProfile(_SRGB).tobytes())
+    # The time of its making, in place of which all files have the day that ICC.1:2010 is of.
+    profile[24:36] = struct.pack(">6H", 2010, 12, 1, 0, 0, 0)
+    return bytes(profile)
+
+
+SRGB_PROFILE = _srgb_profile()
+"""The ICC profile of sRGB, the same bytes each time, which written images carry."""
+
+
 class ImageError(ValueError):
     """An image cannot be read or written; the message says which, what is wrong, and what to do."""
 
@@ -79,7 +90,7 @@ def decode(file: BinaryIO, name: str, max_pixels: int) -> Decoded:
         Exception: Whatever a decoder throws at damaged input.
     """
     notes: list[str] = []
-    with _open(file, max_pixels) as image:
+    with open_image(file, max_pixels) as image:
         if min(image.size) < LEAST_SIDE:
             raise ImageError(
                 f"{name}: {image.width} × {image.height} pixels is too small; each side "
@@ -97,8 +108,13 @@ def decode(file: BinaryIO, name: str, max_pixels: int) -> Decoded:
     return Decoded(image, notes, alpha)
 
 
-def _open(file: BinaryIO, max_pixels: int) -> ImageFile.ImageFile:
-    """What `PIL.Image.open` does, but with another bound than the one that all threads share."""
+def open_image(file: BinaryIO, max_pixels: int) -> ImageFile.ImageFile:
+    """What `PIL.Image.open` does, but with another bound than the one that all threads share.
+
+    Raises:
+        PIL.Image.DecompressionBombError: It has more pixels.
+        PIL.UnidentifiedImageError: It is of no known format.
+    """
 
     def check(size: tuple[int, int], *, error_only: bool = False) -> None:
         if size[0] * size[1] > max_pixels:
@@ -175,7 +191,7 @@ def _to_srgb(
         )
     elif image.mode not in ("RGB", "L", "CMYK"):
         image = image.convert("RGB")
-    if profile:
+    if profile and profile != SRGB_PROFILE:
         try:
             embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             converted = ImageCms.profileToProfile(image, embedded, _SRGB, outputMode="RGB")

@@ -3,21 +3,19 @@
 With the other modules of this folder, the only one that knows Pillow.
 """
 
-import io
-import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from nst_jax.checks import ConfigError
 from nst_jax.files.atomic import whole_file
 from nst_jax.files.decoding import LEAST_SIDE, Decoded, ImageError, decode
+from nst_jax.files.encoding import Encoding, encode
 from nst_jax.pixels import check_image
 
 PixelArray = np.ndarray
@@ -73,6 +71,10 @@ def read_image(
     Raises:
         ImageError: The file is missing, damaged, no image, too large to decode safely, or smaller
             than 16 pixels a side, before or after.
+
+    Example:
+        >>> read_image("photo.jpg", size=512).shape
+        (512, 427, 3)
     """
     for name, sides in (("size", [size]), ("rows", [rows]), ("shape", shape or [])):
         for side in sides:
@@ -139,16 +141,17 @@ def decode_file(path: str | os.PathLike[str], max_pixels: int) -> Decoded:
         ) from error
 
 
-def check_output(path: str | os.PathLike[str], has_alpha: bool = False) -> None:
+def check_output(path: str | os.PathLike[str], has_alpha: bool = False, bits: int = 8) -> None:
     """Makes sure, before any work is done, that an image can be written to `path`.
 
     Args:
         path: The file.
         has_alpha: Whether parts of the image are to be transparent.
+        bits: A channel's.
 
     Raises:
-        ImageError: Its ending stands for no format, or for one without transparency where that is
-            wanted, or its folder cannot be made or written.
+        ImageError: Its ending stands for no format, or for one without transparency, or without
+            that many bits, where that is wanted, or its folder cannot be made or written.
     """
     path = Path(path)
     if path.suffix.lower() not in OUTPUT_FORMATS:
@@ -156,6 +159,10 @@ def check_output(path: str | os.PathLike[str], has_alpha: bool = False) -> None:
     if has_alpha and OUTPUT_FORMATS[path.suffix.lower()] == "JPEG":
         raise ImageError(
             f"{path}: JPEG knows no transparency; give the output a name in .png, .webp or .tif"
+        )
+    if bits > 8 and OUTPUT_FORMATS[path.suffix.lower()] in ("JPEG", "WEBP"):
+        raise ImageError(
+            f"{path}: holds 8 bits a channel, not {bits}; give the output a name in .png or .tif"
         )
     check_place(path)
 
@@ -188,92 +195,51 @@ def check_place(path: Path) -> None:
 def write_image(
     path: str | os.PathLike[str],
     image: ArrayLike,
-    metadata: Mapping[str, str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
     alpha: np.ndarray | None = None,
+    *,
+    bits: int = 8,
+    quality: int = 95,
+    dpi: int | None = None,
+    origin: Mapping[str, str] | None = None,
 ) -> None:
     """Writes an image in the format of the name's ending, whole or not at all.
+
+    Every file has sRGB's colour profile. JPEGs keep the colour of each pixel (4:4:4).
 
     Args:
         path: The file; a missing folder is made.
         image: (height, width, 3) of floating-point sRGB in [0, 1].
-        metadata: Texts by keyword, kept in a PNG; the other formats drop them.
+        metadata: Texts, or plain values as JSON, by keyword; `Software` is the program.
         alpha: How opaque each pixel is, (height, width) in [0, 1]; left out, all are. JPEG knows
             no transparency.
+        bits: A channel's, 8, or in PNG and TIFF 16.
+        quality: Of JPEG and WebP, 1 to 100.
+        dpi: Pixels an inch, for print; unsaid if left out.
+        origin: Whose the photograph is, as `read_origin` gives it.
 
     Raises:
-        ConfigError: The image is not such a one; nothing is written.
-        ImageError: The ending stands for no format, or for one without transparency, or the file
-            cannot be written.
+        ConfigError: The image, or how it is to be written, is not as said; nothing is written.
+        ImageError: The ending stands for no format, or for one without transparency, or without
+            16 bits, or the file cannot be written.
+
+    Example:
+        >>> write_image("print.tif", np.full((32, 48, 3), 0.5), bits=16, dpi=300)
     """
-    check_output(path, alpha is not None)
+    how = Encoding(bits, quality, dpi, metadata or {}, origin or {})
+    check_output(path, alpha is not None, bits)
     path = Path(path)
-    picture = _to_pillow("output", image)
-    if alpha is not None:
-        picture.putalpha(Image.fromarray(np.round(np.clip(alpha, 0, 1) * 255).astype(np.uint8)))
-    file_format = OUTPUT_FORMATS[path.suffix.lower()]
-    options: dict[str, object] = {}
-    if file_format == "PNG":
-        texts = PngImagePlugin.PngInfo()
-        for keyword, text in (metadata or {}).items():
-            texts.add_text(keyword, text)
-        options["pnginfo"] = texts
-    elif file_format in ("JPEG", "WEBP"):
-        options["quality"] = 95
+    check_image("output", image)
+    opaque = None if alpha is None else np.asarray(alpha, np.float32)
     try:
+        data = encode(
+            np.asarray(image, np.float32), opaque, OUTPUT_FORMATS[path.suffix.lower()], how
+        )
         with whole_file(path) as partial:
-            picture.save(partial, file_format, **options)
+            partial.write_bytes(data)
     # a ValueError where a format cannot hold so large an image
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(
             f"{path}: cannot be written ({reason}); choose another place for the output"
         ) from error
-
-
-def make_sheet(images: Sequence[PixelArray], height: int | None = None, gap: int = 8) -> PixelArray:
-    """Images side by side on white, brought to one height.
-
-    Args:
-        images: Each (height, width, 3) of floating-point sRGB in [0, 1]; at least one.
-        height: Of the sheet in pixels; the last image's if left out.
-        gap: Pixels between two images.
-
-    Raises:
-        ConfigError: One is not such an image, or there is none.
-    """
-    if len(images) == 0:
-        raise ConfigError("there are no images for the sheet; give at least one")
-    pictures = [_to_pillow("sheet's", image) for image in images]
-    tall: int = height or pictures[-1].height
-    columns = []
-    for pixels in pictures:
-        width = max(math.floor(pixels.width * tall / pixels.height + 0.5), 1)
-        columns += [
-            np.ones((tall, gap, 3), np.float32),
-            np.asarray(pixels.resize((width, tall), _FILTERS["lanczos"]), np.float32) / 255,
-        ]
-    return np.concatenate(columns[1:], axis=1)
-
-
-def make_thumbnail(image: PixelArray, size: int) -> bytes:
-    """The image as a WebP of a few kilobytes, at most `size` pixels a side.
-
-    Args:
-        image: (height, width, 3) of floating-point sRGB in [0, 1].
-        size: Longest side in pixels; a smaller image is not enlarged.
-
-    Raises:
-        ConfigError: It is not such an image.
-    """
-    pixels = _to_pillow("thumbnail's", image)
-    pixels.thumbnail((size, size), _FILTERS["lanczos"])
-    stream = io.BytesIO()
-    pixels.save(stream, "WEBP", quality=60, method=6)
-    return stream.getvalue()
-
-
-def _to_pillow(name: str, image: ArrayLike) -> Image.Image:
-    check_image(name, image)
-    return Image.fromarray(
-        np.round(np.clip(np.asarray(image, np.float32), 0, 1) * 255).astype(np.uint8)
-    )

@@ -15,6 +15,7 @@ import numpy as np
 from nst_jax.checks import ConfigError
 from nst_jax.files.images import LEAST_SIDE, PixelArray, read_image
 from nst_jax.files.masks import read_alpha
+from nst_jax.files.metadata import read_origin
 from nst_jax.jobs.areas import read_areas
 from nst_jax.jobs.describe import describe_files, describe_network
 from nst_jax.jobs.presets import Preset
@@ -75,6 +76,7 @@ class Inputs(NamedTuple):
         regions: Where the styles are; none where they are everywhere.
         keep: How much of each pixel stays the content's.
         alpha: How opaque the results are; None where all of them is.
+        origins: By content image whose it is, as `read_origin` says it.
         loaded: The network's parameters.
         files: The files of the images, by label.
         network: The network as a record says it.
@@ -87,9 +89,15 @@ class Inputs(NamedTuple):
     regions: Sequence[Region]
     keep: np.ndarray | None
     alpha: np.ndarray | None
+    origins: Mapping[str, Mapping[str, str]]
     loaded: LoadedWeights
     files: Mapping[str, File]
     network: Network
+
+    @property
+    def origin(self) -> Mapping[str, str]:
+        """Whose the content of a run is."""
+        return next(iter(self.origins.values()), {})
 
 
 def read_inputs(
@@ -127,7 +135,8 @@ def read_inputs(
     _LOG.info(f"network: {loaded.why}")
     files, network = describe_files(sources.labelled()), describe_network(loaded)
     _check_hashes({**files, "network": network}, hashes)
-    return Inputs(contents, styles, shape, initial, *areas, alpha, loaded, files, network)
+    origins = {name: read_origin(path) for name, path in sources.content.items()}
+    return Inputs(contents, styles, shape, initial, *areas, alpha, origins, loaded, files, network)
 
 
 def _read_images(

@@ -5,7 +5,6 @@ It is checked before the job runs, compared where the job goes on, and written a
 
 import dataclasses
 import glob
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
@@ -22,7 +21,13 @@ from nst_jax.jobs.checkpoint import Saved
 from nst_jax.jobs.inputs import Sources
 from nst_jax.jobs.job import Job
 from nst_jax.jobs.record import LaneRecord, RunRecord, StudyRecord
-from nst_jax.jobs.record_files import deciding, first_difference, plain, read_record
+from nst_jax.jobs.record_files import (
+    SETTINGS_KEYWORD,
+    deciding,
+    first_difference,
+    plain,
+    read_record,
+)
 from nst_jax.jobs.study_folder import StudyFolder
 
 _OTHER_FILE = "choose another --output"
@@ -238,9 +243,13 @@ def is_lane_finished(folder: StudyFolder, name: str, settings: Mapping[str, Any]
 
 
 def write_picture(
-    path: Path, image: ArrayLike, settings: Mapping[str, Any], alpha: np.ndarray | None = None
+    path: Path,
+    image: ArrayLike,
+    settings: Mapping[str, Any],
+    alpha: np.ndarray | None = None,
+    origin: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes a picture that says what it is made of, as far as its format can.
+    """Writes a picture that says what it is made of, as its settings say it is written.
 
     Pictures are passed on, so files go by their names, without their folders.
 
@@ -249,15 +258,22 @@ def write_picture(
         image: (height, width, 3) of floating-point sRGB in [0, 1].
         settings: Plain values.
         alpha: As in `write_image`.
+        origin: As in `write_image`.
 
     Raises:
         ImageError: It cannot be written.
     """
     texts = {
-        "Software": f"nst-jax {version('nst-jax')}",
-        "nst_jax": json.dumps(_without_folders(settings)),
+        "Software": software(),
+        SETTINGS_KEYWORD: _without_folders(settings),
     }
-    write_image(path, np.asarray(image), texts, alpha)
+    how = {name: settings[name] for name in ("bits", "quality", "dpi")}
+    write_image(path, np.asarray(image), texts, alpha, origin=origin, **how)
+
+
+def software() -> str:
+    """What pictures say made them."""
+    return f"nst-jax {version('nst-jax')}"
 
 
 def _without_folders(value: Any) -> Any:

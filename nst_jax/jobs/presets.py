@@ -9,6 +9,7 @@ from typing import Literal
 
 from nst_jax.checks import ConfigError, check_at_least, check_one_of, check_weight, is_whole
 from nst_jax.config import TransferConfig
+from nst_jax.files.encoding import Encoding
 
 _STYLE_SIZE = re.compile(r"[0-9]{1,6}|([0-9]{1,4}(\.[0-9]{1,6})?|\.[0-9]{1,6})x")
 
@@ -31,13 +32,16 @@ class Preset:
             so that a photograph in the style of another stays one (by --preset photorealistic).
         network: The network, or a file with its weights in any known format; the best that is to be
             had if left out.
-        size: Longest side of the result.
+        size: Longest side of the result, or original, the photograph's own (in Python None).
         rows: Height of the result, instead of its longest side.
         resample: Filter that resizes the images.
         squash_style: Squash the style image to the content's shape instead of keeping its own.
         style_size: Longest side of each style image, or of all, in pixels (300), or as a factor of
             what it would be (0.5x); larger ones paint larger strokes.
         keep_alpha: Leave transparent what is transparent in the content image; PNG, WebP or TIFF.
+        bits: Bits of each colour in the result's file; 16 for PNG and TIFF.
+        quality: Of JPEG and WebP results, 1 to 100.
+        dpi: Pixels an inch that the result's file says, for print.
         save_every: Also write OUTPUT_at_iteration_<n>.png every so many steps; 0 never does.
 
     Raises:
@@ -57,6 +61,9 @@ class Preset:
     squash_style: bool = False
     style_size: tuple[str, ...] = ()
     keep_alpha: bool = False
+    bits: int = 8
+    quality: int = 95
+    dpi: int | None = None
     save_every: int = 0
 
     def __post_init__(self) -> None:
@@ -71,6 +78,7 @@ class Preset:
         check_one_of("squash_style", self.squash_style, (False, True))
         self._check_style_size()
         check_one_of("keep_alpha", self.keep_alpha, (False, True))
+        Encoding(self.bits, self.quality, self.dpi)  # which checks them
 
     def _check_style_size(self) -> None:
         object.__setattr__(self, "style_size", tuple(self.style_size))

@@ -66,8 +66,8 @@ class StudyInputs(Part):
     style: Annotated[dict[str, File], Meta(min_length=1)]
 
 
-IN_COMMON = ("size", "rows", "resample", "squash_style", "style_size")
-"""Of a preset, how the images of all lanes of a study are read."""
+IN_COMMON = ("size", "rows", "resample", "squash_style", "style_size", "bits", "quality", "dpi")
+"""Of a preset, how the images of all lanes of a study are read and written."""
 
 
 @beside(fields_of(Preset, leave_out=("config", "network")), fields_of(TransferConfig))

@@ -11,10 +11,22 @@ import numpy as np
 from nst_jax.checks import ConfigError
 from nst_jax.files.atomic import whole_file
 from nst_jax.files.images import ImageError
-from nst_jax.jobs.record import LaneRecord, Part, RunRecord, StudyRecord
+from nst_jax.files.metadata import read_texts
+from nst_jax.jobs.record import (
+    LaneRecord,
+    LaneSettings,
+    Part,
+    RunRecord,
+    RunSettings,
+    StudyRecord,
+)
 
 Record = RunRecord | LaneRecord | StudyRecord
 R = TypeVar("R", RunRecord, LaneRecord, StudyRecord)
+S = TypeVar("S", bound=Part)
+
+SETTINGS_KEYWORD = "nst_jax"
+"""Where among the texts in a picture its settings are."""
 
 
 def plain(part: Part) -> dict[str, Any]:
@@ -75,6 +87,30 @@ def read_any_record(path: Path, advice: str) -> Record:
     return _as_record(path, RunRecord, given, advice)
 
 
+def read_picture_settings(path: Path) -> RunSettings | LaneSettings:
+    """The settings in a picture that a run or a study has written.
+
+    Raises:
+        ConfigError: It has none.
+        ImageError: It is no picture.
+    """
+    advice = "name a picture as it was written, or the .json beside it"
+    try:
+        given = json.loads(read_texts(path)[SETTINGS_KEYWORD])
+    except (KeyError, ValueError, RecursionError) as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ConfigError(f"{path}: holds no settings of nst-jax; {advice}") from error
+    if not isinstance(given, dict):
+        raise ConfigError(f"{path}: holds no settings of nst-jax; {advice}")
+    given.pop("iteration", None)  # of a picture on the way, whose run is made again as a whole
+    if "num_devices" in given:
+        return _converted(path, RunSettings, given, "a picture", advice)
+    of_machine = ("versions", "device")
+    of_lane = {name: value for name, value in given.items() if name not in of_machine}
+    return _converted(path, LaneSettings, of_lane, "a picture", advice)
+
+
 def _read(path: Path, kind: str, advice: str) -> object:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -84,6 +120,10 @@ def _read(path: Path, kind: str, advice: str) -> object:
 
 
 def _as_record(path: Path, kind: type[R], given: object, advice: str) -> R:
+    return _converted(path, kind, given, kind.KIND, advice)
+
+
+def _converted(path: Path, kind: type[S], given: object, what: str, advice: str) -> S:
     try:
         return msgspec.convert(given, kind)
     # the latter where a text that is no Unicode stands for something else
@@ -91,9 +131,7 @@ def _as_record(path: Path, kind: type[R], given: object, advice: str) -> R:
         said, _, place = " ".join(str(error).split()).rpartition(" - at ")
         said, place = (said, place) if said else (place, "$")
         reason = f"{place}: {said[:1].lower()}{said[1:]}".replace("`", "")
-        raise ConfigError(
-            f"{path}: is not the record of {kind.KIND} ({reason}); {advice}"
-        ) from error
+        raise ConfigError(f"{path}: is not the record of {what} ({reason}); {advice}") from error
 
 
 def deciding(value: Any) -> Any:

@@ -1,16 +1,28 @@
-"""A result's record as the job that makes the result again."""
+"""A result's record as the job that makes the result again, or a like one."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from msgspec import UNSET
 
 from nst_jax.checks import ConfigError
 from nst_jax.files.atomic import hash_of
+from nst_jax.files.images import OUTPUT_FORMATS
 from nst_jax.jobs.inputs import label_of, styles_by_name
 from nst_jax.jobs.job import Job, StudyJob
-from nst_jax.jobs.record import File, LaneRecord, LaneSettings, Network, RunRecord, StudyRecord
-from nst_jax.jobs.record_files import read_any_record
+from nst_jax.jobs.presets import Preset
+from nst_jax.jobs.record import (
+    File,
+    LaneRecord,
+    LaneSettings,
+    Network,
+    RunRecord,
+    RunSettings,
+    StudyRecord,
+)
+from nst_jax.jobs.record_files import read_any_record, read_picture_settings
 
 
 def job_of_record(path: Path, output: Path | None = None) -> Job | StudyJob:
@@ -18,18 +30,20 @@ def job_of_record(path: Path, output: Path | None = None) -> Job | StudyJob:
 
     Args:
         path: The record beside a result, a lane's of a study too, or the `study.json` of a whole
-            study.
+            study; or a result itself, of which the settings in it are taken.
         output: Where the result is to go, a study's folder; beside the first, with `_rerun` behind
             its name, if left out.
 
     Raises:
         ConfigError: The file is no such record.
     """
-    record = read_any_record(path, "name the .json beside a result, as it was written")
+    record = _read(path)
     try:
         if isinstance(record, StudyRecord):
             return _study(path, record, output)
-        return _single(path, record, output)
+        if isinstance(record, RunRecord | LaneRecord):
+            return _single(path, record.settings, record.output, output)
+        return _single(path, record, path.name, output)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     except OSError as error:
@@ -39,15 +53,79 @@ def job_of_record(path: Path, output: Path | None = None) -> Job | StudyJob:
         ) from error
 
 
+def settings_of_record(path: Path) -> tuple[Preset, int]:
+    """The settings in a record, and the seed of a run's; of a study, what its lanes have in common.
+
+    The network goes by its name.
+
+    Raises:
+        ConfigError: The file is no such record.
+    """
+    record = _read(path)
+    if isinstance(record, StudyRecord):
+        return record.job.preset.preset().replace(network=record.settings.network.name), 0
+    settings = record.settings if isinstance(record, RunRecord | LaneRecord) else record
+    if isinstance(settings, LaneSettings) and settings.terms is not UNSET:
+        raise ConfigError(f"{path}: {_ITS_OWN_LOSS}")
+    return settings.preset(settings.network.name), settings.seed
+
+
+def changed_job(job: Job | StudyJob, changes: Mapping[str, Any], record: Path) -> Job | StudyJob:
+    """A job of a record with some settings changed.
+
+    Weights of layers that were found for the record's run are found anew.
+
+    Args:
+        job: From `job_of_record`.
+        changes: Values by the names of the settings: fields of `Preset` and of its config, or
+            `seed`.
+        record: What messages call the record.
+
+    Raises:
+        ConfigError: A study varies such a setting, or a value cannot be.
+    """
+    hashes = {
+        label: sha256
+        for label, sha256 in job.hashes.items()
+        if label != "network" or "network" not in changes
+    }
+    of_preset = {name: value for name, value in changes.items() if name != "seed"}
+    preset = job.preset.replace(**of_preset)
+    if isinstance(job, StudyJob):
+        for name in changes:
+            if name == "seed" or name in job.axes:
+                raise ConfigError(
+                    f"{record}: is of a study, of which {name} is an axis; leave "
+                    f"--{name.replace('_', '-')} out, or give the study's command"
+                )
+        return dataclasses.replace(job, preset=preset, hashes=hashes)
+    weights = None if changes and preset.config.balance else job.layer_weights
+    return dataclasses.replace(
+        job,
+        preset=preset,
+        seed=changes.get("seed", job.seed),
+        layer_weights=weights,
+        hashes=hashes,
+    )
+
+
+def _read(path: Path) -> RunRecord | LaneRecord | StudyRecord | RunSettings | LaneSettings:
+    if path.suffix.lower() in OUTPUT_FORMATS:
+        return read_picture_settings(path)
+    return read_any_record(path, "name a result, or the .json beside it, as it was written")
+
+
 _ITS_OWN_LOSS = "was made with a loss given in Python, which no record holds; run it from there"
 
 
-def _single(path: Path, record: RunRecord | LaneRecord, output: Path | None) -> Job:
-    settings, name = record.settings, Path(record.output).name
+def _single(
+    path: Path, settings: RunSettings | LaneSettings, output_then: str, output: Path | None
+) -> Job:
+    name = Path(output_then).name
     if isinstance(settings, LaneSettings) and settings.terms is not UNSET:
         raise ConfigError(_ITS_OWN_LOSS)
     if not output and not name:
-        raise ConfigError(f"$.output is {record.output!r}, which is no file's name; pass --output")
+        raise ConfigError(f"$.output is {output_then!r}, which is no file's name; pass --output")
     inputs, network, by_layer = settings.inputs, settings.network, settings.weights_by_layer
     of_content = None if inputs.content is UNSET else inputs.content
     content = _find(of_content, path) if of_content else None

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from nst_jax.checks import ConfigError
 from nst_jax.study.grid import Grid
+from nst_jax.study.result import StudyResult
 
 _LONGEST_NAME = 160  # in bytes; file systems take 255, and endings come on top
 
 
-def lane_names(grid: Grid) -> tuple[str, ...]:
+def lane_names(grid: Grid | StudyResult) -> tuple[str, ...]:
     """For each lane a name that can be a file's.
 
     Raises:

@@ -52,7 +52,12 @@ def write_lane(plan: StudyPlan, lane: FinishedLane) -> None:
     versions, device, lpips = describe_versions(), describe_device(), None
     if np.isfinite(result.loss):
         of_machine = {"versions": versions, "device": device}
-        write_picture(plan.folder.lane_image(name), result.image, plain(settings) | of_machine)
+        write_picture(
+            plan.folder.lane_image(name),
+            result.image,
+            plain(settings) | of_machine,
+            origin=plan.inputs.origins[values.content],
+        )
         lpips = lpips_distance(plan.inputs.contents[values.content], np.asarray(result.image))
     record = LaneRecord(
         output=plan.folder.lane_image(name).name,

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import msgspec
-import numpy as np
 from msgspec import UNSET
 
 from nst_jax.checks import ConfigError
@@ -68,7 +67,7 @@ def run_job(job: Job, show: Callback) -> TransferResult | None:
             same output; neither result nor record has been written then.
         Stopped: Ctrl-C or SIGTERM came; the best image until then is written.
     """
-    check_output(job.output, job.preset.keep_alpha)
+    check_output(job.output, job.preset.keep_alpha, job.preset.bits)
     busy = (
         f"{job.output}: another run is writing it; wait until that has ended, or choose "
         "another --output"
@@ -111,7 +110,7 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
         job.checkpoint.remove()
     with StopSignals() as signals:
         result = _descend(job, inputs, settings, saved, devices, show, signals)
-    _write(job, settings, result, inputs.alpha)
+    _write(job, settings, result, inputs)
     if result.cut_off and signals.received:
         how = (
             "the same command with --resume goes on"
@@ -225,7 +224,7 @@ def _descend(
             if every and progress.step % every == 0:
                 on_the_way = told | {"iteration": progress.step}
                 path = job.at_iteration(progress.step)
-                write_picture(path, progress.image, on_the_way, inputs.alpha)
+                write_picture(path, progress.image, on_the_way, inputs.alpha, inputs.origin)
             show(progress)
             saver.save(chunk, is_last=signals.received is not None)
             if signals.received:
@@ -238,9 +237,7 @@ def _descend(
     return chunk.result()
 
 
-def _write(
-    job: Job, settings: RunSettings, result: TransferResult, alpha: np.ndarray | None
-) -> None:
+def _write(job: Job, settings: RunSettings, result: TransferResult, inputs: Inputs) -> None:
     """Writes the record and the picture of a run, unless it failed before it had one."""
     if result.failure and result.best_step <= 1:  # the last good image is what the run began with
         job.checkpoint.remove()
@@ -262,7 +259,7 @@ def _write(
         history=describe_history(result),
     )
     write_record(job.record, record)
-    write_picture(job.output, result.image, plain(settings), alpha)
+    write_picture(job.output, result.image, plain(settings), inputs.alpha, inputs.origin)
     if not result.cut_off:
         write_record(job.record, msgspec.structs.replace(record, finished=True))
 

@@ -44,6 +44,9 @@ def normalise_activations(
     Raises:
         ConfigError: There are no images, or one is none.
 
+    Example:
+        >>> normalised = normalise_activations(params, photographs, "max")
+
     References:
         Gatys, Ecker and Bethge (CVPR 2016), section 2.
     """

@@ -78,6 +78,9 @@ def prepare_params(params: Params, layers: Sequence[str] | None = None) -> Param
     Args:
         params: A network's parameters, from `load_params`.
         layers: What deeper layers have is left as it is; all are prepared if left out.
+
+    Example:
+        >>> prepared = prepare_params(params, ["conv1_1", "conv4_2"])
     """
     names = list(NETWORKS[network_of(params)])
     deepest = (
@@ -222,6 +225,11 @@ def features(
     Raises:
         ConfigError: A layer is not in the network, the image is too small for the deepest one, or
             no image (integers, 0–255), or cannot wrap, or there is no such pooling or border.
+
+    Example:
+        >>> found = features(params, image, ["conv1_1", "conv4_2"])
+        >>> found["conv1_1"].shape[:2] == image.shape[:2]
+        True
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), section 2.

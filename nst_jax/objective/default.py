@@ -94,7 +94,7 @@ def style(
         >>> fine = style(("conv1_1", "conv2_1"), style_mix=(1, 0))  # strokes of the first
         >>> coarse = style(("conv3_1", "conv4_1"), style_mix=(0, 1))  # shapes of the second
         >>> loss = Loss({"content": content(), "fine": 20 * fine, "coarse": 20 * coarse})
-        >>> stylize(params, photo, [first, second], loss=loss)
+        >>> stylize(params, photo, [first, second], config, loss=loss)
 
     References:
         Gatys et al., "Controlling perceptual factors in neural style transfer" (CVPR 2017), section
@@ -131,6 +131,10 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
 
     Raises:
         ConfigError: `weights` weighs other layers than `config` names.
+
+    Example:
+        >>> list(default_loss(TransferConfig(), LossWeights(style=5.0)))
+        ['content', 'style', 'total_variation']
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 7.

@@ -105,6 +105,10 @@ def loss_and_gradient(
     Raises:
         ConfigError: As `total_loss`.
 
+    Example:
+        >>> found = loss_and_gradient(params, image, targets, LossWeights(style=5.0), config)
+        >>> (loss, parts), gradient = found
+
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equations 2 and 6 for derivatives of its terms.
     """

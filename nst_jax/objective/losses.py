@@ -37,6 +37,10 @@ def gram_matrix(
     Raises:
         ConfigError: The features are not of one image, (height, width, channels).
 
+    Example:
+        >>> gram_matrix(np.ones((4, 5, 2))).tolist()
+        [[1.0, 1.0], [1.0, 1.0]]
+
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 3, which sums where this averages, so that
         images of any two sizes compare.
@@ -120,6 +124,10 @@ def content_loss(
         features: The generated image's activations, F.
         content_features: The content image's, P.
 
+    Example:
+        >>> float(content_loss(np.ones((2, 2, 3)), np.zeros((2, 2, 3))))
+        12.0
+
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 1, without its factor 1/2.
     """
@@ -140,6 +148,10 @@ def style_loss(
         gram: The generated image's Gram matrix, G.
         style_gram: The style image's, A.
 
+    Example:
+        >>> float(style_loss(np.eye(3), np.zeros((3, 3))))
+        3.0
+
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 4, without its factor 1 / (4 N² M²) and on
         means instead of sums.
@@ -155,6 +167,10 @@ def total_variation(image: Float[Array | np.ndarray, "height width 3"]) -> Float
 
     Args:
         image: Any range; TV grows with its 2.5th power.
+
+    Example:
+        >>> float(total_variation(np.full((8, 8, 3), 0.5)))
+        0.0
 
     References:
         Mahendran and Vedaldi, "Understanding Deep Image Representations by Inverting Them" (CVPR

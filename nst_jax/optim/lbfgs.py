@@ -112,6 +112,9 @@ def safeguarded_lbfgs(
     Returns:
         A transformation with optax's interface, for any pytree of floating-point parameters of one
         type. Its state holds the best parameters, in float32 where they have fewer bits.
+
+    Example:
+        >>> opt_state = safeguarded_lbfgs(memory=10).init(image)
     """
 
     def init(params: Any) -> LBFGSState:

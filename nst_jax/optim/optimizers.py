@@ -21,6 +21,9 @@ def make_optimizer(config: TransferConfig) -> optax.GradientTransformationExtraA
 
     Every image that it asks to evaluate lies in [0, 1], so that the loss seen is that of a picture
     that can be written.
+
+    Example:
+        >>> optimizer = make_optimizer(TransferConfig(optimizer="adam", learning_rate=0.05))
     """
     if config.optimizer == "lbfgs":
         return within_bounds(

@@ -64,6 +64,9 @@ def curvature_preconditioner() -> Preconditioner:
     |y|²) there: the inverse of the mean curvature that the pairs saw, but for a factor that L-BFGS
     finds for itself. Before the first pair, D is 1 and b is f^−½, the mean counting as the lowest
     frequency.
+
+    Example:
+        >>> optimizer = safeguarded_lbfgs(preconditioner=curvature_preconditioner())
     """
     return Preconditioner(_init, _update, _apply, _squared_norm)
 

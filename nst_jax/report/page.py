@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from nst_jax.files.images import make_thumbnail, read_image
+from nst_jax.files.images import read_image
+from nst_jax.files.sheets import make_thumbnail
 
 _DATA = Path(__file__).parent
 _THUMBNAIL = 192  # pixels

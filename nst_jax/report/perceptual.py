@@ -34,6 +34,10 @@ def lpips_distance(first: np.ndarray, second: np.ndarray) -> float | None:
     Raises:
         ConfigError: They are not such images.
 
+    Example:
+        >>> lpips_distance(image, image)
+        0.0
+
     References:
         Zhang, Isola, Efros, Shechtman and Wang, "The Unreasonable Effectiveness of Deep Features as
         a Perceptual Metric" (CVPR 2018), eq. 1.

@@ -47,16 +47,35 @@ def make_loss_plot(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogFormatter, MaxNLocator
 
-    colours, names, title_of_names = _colours(labels, groups or labels, group_name)
-    entries = {textwrap.fill(name, 32): colour for name, colour in _spread(names)}
+    _, entries, _ = _legend(labels, groups, group_name)
     height = max(720, 100 + sum(6 + 15 * (1 + entry.count("\n")) for entry in entries))
     figure = Figure(
         figsize=(1200 / DPI, height / DPI), dpi=DPI, layout="constrained", facecolor="white"
     )
     canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    draw_losses(figure.add_subplot(), losses, labels, groups, group_name, title, sizes)
+    return pixels(canvas)
+
+
+def draw_losses(
+    axes: "Axes",
+    losses: Sequence[Sequence[float | None]],
+    labels: Sequence[str],
+    groups: Sequence[str] = (),
+    group_name: str = "",
+    title: str = "",
+    sizes: Sequence[tuple[int, int]] = (),
+) -> None:
+    """Draws what `make_loss_plot` shows on matplotlib's axes.
+
+    Args:
+        axes: What is drawn on.
+        losses: As in `make_loss_plot`, and so for all arguments that are not named here.
+    """
+    from matplotlib.ticker import LogFormatter, MaxNLocator
+
+    colours, entries, title_of_names = _legend(labels, groups, group_name)
     thin = len(losses) > _MOST_LEGEND_ENTRIES
     for lane, history in enumerate(losses):
         values = np.array(
@@ -94,7 +113,14 @@ def make_loss_plot(
     axes.grid(which="both", color="0.92", lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     _draw_legend(axes, entries, title_of_names)
-    return pixels(canvas)
+
+
+def _legend(
+    labels: Sequence[str], groups: Sequence[str], group_name: str
+) -> tuple[list[Any], dict[str, Any], str]:
+    """Each lane's colour, the legend's entries with theirs, and what they are."""
+    colours, names, title = _colours(labels, groups or labels, group_name)
+    return colours, {textwrap.fill(name, 32): colour for name, colour in _spread(names)}, title
 
 
 def _colours(

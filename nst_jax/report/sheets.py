@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nst_jax.files.images import PixelArray, make_sheet
+from nst_jax.files.images import PixelArray
+from nst_jax.files.sheets import make_sheet
 from nst_jax.pixels import check_image
 from nst_jax.report.canvas import DPI, boxes_for_missing_glyphs, pixels
 
@@ -45,6 +46,9 @@ def make_labelled_sheet(
 
     Raises:
         ConfigError: One is not such an image.
+
+    Example:
+        >>> sheet = make_labelled_sheet([[content, style]], ["one row"], ["content", "style"])
     """
     cells = [[None if image is None else _resized(image, cell) for image in row] for row in images]
     drawn = [image for row in cells for image in row if image is not None]

@@ -1,15 +1,19 @@
 """What a study found, lane by lane and as a whole."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.result import TransferResult
+from nst_jax.host.outlets import OUTLETS
 from nst_jax.objective.loss import LossParts
 from nst_jax.objective.terms import Loss
+from nst_jax.study.grid import Grid
 from nst_jax.study.lane import Lane
 
 Images = Mapping[str, Any]
@@ -63,6 +67,9 @@ class StudyResult(NamedTuple):
         converged: Whether the tolerance ended the lane.
         failure: What stopped being finite and when, or an empty text.
         seconds: As in `FinishedLane`.
+        coordinates: Where each lane is on the axes, as labels by their names.
+        contents: The content images.
+        styles: The style images, or lists of several.
     """
 
     lanes: tuple[Lane, ...]
@@ -76,6 +83,64 @@ class StudyResult(NamedTuple):
     converged: np.ndarray
     failure: np.ndarray
     seconds: np.ndarray
+    coordinates: tuple[Mapping[str, str], ...]
+    contents: Images
+    styles: Images
+
+    def axes(self) -> dict[str, list[str]]:
+        """What varies, as labels by the names of the axes."""
+        names = self.coordinates[0] if self.coordinates else {}
+        return {
+            name: list(dict.fromkeys(where[name] for where in self.coordinates)) for name in names
+        }
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes `index.html`, which shows the lanes, and the files that it shows.
+
+        They are those of `nst-jax study`, whose `rerun` cannot read the records of arrays, though.
+
+        Args:
+            folder: It is made if it is missing; what an earlier call wrote there is replaced.
+
+        Raises:
+            ConfigError: A study of the command's is there.
+            ImageError: A file cannot be written.
+
+        Example:
+            >>> study = run_study(params, content, style, {"style_weight": [5, 20]}, config)
+            >>> study.save("study")
+        """
+        OUTLETS.save_study(self, Path(folder))
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draws the loss of each lane over the steps.
+
+        Args:
+            axes: Matplotlib's axes; new ones of its `pyplot` if left out.
+
+        Returns:
+            The axes.
+
+        Example:
+            >>> study.plot().set_title("style weights")
+            Text(...)
+        """
+        return OUTLETS.plot_study(self, axes)
+
+    def __repr__(self) -> str:
+        height, width = np.shape(self.image)[1:3]
+        axes = "; ".join(f"{name} = {', '.join(own)}" for name, own in self.axes().items())
+        finite = self.loss[np.isfinite(self.loss)]
+        found = f"losses {finite.min():.4g} to {finite.max():.4g}" if finite.size else "no loss"
+        failed = np.count_nonzero(self.failure != "")
+        return (
+            f"StudyResult: {len(self.lanes)} lanes of {width} × {height} pixels\n"
+            f"  {axes or 'nothing varies'}\n"
+            f"  {found}, {failed} failed, {np.sum(self.seconds):.0f} s"
+        )
+
+    def _repr_png_(self) -> bytes:
+        return OUTLETS.study_as_png(self)
 
     def to_dataframe(self) -> Any:
         """One row a lane, as a pandas DataFrame.
@@ -112,10 +177,12 @@ def _column(term: str, part: str, taken: Collection[str]) -> str:
     return term if part == "all" and term not in taken else f"{term}_{part}"
 
 
-def collect(settings: Sequence[Lane], lanes: Sequence[FinishedLane]) -> StudyResult:
+def collect(
+    grid: Grid, lanes: Sequence[FinishedLane], contents: Images, styles: Images
+) -> StudyResult:
     """The lanes' results as arrays, padded with NaN to the longest.
 
-    Both arguments are in the order of the grid.
+    The lanes are in the order of the grid.
     """
     longest = max(lane.result.losses.size for lane in lanes)
 
@@ -136,7 +203,7 @@ def collect(settings: Sequence[Lane], lanes: Sequence[FinishedLane]) -> StudyRes
 
     results = [lane.result for lane in lanes]
     return StudyResult(
-        lanes=tuple(settings),
+        lanes=tuple(grid.lanes),
         image=np.stack([result.image for result in results]),
         loss=np.asarray([result.loss for result in results]),
         best_step=np.asarray([result.best_step for result in results]),
@@ -150,4 +217,7 @@ def collect(settings: Sequence[Lane], lanes: Sequence[FinishedLane]) -> StudyRes
         converged=np.asarray([result.converged for result in results]),
         failure=np.asarray([result.failure for result in results]),
         seconds=np.asarray([lane.seconds for lane in lanes]),
+        coordinates=tuple(grid.coordinates),
+        contents=contents,
+        styles=styles,
     )

@@ -21,6 +21,8 @@ from nst_jax.descent.arguments import check_average, chosen_optimizer
 from nst_jax.descent.lanes import Optimizer
 from nst_jax.descent.result import Callback
 from nst_jax.descent.start import checked_image
+from nst_jax.descent.stylize import seconds_between
+from nst_jax.host.bars import Bar
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights
 from nst_jax.objective.styles import as_images, check_mix
@@ -44,6 +46,7 @@ def run_study(
     zipped: bool = False,
     lanes_at_once: int | None = None,
     callback: Callback | None = None,
+    progress: bool | None = None,
 ) -> StudyResult:
     """Runs `stylize` over a grid of settings.
 
@@ -63,6 +66,7 @@ def run_study(
         lanes_at_once: Lanes of one batch; by default what the memory holds, or on a CPU, where
             lanes run one after another, one a device.
         callback: Called with the `Progress` of the lanes that run.
+        progress: As in `stylize`.
 
     Returns:
         The lanes in the order of the grid, the last axis varying fastest.
@@ -70,6 +74,11 @@ def run_study(
     Raises:
         ConfigError: An image, a setting or an axis is not what it should be, or not even one lane
             fits the memory.
+
+    Example:
+        >>> axes = {"style_weight": [5, 20], "seed": [0, 1]}
+        >>> run_study(params, content, style, axes, config).image.shape[0]
+        4
     """
     contents = dict(content) if isinstance(content, Mapping) else {"content": content}
     styles = dict(style) if isinstance(style, Mapping) else {"style": style}
@@ -92,21 +101,27 @@ def run_study(
     grid = make_grid(axes, list(contents), list(styles), config, weights or LossWeights(), zipped)
     contents, styles = check_study(params, contents, styles, grid, lanes_at_once, kept)
     found = []
-    for event in run_lanes(
-        params,
-        contents,
-        styles,
-        grid,
-        range(len(grid.lanes)),
-        lanes_at_once,
-        optimizer=kept,
-        seconds=2.0 if callback else 10.0,
-    ):
-        if isinstance(event, FinishedLane):
-            found.append(event)
-        elif callback:
-            callback(event.chunk.progress)
-    return collect(grid.lanes, sorted(found, key=lambda lane: lane.index))
+    with Bar(progress, callback is not None) as bar:
+        for event in run_lanes(
+            params,
+            contents,
+            styles,
+            grid,
+            range(len(grid.lanes)),
+            lanes_at_once,
+            optimizer=kept,
+            seconds=seconds_between(callback or bar),
+        ):
+            under_way = 0.0
+            if isinstance(event, FinishedLane):
+                found.append(event)
+            else:
+                under_way = event.chunk.progress.done * len(event.lanes)
+                if callback:
+                    callback(event.chunk.progress)
+            done = (len(found) + under_way) / len(grid.lanes)
+            bar.show(done, f"{len(found)} of {len(grid.lanes)} lanes")
+    return collect(grid, sorted(found, key=lambda lane: lane.index), contents, styles)
 
 
 def run_lanes(

@@ -55,6 +55,10 @@ def load_params(network: str | Path = "vgg19") -> Params:
 
     Raises:
         WeightsError: They are not to be had, damaged, or another network's.
+
+    Example:
+        >>> load_params("vgg16")["conv1_1"]["kernel"].shape
+        (3, 3, 3, 64)
     """
     return load_weights(network).params
 

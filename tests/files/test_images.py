@@ -14,7 +14,8 @@ import pytest
 from PIL import Image, ImageCms
 
 import nst_jax as nst
-from nst_jax.files.images import check_output, make_thumbnail
+from nst_jax.files.images import check_output
+from nst_jax.files.sheets import make_thumbnail
 from nst_jax.report.perceptual import lpips_distance
 
 

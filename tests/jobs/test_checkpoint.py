@@ -393,8 +393,8 @@ def test_a_result_is_made_again_from_its_record(photos, capfd):
     wrong["weights_by_layer"] = {"conv9_9": 1}, "weighs conv9_9, which is not among the layers"
     wrong["size"] = (
         "48",
-        "is not the record of a run ($.settings.size: expected int | null, got str); name the "
-        ".json beside a result, as it was written",
+        "is not the record of a run ($.settings.size: expected int | null, got str); name a "
+        "result, or the .json beside it, as it was written",
     )
     for key, (value, message) in wrong.items():
         settings = record["settings"] | {key: value}

@@ -263,7 +263,7 @@ def test_a_damaged_record_is_refused_by_the_place_in_it(kind, place, value, mess
     line = str(refused.value)
     assert line.startswith(f"{path}: is not the record of a {kind} ({message}")
     assert line.endswith("); do this") and "\n" not in line
-    with pytest.raises(nst.ConfigError, match=r"name the \.json beside a result"):
+    with pytest.raises(nst.ConfigError, match=r"name a result, or the \.json beside it"):
         job_of_record(path)
 
 

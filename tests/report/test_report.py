@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nst_jax.files.images import make_thumbnail, write_image
+from nst_jax.files.images import write_image
+from nst_jax.files.sheets import make_thumbnail
 from nst_jax.report.plots import make_loss_plot
 from nst_jax.report.sheets import make_labelled_sheet
 from nst_jax.report.write import lay_out, write_report

@@ -1,0 +1,60 @@
+"""A bar for the library's long calls, where somebody looks: in a terminal or a notebook."""
+
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+
+class Bar:
+    """Shows how far a call has come; nothing where nobody looks.
+
+    Args:
+        wanted: Whether to show it; None where standard error is a terminal, or in a notebook.
+        is_watched: Whether the caller looks in a way of its own, which None leaves alone.
+    """
+
+    def __init__(self, wanted: bool | None, is_watched: bool = False) -> None:
+        self._shows = (not is_watched and _somebody_looks()) if wanted is None else wanted
+        self._bar: Any = None
+
+    def __bool__(self) -> bool:
+        return self._shows
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, done: float, text: str) -> None:
+        """Moves it.
+
+        Args:
+            done: The share of the work, from 0 to 1.
+            text: What else is of interest.
+        """
+        if not self._shows:
+            return
+        if self._bar is None:
+            from tqdm.auto import tqdm  # which looks for a notebook when imported
+
+            form = "{percentage:3.0f} % |{bar}| {desc} [{elapsed} gone, {remaining} left]"
+            self._bar = tqdm(total=1.0, bar_format=form, dynamic_ncols=True)
+        self._bar.set_description_str(text, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+
+def _somebody_looks() -> bool:
+    return _is_notebook() or (sys.stderr is not None and sys.stderr.isatty())
+
+
+def _is_notebook() -> bool:
+    shell = sys.modules.get("IPython")
+    running = shell.get_ipython() if shell else None
+    return running is not None and "IPKernelApp" in running.config
