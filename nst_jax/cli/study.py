@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from nst_jax.cli.durations import duration
 from nst_jax.cli.options import (
     NETWORK_OPTION,
     Axes,
@@ -167,7 +168,7 @@ def run_and_report(job: StudyJob, processes: Processes) -> None:
         say(
             (
                 f"wrote {job.output_dir / 'index.html'} ({summary.computed} lanes run "
-                f"here{there}{failed}, {seconds:.0f} s)"
+                f"here{there}{failed}, {duration(seconds)})"
             ),
             sys.stdout,
         )

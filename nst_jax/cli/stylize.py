@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from nst_jax.cli.durations import duration
 from nst_jax.cli.options import (
     CompilationCache,
     Descent,
@@ -127,10 +128,10 @@ class Stylize(Talk):
 def run_and_say(job: Job) -> None:
     started = time.perf_counter()
     with ProgressDisplay() as display:
-        result = run_job(job, display)
+        result = run_job(job, display, display.start)
     if result is None:
         say(f"{job.output} is there already, finished, of the same settings", sys.stdout)
     else:
         seconds = time.perf_counter() - started
-        loss = f"loss {float(result.loss):.4g} at step {int(result.best_step)}, {seconds:.0f} s"
+        loss = f"loss {float(result.loss):.4g} at step {int(result.best_step)}, {duration(seconds)}"
         say(f"wrote {job.output} and {job.record.name} ({loss})", sys.stdout)

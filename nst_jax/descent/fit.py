@@ -4,6 +4,7 @@ In tiles, or with a shorter memory of L-BFGS.
 """
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from nst_jax.objective.targets import Targets, targets_of_one
 from nst_jax.objective.terms import Loss
 from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import layers_shapes
+
+_LOG = logging.getLogger(__name__)
 
 _TILES = (1024, 512, 256)
 # Copies of the images, the compiler's own memory, buffers of threads (docs/benchmarks).
@@ -74,6 +77,9 @@ def fitting_config(
     may_shrink = fewer_pairs and config.optimizer == "lbfgs" and optimizer is None
     room, needed = lanes_that_fit(free, 0, 1), 0
     for choice in choices:
+        how = f"in tiles of {choice.tile} pixels" if choice.tile else "whole"
+        size = f"{content.shape[1]} × {content.shape[0]} pixels"
+        _LOG.info(f"compiling to see what memory {size} need, {how} …")
         preparation, descent = _bytes_needed(
             params, content, style, loss, choice, devices, optimizer
         )
@@ -85,7 +91,6 @@ def fitting_config(
             not fewer or (may_shrink and config.memory - fewer >= _LEAST_MEMORY)
         ):
             needed = max(preparation, descent - fewer * pair)
-            how = f"in tiles of {choice.tile} pixels" if choice.tile else "whole"
             pairs = (
                 f", L-BFGS keeps {config.memory - fewer} pairs instead of {config.memory}"
                 if fewer

@@ -1,4 +1,6 @@
-"""Whether JAX finds anything to run on."""
+"""Whether JAX finds anything to run on, and how many cores there are."""
+
+import os
 
 import jax
 
@@ -31,3 +33,11 @@ def why_no_devices(error: Exception) -> str | None:
         f"JAX_PLATFORMS is '{platforms}', and JAX finds no such device{reason}; unset it to take "
         "what there is, or install what it needs: pip install '.[cuda]' or '.[tpu]'"
     )
+
+
+def num_cores() -> int:
+    """The cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not of every system
+        return os.cpu_count() or 1

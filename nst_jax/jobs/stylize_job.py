@@ -5,7 +5,7 @@ Beside the result lies everything that it takes to make it again.
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -46,18 +46,22 @@ from nst_jax.jobs.parts import values_of
 from nst_jax.jobs.presets import Preset
 from nst_jax.jobs.record import RunInputs, RunRecord, RunSettings
 from nst_jax.jobs.record_files import plain, write_record
+from nst_jax.jobs.run_plan import RunPlan, plan_run
 from nst_jax.objective.default import default_loss
 from nst_jax.objective.regions import with_regions
 
 _LOG = logging.getLogger(__name__)
 
 
-def run_job(job: Job, show: Callback) -> TransferResult | None:
+def run_job(
+    job: Job, show: Callback, on_start: Callable[[RunPlan], None] = lambda plan: None
+) -> TransferResult | None:
     """Reads the images and the weights, runs the descent, and writes result and record.
 
     Args:
         job: What to do.
         show: Called with the progress, as `stylize` calls its callback.
+        on_start: Called with what is about to be done, before the first step.
 
     Returns:
         What `stylize` returned; None where the job goes on with a run that was finished already.
@@ -73,10 +77,10 @@ def run_job(job: Job, show: Callback) -> TransferResult | None:
         "another --output"
     )
     with only_one(job.lock, busy):
-        return _run(job, show)
+        return _run(job, show, on_start)
 
 
-def _run(job: Job, show: Callback) -> TransferResult | None:
+def _run(job: Job, show: Callback, on_start: Callable[[RunPlan], None]) -> TransferResult | None:
     devices = jax.local_devices()[: job.num_devices]
     if not 1 <= job.num_devices == len(devices):
         raise ConfigError(
@@ -108,6 +112,7 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
         job = _balanced(job, config, inputs, devices)
         settings = _describe(job, config, inputs)
         job.checkpoint.remove()
+    on_start(plan_run(inputs, settings.preset().config, devices, goes_on=saved is not None))
     with StopSignals() as signals:
         result = _descend(job, inputs, settings, saved, devices, show, signals)
     _write(job, settings, result, inputs.alpha)
