@@ -193,7 +193,8 @@ def _plan_in_words(plan: RunPlan) -> str:
     how_long = ""
     if rates and not plan.goes_on:
         seconds = seconds_for(plan.scales, rates, list(rates.values())[-1])
-        how_long = f", about {duration(seconds)}"
+        compiled = plan.shape in rates
+        how_long = f", about {duration(seconds)}{'' if compiled else ' and compilation'}"
     elif not rates:
         how_long = "; the time it takes shows after the third step"
     what = f"{_size(plan.scales[-1])}, {plan.num_steps} steps{first}"

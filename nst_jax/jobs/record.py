@@ -238,7 +238,7 @@ class LaneRecord(Part):
     lane: LaneValues
     status: Annotated[str, Meta(pattern="^(converged|failed|finished)$")]
     reason: str | None
-    num_steps: int
+    steps: int
     seconds: float
     lpips: float | None
     best_loss: float | None

@@ -33,7 +33,7 @@ from nst_jax.jobs.record_files import plain, read_record, write_record
 from nst_jax.jobs.study_plan import StudyPlan
 from nst_jax.report.perceptual import lpips_distance
 from nst_jax.report.write import write_report
-from nst_jax.study.result import FinishedLane
+from nst_jax.study.result import FinishedLane, status_of
 
 
 def write_lane(plan: StudyPlan, lane: FinishedLane) -> None:
@@ -58,9 +58,9 @@ def write_lane(plan: StudyPlan, lane: FinishedLane) -> None:
         output=plan.folder.lane_image(name).name,
         coordinates=dict(plan.grid.coordinates[index]),
         lane=LaneValues(**values.settings()),
-        status="failed" if result.failure else "converged" if result.converged else "finished",
+        status=status_of(str(result.failure), bool(result.converged)),
         reason=str(result.failure) or None,
-        num_steps=int(result.num_steps),
+        steps=int(result.num_steps),
         seconds=lane.seconds,
         lpips=lpips,
         best_loss=finite_or_none(result.loss),
