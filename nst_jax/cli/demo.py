@@ -50,7 +50,7 @@ class Demo:
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Replace a result that is there already."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         keep_programs()
         preset = PRESETS["default"].replace(size=SIZE, num_steps=NUM_STEPS)
         content, style = content_path(), style_path()
@@ -59,10 +59,11 @@ class Demo:
             raise ImageError(
                 f"{sheet}: is there already; pass --overwrite, or choose another --output"
             )
-        run_and_say(
+        status = run_and_say(
             Job(
                 content, (style,), self.output, preset, resume=self.resume, overwrite=self.overwrite
             )
         )
         write_image(sheet, make_sheet([read_image(path) for path in (content, style, self.output)]))
         say(f"wrote {sheet}", sys.stdout)
+        return status

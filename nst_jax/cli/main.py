@@ -61,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Words after the program's name; those of the process if left out.
 
     Returns:
-        The exit status: 0, 2 with one line on standard error for input that is wrong, or 128 and
-        the signal's number when stopped.
+        The exit status: 0, 1 where a run failed or ended early, 2 with one line on standard error
+        for input that is wrong, or 128 and the signal's number when stopped.
     """
     if argv is None:  # the process is this program's own
         # What was imported, and what JAX makes while it traces, lives on; to look through it for
@@ -102,7 +102,7 @@ def _run(argv: list[str]) -> int:
     try:
         parsed = _parse(command, argv)
         _LOG.setLevel(level_of(parsed))
-        parsed.run()
+        return parsed.run() or 0
     except (ConfigError, ImageError, WeightsError) as error:
         say(f"nst-jax: error: {_in_options(str(error))}")
         return 2
@@ -130,7 +130,6 @@ def _run(argv: list[str]) -> int:
     except KeyboardInterrupt:
         say("nst-jax: interrupted")
         return 128 + signal.SIGINT
-    return 0
 
 
 def _parse(command: Any, argv: list[str]) -> Any:

@@ -32,6 +32,12 @@ def say(line: str, stream: TextIO | None = None) -> None:
             print(printable(line, stream), file=stream, flush=True)
 
 
+def tell(line: str) -> None:
+    """`say` of progress, unless the user wants to be told none."""
+    if _tells():
+        say(line)
+
+
 def printable(line: str, stream: TextIO) -> str:
     """The line with escapes for what the stream cannot show.
 

@@ -52,7 +52,7 @@ class Reconstruct(Talk):
     max_pixels: MaxPixels = MAX_PIXELS
     compilation_cache: CompilationCache = True
 
-    def run(self) -> None:
+    def run(self) -> int:
         if self.compilation_cache:
             keep_programs()
         contents = [(layer,) for layer in self.content_layers]
@@ -82,7 +82,7 @@ class Reconstruct(Talk):
         job = StudyJob(
             (self.image,), (self.image,), self.output_dir, preset, axes, zipped=True, **how
         )
-        run_and_report(job, Processes())
+        return run_and_report(job, Processes())
 
 
 RECONSTRUCTED_CONTENT = ("conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_2")

@@ -34,22 +34,21 @@ class Rerun(Talk):
     max_pixels: MaxPixels = MAX_PIXELS
     compilation_cache: CompilationCache = True
 
-    def run(self) -> None:
+    def run(self) -> int:
         if self.compilation_cache:
             keep_programs()
         job = job_of_record(self.record, self.output)
         if isinstance(job, Job):
-            run_and_say(
+            return run_and_say(
                 replace(
                     job, resume=self.resume, overwrite=self.overwrite, max_pixels=self.max_pixels
                 )
             )
-        elif self.resume:
+        if self.resume:
             raise ConfigError(
                 f"{self.record}: is of a study, which goes on by itself when the same "
                 "command is given again; leave --resume out"
             )
-        else:
-            run_and_report(
-                replace(job, overwrite=self.overwrite, max_pixels=self.max_pixels), Processes()
-            )
+        return run_and_report(
+            replace(job, overwrite=self.overwrite, max_pixels=self.max_pixels), Processes()
+        )

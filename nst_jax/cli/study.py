@@ -23,7 +23,8 @@ from nst_jax.cli.options import (
 )
 from nst_jax.cli.progress import StudyDisplay, say
 from nst_jax.config import ConfigError
-from nst_jax.files.images import INPUT_ENDINGS, MAX_PIXELS, ImageError
+from nst_jax.files.folders import images_in
+from nst_jax.files.images import MAX_PIXELS
 from nst_jax.host.compilation_cache import keep_programs
 from nst_jax.host.processes import Processes, join_processes
 from nst_jax.jobs.grid_file import read_grid_file
@@ -89,7 +90,7 @@ class Study(Talk):
     process_id: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="")] = None
     """Which of them this is, from 0, likewise."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         if self.compilation_cache:
             keep_programs()
         processes = Processes()
@@ -98,18 +99,18 @@ class Study(Talk):
             processes = join_processes(*where)
         with processes.together():
             job = self._job()
-        run_and_report(job, processes)
+        return run_and_report(job, processes)
 
     def _job(self) -> StudyJob:
-        contents, styles = _images_in(self.content), _images_in(self.style)
+        contents, styles = (images_in(path) if path else () for path in (self.content, self.style))
         axes: dict[str, Any] = {}
         zipped = self.zip
         if self.grid:
             given = read_grid_file(self.grid)
             contents = contents or tuple(
-                image for path in given.contents for image in _images_in(path)
+                image for path in given.contents for image in images_in(path)
             )
-            styles = styles or tuple(image for path in given.styles for image in _images_in(path))
+            styles = styles or tuple(image for path in given.styles for image in images_in(path))
             axes, zipped = dict(given.axes), zipped or given.zipped
         if not contents or not styles:
             missing = "content" if not contents else "style"
@@ -133,31 +134,8 @@ class Study(Talk):
         return StudyJob(contents, styles, self.output_dir, preset, axes, zipped, self.lanes, **how)
 
 
-def _images_in(path: Path | None) -> tuple[Path, ...]:
-    """The image itself, or those in the folder, by name."""
-    if path is None:
-        return ()
-    if not path.is_dir():
-        return (path,)
-    try:
-        files = [
-            file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")
-        ]
-    except OSError as error:
-        raise ImageError(
-            f"{path}: cannot be read ({error.strerror}); check its permissions"
-        ) from error
-    found = tuple(sorted(file for file in files if file.suffix.lower() in INPUT_ENDINGS))
-    if not found:
-        raise ImageError(
-            f"{path}: is a folder without images ({' '.join(sorted(INPUT_ENDINGS))}); "
-            "name an image, or a folder of such"
-        )
-    return found
-
-
-def run_and_report(job: StudyJob, processes: Processes) -> None:
-    """Runs a study, shows how it comes along, and prints how it ended."""
+def run_and_report(job: StudyJob, processes: Processes) -> int:
+    """Runs a study, shows how it comes along, and prints how it ended; 1 if a lane failed."""
     started = time.perf_counter()
     with StudyDisplay() as display:
         summary = run_study_job(job, processes, display.start, display, display.finish)
@@ -172,3 +150,4 @@ def run_and_report(job: StudyJob, processes: Processes) -> None:
             ),
             sys.stdout,
         )
+    return 1 if summary.failed else 0

@@ -57,7 +57,7 @@ class Texture(Talk):
     max_pixels: MaxPixels = MAX_PIXELS
     compilation_cache: CompilationCache = True
 
-    def run(self) -> None:
+    def run(self) -> int:
         if self.compilation_cache:
             keep_programs()
         sources, (width, height) = (self.source, *self.others), self.size
@@ -70,7 +70,7 @@ class Texture(Talk):
             )
         )
         stems = [path.stem for path in sources]
-        run_and_say(
+        return run_and_say(
             Job(
                 None,
                 sources,

@@ -49,12 +49,16 @@ from nst_jax.jobs.record_files import plain, write_record
 from nst_jax.jobs.run_plan import RunPlan, plan_run
 from nst_jax.objective.default import default_loss
 from nst_jax.objective.regions import with_regions
+from nst_jax.weights import LoadedWeights
 
 _LOG = logging.getLogger(__name__)
 
 
 def run_job(
-    job: Job, show: Callback, on_start: Callable[[RunPlan], None] = lambda plan: None
+    job: Job,
+    show: Callback,
+    on_start: Callable[[RunPlan], None] = lambda plan: None,
+    loaded: LoadedWeights | None = None,
 ) -> TransferResult | None:
     """Reads the images and the weights, runs the descent, and writes result and record.
 
@@ -62,6 +66,7 @@ def run_job(
         job: What to do.
         show: Called with the progress, as `stylize` calls its callback.
         on_start: Called with what is about to be done, before the first step.
+        loaded: The network, if it was read already.
 
     Returns:
         What `stylize` returned; None where the job goes on with a run that was finished already.
@@ -77,10 +82,15 @@ def run_job(
         "another --output"
     )
     with only_one(job.lock, busy):
-        return _run(job, show, on_start)
+        return _run(job, show, on_start, loaded)
 
 
-def _run(job: Job, show: Callback, on_start: Callable[[RunPlan], None]) -> TransferResult | None:
+def _run(
+    job: Job,
+    show: Callback,
+    on_start: Callable[[RunPlan], None],
+    loaded: LoadedWeights | None,
+) -> TransferResult | None:
     devices = jax.local_devices()[: job.num_devices]
     if not 1 <= job.num_devices == len(devices):
         raise ConfigError(
@@ -92,7 +102,7 @@ def _run(job: Job, show: Callback, on_start: Callable[[RunPlan], None]) -> Trans
     areas = job.masks, job.region_maps, job.keep
     sources = Sources(content, styles, job.initial, *areas)
     check_run_outputs(job, sources)
-    inputs = read_inputs(sources, job.preset, job.max_pixels, job.hashes, job.shape)
+    inputs = read_inputs(sources, job.preset, job.max_pixels, job.hashes, job.shape, loaded)
     if job.preset.config.scaling == "mean" and not inputs.loaded.normalised:
         _LOG.warning(
             "the paper's network was activation-normalised, this one is not; make one "

@@ -260,7 +260,7 @@ BAD = {
         ["none.jpg", "painting.png"],
         "none.jpg: cannot be read (No such file or directory)",
     ),
-    "folder": ([".", "painting.png"], ".: cannot be read"),
+    "folder": ([".", "painting.png"], ".: is a folder; give --output-dir"),
     "text": (["text.jpg", "painting.png"], "text.jpg: not an image in a known format"),
     "truncated": (["half.jpg", "painting.png"], "half.jpg: cannot be read"),
     "tiny": (["photo.jpg", "tiny.png"], "tiny.png: 3 × 3 pixels is too small"),
