@@ -1,6 +1,7 @@
 """`nst-jax stylize`: one picture."""
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -118,10 +119,10 @@ class Stylize(Talk):
             keep_programs()
         given = self.style, *self.others
         self._styles = tuple(image for path in given for image in images_in(path))
-        name = "_".join(path.resolve().stem if path.is_dir() else path.stem for path in given)
+        name = "_".join(path.resolve().stem if os.path.isdir(path) else path.stem for path in given)
         if self.output and self.output_dir:
             raise ConfigError("--output and --output-dir are both given; leave one of the two out")
-        if self.content.is_dir():
+        if os.path.isdir(self.content):
             return self._run_folder(name)
         output = self.output or (self.output_dir or Path()) / f"{self.content.stem}_{name}.png"
         return run_and_say(self._job(self.content, output))

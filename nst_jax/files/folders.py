@@ -1,5 +1,6 @@
 """Folders of images."""
 
+import os
 from pathlib import Path
 
 from nst_jax.files.images import INPUT_ENDINGS, ImageError
@@ -14,7 +15,7 @@ def images_in(path: Path) -> tuple[Path, ...]:
     Raises:
         ImageError: The folder cannot be read, or has no images.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):  # Path's own raises where a name is too long
         return (path,)
     try:
         files = [
