@@ -20,7 +20,7 @@ from tyro.conf import subcommand
 
 from nst_jax.cli.demo import Demo
 from nst_jax.cli.evaluate import Evaluate
-from nst_jax.cli.options import PresetName, level_of
+from nst_jax.cli.options import PresetName, level_of, memory_limit_of
 from nst_jax.cli.progress import LINES, say
 from nst_jax.cli.reconstruct import Reconstruct
 from nst_jax.cli.rerun import Rerun
@@ -31,8 +31,10 @@ from nst_jax.cli.weights import WEIGHTS_COMMANDS
 from nst_jax.config import ConfigError, TransferConfig
 from nst_jax.files.images import ImageError
 from nst_jax.host.devices import why_no_devices
+from nst_jax.host.memory import limit_memory
 from nst_jax.host.stopping import Stopped
 from nst_jax.jobs.presets import PRESETS, Preset
+from nst_jax.jobs.ran import COMMAND
 from nst_jax.weights import WeightsError
 
 _LOG = logging.getLogger("nst_jax")
@@ -74,9 +76,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.showwarning = lambda message, *rest, **more: _LOG.warning("%s", message)
     level = _LOG.level
     _LOG.addHandler(LINES)
+    command = COMMAND.set(["nst-jax", *argv])
     try:
         return _run(list(argv))
     finally:
+        COMMAND.reset(command)
+        limit_memory(None)
         _LOG.removeHandler(LINES)
         _LOG.setLevel(level)
         warnings.showwarning = before
@@ -102,6 +107,7 @@ def _run(argv: list[str]) -> int:
     try:
         parsed = _parse(command, argv)
         _LOG.setLevel(level_of(parsed))
+        limit_memory(memory_limit_of(parsed))
         return parsed.run() or 0
     except (ConfigError, ImageError, WeightsError) as error:
         say(f"nst-jax: error: {_in_options(str(error))}")

@@ -55,6 +55,30 @@ MaxPixels = Annotated[
 ]
 
 
+MemoryLimit = Annotated[
+    float | None,
+    arg(
+        metavar="GB",
+        help="Take no more memory, in tiles where it needs be.",
+        help_behavior_hint="(default: what is free)",
+    ),
+]
+
+
+def memory_limit_of(command: Any) -> int | None:
+    """The bytes that a command may take, if it says so.
+
+    Raises:
+        ConfigError: They are none.
+    """
+    limit = getattr(command, "memory_limit", None)
+    if limit is None:
+        return None
+    if not 0 < limit < float("inf"):
+        raise ConfigError(f"--memory-limit is {limit}; it must be a positive number of gigabytes")
+    return int(limit * 1e9)
+
+
 NETWORK_OPTION = arg(
     metavar="vgg19|vgg19-8bit|vgg16|FILE",
     help_behavior_hint=lambda default: (

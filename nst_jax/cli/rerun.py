@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from nst_jax.cli.options import CompilationCache, MaxPixels, Resume, Talk
+from nst_jax.cli.options import CompilationCache, MaxPixels, MemoryLimit, Resume, Talk
 from nst_jax.cli.study import run_and_report
 from nst_jax.cli.stylize import run_and_say
 from nst_jax.config import ConfigError
@@ -32,6 +32,7 @@ class Rerun(Talk):
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Replace a result that is there already."""
     max_pixels: MaxPixels = MAX_PIXELS
+    memory_limit: MemoryLimit = None
     compilation_cache: CompilationCache = True
 
     def run(self) -> int:

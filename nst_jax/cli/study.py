@@ -17,6 +17,7 @@ from nst_jax.cli.options import (
     Axes,
     CompilationCache,
     MaxPixels,
+    MemoryLimit,
     PresetName,
     Talk,
     axes_of,
@@ -80,6 +81,7 @@ class Study(Talk):
     """Save the lanes that run so often, to go on within them; 0: only at Ctrl-C or SIGTERM."""
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Run all lanes anew, and replace what is in the folder."""
+    memory_limit: MemoryLimit = None
     compilation_cache: CompilationCache = True
     distributed: bool = False
     """Share the lanes with the other processes of a TPU pod, Slurm or Open MPI job."""

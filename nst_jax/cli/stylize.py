@@ -18,6 +18,7 @@ from nst_jax.cli.options import (
     Descent,
     Loss,
     MaxPixels,
+    MemoryLimit,
     Picture,
     PresetName,
     Resume,
@@ -98,6 +99,7 @@ class Stylize(Talk):
     resume: Resume = False
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Replace a result that is there already."""
+    memory_limit: MemoryLimit = None
     compilation_cache: CompilationCache = True
 
     @classmethod

@@ -6,7 +6,14 @@ from typing import Annotated
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from nst_jax.cli.options import NETWORK_OPTION, CompilationCache, MaxPixels, Resume, Talk
+from nst_jax.cli.options import (
+    NETWORK_OPTION,
+    CompilationCache,
+    MaxPixels,
+    MemoryLimit,
+    Resume,
+    Talk,
+)
 from nst_jax.cli.stylize import run_and_say
 from nst_jax.config import STYLE_LAYERS, TransferConfig
 from nst_jax.descent.texture import texture_config
@@ -55,6 +62,7 @@ class Texture(Talk):
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Replace a result that is there already."""
     max_pixels: MaxPixels = MAX_PIXELS
+    memory_limit: MemoryLimit = None
     compilation_cache: CompilationCache = True
 
     def run(self) -> int:

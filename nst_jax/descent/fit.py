@@ -15,6 +15,7 @@ from nst_jax.config import Border, ConfigError, TransferConfig
 from nst_jax.descent.lanes import LaneProgram, Lanes, Optimizer
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.scaled_targets import stack_targets
+from nst_jax.descent.schedule import LEAST_SIDE
 from nst_jax.host.memory import FreeBytes, free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params, prepare_params
 from nst_jax.objective.targets import Targets, targets_of_one
@@ -100,9 +101,9 @@ def fitting_config(
                 choice, memory=config.memory - fewer
             ), f"memory: {needed / 1e9:.1f} GB of {free / 1e9:.1f} GB free, {how}{pairs}"
     size = int(max(content.shape[:2]) * (0.8 * free / needed) ** 0.5)
+    advice = f"take a size of {size} or less" if size >= LEAST_SIDE else "make room"
     raise ConfigError(
-        f"this needs {needed / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free; take a "
-        f"size of {size} or less"
+        f"this needs {needed / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free; {advice}"
     )
 
 

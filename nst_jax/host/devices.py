@@ -1,6 +1,8 @@
-"""Whether JAX finds anything to run on, and how many cores there are."""
+"""Whether JAX finds anything to run on, what it is called, and how many cores there are."""
 
 import os
+import platform
+from pathlib import Path
 
 import jax
 
@@ -41,3 +43,16 @@ def num_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not of every system
         return os.cpu_count() or 1
+
+
+def device_name() -> str:
+    """What the first device is called; of a CPU, its model."""
+    device = jax.local_devices()[0]
+    if device.platform != "cpu":
+        return device.device_kind
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = [f"model name: {platform.processor()}"]
+    models = (line.partition(":")[2] for line in lines if line.startswith("model name"))
+    return " ".join(next(models, "").split()) or device.device_kind

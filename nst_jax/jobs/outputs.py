@@ -27,6 +27,7 @@ from nst_jax.jobs.record_files import (
     plain,
     read_record,
 )
+from nst_jax.jobs.sharing import shareable
 from nst_jax.jobs.study_folder import StudyFolder
 
 _OTHER_FILE = "choose another --output"
@@ -223,15 +224,6 @@ def write_picture(
     """
     texts = {
         "Software": f"nst-jax {version('nst-jax')}",
-        "nst_jax": json.dumps(_without_folders(settings)),
+        "nst_jax": json.dumps(shareable(settings)),
     }
     write_image(path, np.asarray(image), texts, alpha)
-
-
-def _without_folders(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {
-            name: Path(inner).name if name == "path" else _without_folders(inner)
-            for name, inner in value.items()
-        }
-    return value

@@ -12,6 +12,7 @@ from nst_jax.config import ConfigError
 from nst_jax.files.atomic import whole_file
 from nst_jax.files.images import ImageError
 from nst_jax.jobs.record import LaneRecord, Part, RunRecord, StudyRecord
+from nst_jax.jobs.sharing import shareable
 
 Record = RunRecord | LaneRecord | StudyRecord
 R = TypeVar("R", RunRecord, LaneRecord, StudyRecord)
@@ -30,7 +31,8 @@ def write_record(path: Path, record: Record) -> None:
     """
     try:
         with whole_file(path) as partial:
-            partial.write_text(json.dumps(plain(record), indent=1) + "\n")
+            told = shareable(plain(record), path.parent)
+            partial.write_text(json.dumps(told, indent=1) + "\n")
     except OSError as error:
         raise ImageError(
             f"{path}: cannot be written ({error.strerror or error}); choose another place "

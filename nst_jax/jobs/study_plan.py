@@ -1,5 +1,6 @@
 """What a study is to do: its lanes, what they are made of, and which of them are there already."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,7 @@ class StudyPlan:
         settings: Of each lane, everything that decides its result.
         finished: Of each lane, whether it is there already.
         renamed: Lanes that are there by another name: their names now, by those.
+        started: When the command began, by the monotonic clock.
     """
 
     job: StudyJob
@@ -50,6 +52,7 @@ class StudyPlan:
     settings: Sequence[LaneSettings]
     finished: Sequence[bool]
     renamed: Mapping[str, str]
+    started: float
 
 
 def plan_study(job: StudyJob) -> StudyPlan:
@@ -59,6 +62,7 @@ def plan_study(job: StudyJob) -> StudyPlan:
         ConfigError, ImageError, WeightsError: The input is wrong, or the folder holds another
             study.
     """
+    started = time.monotonic()
     preset, folder = job.preset, StudyFolder(job.output_dir)
     sources = Sources(named_images("content", job.contents), named_images("style", job.styles))
     weights = LossWeights(
@@ -89,7 +93,7 @@ def plan_study(job: StudyJob) -> StudyPlan:
         for name, own in zip(names, plain_settings, strict=True)
     ]
     return StudyPlan(
-        job, folder, grid, names, inputs, contents, styles, settings, finished, renamed
+        job, folder, grid, names, inputs, contents, styles, settings, finished, renamed, started
     )
 
 

@@ -1,5 +1,6 @@
 """What a study writes: a lane when it has ended, and what compares the lanes once all are there."""
 
+import time
 from collections.abc import Mapping
 
 import msgspec
@@ -19,6 +20,7 @@ from nst_jax.jobs.inputs import label_of
 from nst_jax.jobs.outputs import write_picture
 from nst_jax.jobs.parts import values_of
 from nst_jax.jobs.presets import Preset
+from nst_jax.jobs.ran import describe_ran
 from nst_jax.jobs.record import (
     IN_COMMON,
     Axis,
@@ -69,6 +71,7 @@ def write_lane(plan: StudyPlan, lane: FinishedLane) -> None:
         settings=settings,
         versions=versions,
         device=device,
+        ran=describe_ran(lane.seconds),
     )
     write_record(plan.folder.lane_record(name), record)
 
@@ -145,4 +148,5 @@ def _describe(plan: StudyPlan, contents: dict[str, str], styles: dict[str, str])
             **fixed,
         ),
         job=StudyDescription(preset=describe_preset(job.preset), axes=axes, zipped=job.zipped),
+        ran=describe_ran(time.monotonic() - plan.started),
     )
