@@ -9,6 +9,7 @@ from jax import Array
 from nst_jax.config import TransferConfig
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.descend import Image, Mask, descend, descend_batch
+from nst_jax.descent.fit import fitting_run
 from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.host.stopping import HeldInterrupt
 from nst_jax.network.vgg import Params
@@ -35,7 +36,7 @@ def stylize(
     keep: Mask | None = None,
     callback: Callback | None = None,
 ) -> TransferResult:
-    """Paints `content` in the style of `style`.
+    """Paints `content` in the style of `style`, in tiles where the memory would not do else.
 
     Ctrl-C after the first step ends the run with the best image so far, marked as cut off; a second
     one is raised.
@@ -81,6 +82,7 @@ def stylize(
     References:
         Gatys, Ecker and Bethge (CVPR 2016).
     """
+    config = fitting_run(params, content, style, config, weights, loss, optimizer, devices, regions)
     return to_the_end(
         descend(
             params,
@@ -89,7 +91,7 @@ def stylize(
             config,
             weights,
             loss=loss,
-            optimizer=optimizer,
+            optimizer=None if isinstance(optimizer, str) else optimizer,
             key=key,
             initial=initial,
             devices=devices,
@@ -148,6 +150,7 @@ def stylize_batch(
         >>> batch.image.shape[0]
         3
     """
+    config = fitting_run(params, content, style, config, weights, loss, optimizer, devices, regions)
     return to_the_end(
         descend_batch(
             params,
@@ -156,7 +159,7 @@ def stylize_batch(
             config,
             weights,
             loss=loss,
-            optimizer=optimizer,
+            optimizer=None if isinstance(optimizer, str) else optimizer,
             keys=keys,
             initial=initial,
             devices=devices,

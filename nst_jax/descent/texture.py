@@ -8,6 +8,7 @@ from jax import Array
 
 from nst_jax.config import TransferConfig
 from nst_jax.descent.descend import Image, descend
+from nst_jax.descent.fit import fitting_run
 from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.descent.stylize import seconds_between, to_the_end
 from nst_jax.network.vgg import Params
@@ -63,12 +64,14 @@ def texture(
         Gatys, Ecker and Bethge, "Texture synthesis using convolutional neural networks" (NeurIPS
         2015), with noise of low contrast and several sizes from small to large.
     """
+    config = texture_config(config)
+    config = fitting_run(params, shape, source, config, None, None, None, devices, ())
     return to_the_end(
         descend(
             params,
             shape,
             source,
-            texture_config(config),
+            config,
             key=key,
             devices=devices,
             seconds=seconds_between(callback),

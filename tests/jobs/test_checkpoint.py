@@ -354,10 +354,9 @@ def test_a_signal_saves_and_stops(photos, number):
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number, errors
     assert "the same command with --resume goes on" in errors.splitlines()[-1]
-    assert (
-        Image.open("out.png").size == (40, 48)
-        and not json.loads((photos / "out.json").read_text())["finished"]
-    )
+    record = json.loads((photos / "out.json").read_text())
+    assert Image.open("out.png").size == (40, 48) and not record["finished"]
+    assert record["reason"].startswith(f"stopped by {signal.Signals(number).name} at step ")
     assert Checkpoint(photos / "out.png.checkpoint").read().settings["num_steps"] == 100000
 
 
