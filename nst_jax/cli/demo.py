@@ -8,8 +8,8 @@ from typing import Annotated
 
 from tyro.conf import FlagCreatePairsOff, arg
 
+from nst_jax.cli.lines import say
 from nst_jax.cli.options import Resume
-from nst_jax.cli.progress import say
 from nst_jax.cli.stylize import run_and_say
 from nst_jax.files.images import ImageError, make_sheet, read_image, write_image
 from nst_jax.host.compilation_cache import keep_programs

@@ -20,8 +20,9 @@ from tyro.conf import subcommand
 
 from nst_jax.cli.demo import Demo
 from nst_jax.cli.evaluate import Evaluate
+from nst_jax.cli.events import event, tell_events
+from nst_jax.cli.lines import LINES, say
 from nst_jax.cli.options import PresetName, level_of, memory_limit_of
-from nst_jax.cli.progress import LINES, say
 from nst_jax.cli.reconstruct import Reconstruct
 from nst_jax.cli.rerun import Rerun
 from nst_jax.cli.study import Study
@@ -77,11 +78,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     level = _LOG.level
     _LOG.addHandler(LINES)
     command = COMMAND.set(["nst-jax", *argv])
+    tell_events("--json-lines" in argv)
     try:
         return _run(list(argv))
     finally:
         COMMAND.reset(command)
         limit_memory(None)
+        tell_events(False)
         _LOG.removeHandler(LINES)
         _LOG.setLevel(level)
         warnings.showwarning = before
@@ -110,32 +113,34 @@ def _run(argv: list[str]) -> int:
         limit_memory(memory_limit_of(parsed))
         return parsed.run() or 0
     except (ConfigError, ImageError, WeightsError) as error:
-        say(f"nst-jax: error: {_in_options(str(error))}")
-        return 2
+        return _refuse(_in_options(str(error)))
     except (MemoryError, RuntimeError, AssertionError) as error:
         if isinstance(error, MemoryError) or (
             isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
         ):
-            say("nst-jax: error: out of memory; pass a smaller --size")
-            return 2
+            return _refuse("out of memory; pass a smaller --size")
         if (reason := why_no_devices(error)) is None:
             raise
-        say(f"nst-jax: error: {reason}")
-        return 2
+        return _refuse(reason)
     # a folder in a file's place, a name too long, a disk that fails: wherever no better line is to
     # be had
     except OSError as error:
-        say(
-            f"nst-jax: error: {error.filename or 'a file'}: {error.strerror or error}; "
-            "choose another place"
-        )
-        return 2
+        name, reason = error.filename or "a file", error.strerror or error
+        return _refuse(f"{name}: {reason}; choose another place")
     except Stopped as stopped:
         say(f"nst-jax: {stopped}")
+        event("stopped", message=str(stopped), status=128 + stopped.number)
         return 128 + stopped.number
     except KeyboardInterrupt:
         say("nst-jax: interrupted")
         return 128 + signal.SIGINT
+
+
+def _refuse(message: str) -> int:
+    """Says what is wrong, and returns the exit status."""
+    say(f"nst-jax: error: {message}")
+    event("error", message=message, status=2)
+    return 2
 
 
 def _parse(command: Any, argv: list[str]) -> Any:

@@ -21,13 +21,17 @@ class Talk:
     """Tell nothing but notes, errors, and what was written."""
     verbose: Annotated[bool, FlagCreatePairsOff] = False
     """Tell also what is of interest where something is slow or wrong."""
+    json_lines: Annotated[bool, FlagCreatePairsOff] = False
+    """Tell progress and outcome to a program, as JSON, an object a line, on standard output."""
 
 
 def level_of(command: Any) -> int:
     """The level of what a command tells."""
     if not isinstance(command, Talk):
         return logging.INFO
-    return logging.WARNING if command.quiet else logging.DEBUG if command.verbose else logging.INFO
+    if command.quiet or command.json_lines:
+        return logging.WARNING
+    return logging.DEBUG if command.verbose else logging.INFO
 
 
 Resume = Annotated[

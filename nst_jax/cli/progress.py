@@ -1,76 +1,23 @@
 """How progress is shown: a live bar in a terminal, plain lines elsewhere."""
 
-import contextlib
-import logging
 import sys
 import time
-from collections.abc import Callable
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
 from tqdm import tqdm
 
 from nst_jax.cli.durations import duration
+from nst_jax.cli.events import event
+from nst_jax.cli.lines import LINES, printable, say, tells
 from nst_jax.descent.result import Progress
 from nst_jax.descent.schedule import Scale
 from nst_jax.descent.time_left import TimeLeft, seconds_for
-from nst_jax.host.timings import keep_rates, read_rates
+from nst_jax.host.timings import Rates, keep_rates, read_rates
 from nst_jax.jobs.run_plan import RunPlan
 from nst_jax.study.result import FinishedLane
 
 _SECONDS_BETWEEN_LINES = 10
-
-
-def say(line: str, stream: TextIO | None = None) -> None:
-    """Prints one line, on standard error if not told otherwise.
-
-    Characters that cannot be printed are spelt out. Nothing happens where nobody listens.
-    """
-    stream = stream or sys.stderr
-    if stream is not None:  # as without a console
-        with contextlib.suppress(OSError):
-            print(printable(line, stream), file=stream, flush=True)
-
-
-def tell(line: str) -> None:
-    """`say` of progress, unless the user wants to be told none."""
-    if _tells():
-        say(line)
-
-
-def printable(line: str, stream: TextIO) -> str:
-    """The line with escapes for what the stream cannot show.
-
-    Line breaks and control characters are escaped too.
-    """
-    line = "".join(
-        letter
-        if letter.isprintable()
-        else letter.encode("unicode_escape", "surrogatepass").decode()
-        for letter in line
-    )
-    encoding = stream.encoding or "utf-8"
-    return line.encode(encoding, "backslashreplace").decode(encoding)
-
-
-class Lines(logging.Handler):
-    """Shows what the library tells, a line each, warnings as notes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.write: Callable[[str], None] = say
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        self.write(f"note: {text}" if record.levelno >= logging.WARNING else text)
-
-
-LINES = Lines()
-
-
-def _tells() -> bool:
-    """Whether the user wants to be told of progress."""
-    return logging.getLogger("nst_jax").level < logging.WARNING
 
 
 def _is_terminal() -> bool:
@@ -134,7 +81,11 @@ class ProgressDisplay(_Display):
     def start(self, plan: RunPlan) -> None:
         """Called before the first step: says what is about to be done."""
         self._program = plan.program
-        if not _tells():
+        (height, width), rates = plan.shape, read_rates(plan.program)
+        told = {"num_steps": plan.num_steps, "num_devices": plan.num_devices}
+        told |= {"device": plan.device, "num_cores": plan.num_cores}
+        event("start", width=width, height=height, **told, seconds=_seconds_for(plan, rates))
+        if not tells():
             return
         self._say(_plan_in_words(plan))
         self._show(f"compiling for {_size(plan.scales[0])} …", plan.num_steps)
@@ -142,7 +93,8 @@ class ProgressDisplay(_Display):
     def __call__(self, progress: Progress) -> None:
         """Called with where the run stands."""
         left = self._time_left.see(time.monotonic(), progress)
-        if not _tells():
+        _progress_event(progress, float(progress.best_loss), left)
+        if not tells():
             return
         text = f"loss {float(progress.best_loss):.4g}"
         present, *to_come = progress.ahead
@@ -189,22 +141,34 @@ class ProgressDisplay(_Display):
             say(line)
 
 
+def _progress_event(progress: Progress, loss: float | None, left: float | None) -> None:
+    height, width = progress.ahead[0].shape
+    steps = {"step": progress.step, "num_steps": progress.num_steps, "done": progress.done}
+    event("progress", **steps, loss=loss, width=width, height=height, seconds_left=left)
+
+
 def _plan_in_words(plan: RunPlan) -> str:
     """Size, steps, device, cores, and about how long."""
     coarser = [f"{scale.num_steps} at {_sides(scale)}" for scale in plan.scales[:-1]]
     first = f" (first {', '.join(coarser)})" if coarser else ""
     cores = f"{plan.num_cores} core{'s' * (plan.num_cores > 1)}"
     where = f"{plan.num_devices} × {plan.device}" if plan.num_devices > 1 else plan.device
-    rates = read_rates(plan.program)
-    how_long = ""
-    if rates and not plan.goes_on:
-        seconds = seconds_for(plan.scales, rates, list(rates.values())[-1])
+    rates, how_long = read_rates(plan.program), ""
+    seconds = _seconds_for(plan, rates)
+    if seconds is not None:
         compiled = plan.shape in rates
         how_long = f", about {duration(seconds)}{'' if compiled else ' and compilation'}"
     elif not rates:
         how_long = "; the time it takes shows after the third step"
     what = f"{_size(plan.scales[-1])}, {plan.num_steps} steps{first}"
     return f"{what}, on {where} with {cores}{how_long}"
+
+
+def _seconds_for(plan: RunPlan, rates: Rates) -> float | None:
+    """How long the steps take, by those of earlier runs, if there were any."""
+    if not rates or plan.goes_on:
+        return None
+    return seconds_for(plan.scales, rates, list(rates.values())[-1])
 
 
 def _size(scale: Scale) -> str:
@@ -227,7 +191,7 @@ class StudyDisplay(_Display):
     def start(self, num_lanes: int) -> None:
         """Called before the first of `num_lanes`."""
         self._num_lanes, self._started = num_lanes, time.monotonic()
-        if num_lanes and _is_terminal() and _tells():
+        if num_lanes and _is_terminal() and tells():
             self._draw(num_lanes).set_description_str("compiling …")
 
     def __call__(self, progress: Progress) -> None:
@@ -237,11 +201,14 @@ class StudyDisplay(_Display):
         waiting = self._num_lanes - self._finished - running
         if left is not None and progress.done < 1:
             self._lane_seconds = left / (1 - progress.done) / running
+        if left is not None and self._lane_seconds is not None:
+            left += waiting * self._lane_seconds
+        _progress_event(progress, None, left)
         if self._bar is not None:
             self._bar.bar_format = "{percentage:3.0f} % |{bar}| {desc}"
             times = [self._gone]
-            if left is not None and self._lane_seconds is not None:
-                times.append(f"{duration(left + waiting * self._lane_seconds)} left")
+            if left is not None:
+                times.append(f"{duration(left)} left")
             self._bar.set_description_str(f"[{', '.join(times)}]", refresh=False)
             self._bar.n = self._finished + running * progress.done
             self._bar.refresh()
@@ -251,7 +218,10 @@ class StudyDisplay(_Display):
         self._finished += 1
         result, waiting = lane.result, self._num_lanes - self._finished
         what = f"FAILED: {result.failure}" if result.failure else f"loss {float(result.loss):.4g}"
-        if not _tells() and not result.failure:
+        ended = {"loss": float(result.loss), "reason": str(result.failure) or None}
+        place = {"number": self._finished, "count": self._num_lanes, "seconds": lane.seconds}
+        event("lane", name=name, **place, **ended)
+        if not tells() and not result.failure:
             return
         self._say(
             f"{self._finished}/{self._num_lanes}  {name}  {what}  {duration(lane.seconds)}"

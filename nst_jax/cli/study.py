@@ -3,7 +3,6 @@
 Parsing and printing only.
 """
 
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from nst_jax.cli.durations import duration
+from nst_jax.cli.events import outcome
 from nst_jax.cli.options import (
     NETWORK_OPTION,
     Axes,
@@ -22,7 +22,7 @@ from nst_jax.cli.options import (
     Talk,
     axes_of,
 )
-from nst_jax.cli.progress import StudyDisplay, say
+from nst_jax.cli.progress import StudyDisplay
 from nst_jax.config import ConfigError
 from nst_jax.files.folders import images_in
 from nst_jax.files.images import MAX_PIXELS
@@ -145,11 +145,14 @@ def run_and_report(job: StudyJob, processes: Processes) -> int:
         there = f", {summary.kept} were there" if summary.kept else ""
         failed = f", {len(summary.failed)} FAILED" if summary.failed else ""
         seconds = time.perf_counter() - started
-        say(
-            (
-                f"wrote {job.output_dir / 'index.html'} ({summary.computed} lanes run "
-                f"here{there}{failed}, {duration(seconds)})"
-            ),
-            sys.stdout,
+        outcome(
+            f"wrote {job.output_dir / 'index.html'} ({summary.computed} lanes run "
+            f"here{there}{failed}, {duration(seconds)})",
+            output=str(job.output_dir),
+            computed=summary.computed,
+            kept=summary.kept,
+            failed=dict(summary.failed),
+            seconds=seconds,
+            status=1 if summary.failed else 0,
         )
     return 1 if summary.failed else 0

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from nst_jax.cli.durations import duration
+from nst_jax.cli.events import event, outcome
+from nst_jax.cli.lines import say, tell
 from nst_jax.cli.options import (
     CompilationCache,
     Descent,
@@ -27,7 +28,7 @@ from nst_jax.cli.options import (
     as_preset,
     of_preset,
 )
-from nst_jax.cli.progress import ProgressDisplay, say, tell
+from nst_jax.cli.progress import ProgressDisplay
 from nst_jax.config import ConfigError
 from nst_jax.descent.result import Callback
 from nst_jax.files.folders import images_in
@@ -184,12 +185,27 @@ def run_and_say(job: Job) -> int:
     with ProgressDisplay() as display:
         result = run_job(job, display, display.start)
     if result is None:
-        say(f"{job.output} is there already, finished, of the same settings", sys.stdout)
+        outcome(
+            f"{job.output} is there already, finished, of the same settings",
+            output=str(job.output),
+            record=str(job.record),
+            status=0,
+        )
         return 0
     seconds = time.perf_counter() - started
     loss = f"loss {float(result.loss):.4g} at step {int(result.best_step)}, {duration(seconds)}"
-    say(f"wrote {job.output} and {job.record.name} ({loss})", sys.stdout)
-    return 1 if result.failure else 0
+    status = 1 if result.failure else 0
+    outcome(
+        f"wrote {job.output} and {job.record.name} ({loss})",
+        output=str(job.output),
+        record=str(job.record),
+        loss=float(result.loss),
+        best_step=int(result.best_step),
+        seconds=seconds,
+        reason=str(result.failure) or None,
+        status=status,
+    )
+    return status
 
 
 def run_all_and_say(jobs: Sequence[Job], folder: Path) -> int:
@@ -200,6 +216,13 @@ def run_all_and_say(jobs: Sequence[Job], folder: Path) -> int:
         def on_job(place: Place) -> tuple[Callback, Callable[[RunPlan], None]]:
             displays.close()
             left = place.seconds_left
+            event(
+                "photograph",
+                name=str(place.job.content),
+                number=place.number,
+                count=place.count,
+                seconds_left=left,
+            )
             tell(
                 f"{place.number}/{place.count}  {place.job.content}"
                 + (f", {duration(left)} left" if left is not None else "")
@@ -212,6 +235,14 @@ def run_all_and_say(jobs: Sequence[Job], folder: Path) -> int:
         say(f"FAILED {photograph}: {reason}")
     there = f", {summary.kept} were there" if summary.kept else ""
     failed = f", {len(summary.failed)} FAILED" if summary.failed else ""
-    seconds = duration(time.perf_counter() - started)
-    say(f"wrote {summary.computed} pictures to {folder}{there}{failed} ({seconds})", sys.stdout)
-    return 1 if summary.failed else 0
+    seconds, status = time.perf_counter() - started, 1 if summary.failed else 0
+    outcome(
+        f"wrote {summary.computed} pictures to {folder}{there}{failed} ({duration(seconds)})",
+        output=str(folder),
+        computed=summary.computed,
+        kept=summary.kept,
+        failed={str(path): reason for path, reason in summary.failed.items()},
+        seconds=seconds,
+        status=status,
+    )
+    return status

@@ -91,3 +91,43 @@ def test_a_memory_limit_is_what_a_run_must_do_with(photos, capfd):
         assert cli.main([*words, "--memory-limit", wrong]) == 2
         assert "--memory-limit is" in capfd.readouterr().err
     assert {path.name for path in photos.iterdir()} == {"photo.jpg", "painting.png"}
+
+
+def events(capfd):
+    return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+
+
+def test_machines_get_progress_and_outcome_as_json_lines(photos, capfd):
+    words = ["stylize", "photo.jpg", "painting.png", *QUICK, *SGD, "--json-lines"]
+    assert cli.main(words) == 0
+    start, *progress, end = events(capfd)
+    assert start["event"] == "start"
+    assert (start["width"], start["height"], start["num_steps"]) == (40, 48, 2)
+    assert {told["event"] for told in progress} == {"progress"}
+    assert progress[-1]["step"] == progress[-1]["num_steps"] == 2 and progress[-1]["done"] == 1
+    assert progress[-1]["seconds_left"] is None
+    record = json.loads(Path("photo_painting.json").read_text())
+    assert (end["event"], end["status"], end["reason"]) == ("end", 0, None)
+    assert end["output"] == "photo_painting.png" and end["record"] == "photo_painting.json"
+    assert end["loss"] == record["best_loss"]
+    assert cli.main(words) == 2
+    (error,) = events(capfd)
+    assert error["event"] == "error" and error["status"] == 2
+    assert error["message"].startswith("photo_painting.png: is there already")
+    assert cli.main(["stylize", "photo.jpg", "--json-lines"]) == 2
+    (error,) = events(capfd)
+    assert error["message"].startswith("Missing from nst-jax stylize: STYLE")
+
+
+def test_a_lane_that_fails_makes_the_status_1(photos, capfd):
+    words = ["study", "photo.jpg", "painting.png", *QUICK_STUDY, *SGD, "--json-lines"]
+    assert cli.main([*words, "--style-weight", "5", "1e38", "--scaling", "paper"]) == 1
+    told = events(capfd)
+    lanes = [event for event in told if event["event"] == "lane"]
+    assert [(lane["number"], lane["count"]) for lane in lanes] == [(1, 2), (2, 2)]
+    assert lanes[0]["reason"] is None and "is not finite" in lanes[1]["reason"]
+    assert told[-1]["event"] == "end" and told[-1]["status"] == 1
+    assert list(told[-1]["failed"]) == ["style_weight=1e+38"]
+    record = json.loads(Path("study/lanes/style_weight=1e+38.json").read_text())
+    assert record["status"] == "failed" and "is not finite" in record["reason"]
+    assert record["ran"]["command"].startswith("nst-jax study photo.jpg")
