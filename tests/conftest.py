@@ -38,7 +38,7 @@ _CHECKED += ("optim.lbfgs", "descent.step", "descent.history")
 
 with install_import_hook([f"nst_jax.{name}" for name in _CHECKED], "beartype.beartype"):
     import nst_jax as nst
-    from nst_jax.cli.progress import Lines
+    from nst_jax.cli.lines import Lines
     from nst_jax.objective import loss as loss_module
 
 import jax

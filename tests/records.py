@@ -47,7 +47,7 @@ def example(kind):
             coordinates={},
             lane=LaneValues(**lane.settings()),
             status="finished",
-            num_steps=1,
+            steps=1,
             seconds=1.0,
             lpips=None,
             settings=LaneSettings(inputs=images, **of_all, **shared, **lane.settings()),

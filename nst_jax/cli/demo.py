@@ -8,8 +8,8 @@ from typing import Annotated
 
 from tyro.conf import FlagCreatePairsOff, arg
 
+from nst_jax.cli.lines import say
 from nst_jax.cli.options import Resume
-from nst_jax.cli.progress import say
 from nst_jax.cli.stylize import run_and_say
 from nst_jax.files.images import ImageError, read_image, write_image
 from nst_jax.files.sheets import make_sheet
@@ -51,7 +51,7 @@ class Demo:
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Replace a result that is there already."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         keep_programs()
         preset = PRESETS["default"].replace(size=SIZE, num_steps=NUM_STEPS)
         content, style = content_path(), style_path()
@@ -60,10 +60,11 @@ class Demo:
             raise ImageError(
                 f"{sheet}: is there already; pass --overwrite, or choose another --output"
             )
-        run_and_say(
+        status = run_and_say(
             Job(
                 content, (style,), self.output, preset, resume=self.resume, overwrite=self.overwrite
             )
         )
         write_image(sheet, make_sheet([read_image(path) for path in (content, style, self.output)]))
         say(f"wrote {sheet}", sys.stdout)
+        return status

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from nst_jax.cli.lines import say
 from nst_jax.cli.options import CompilationCache, MaxPixels, Talk
-from nst_jax.cli.progress import say
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.host.compilation_cache import keep_programs
 from nst_jax.jobs.evaluate_job import Evaluated, EvaluationJob, evaluate_files

@@ -22,8 +22,9 @@ from nst_jax.checks import ConfigError
 from nst_jax.cli.config_file import option_in, read_config, with_config, with_own_styles
 from nst_jax.cli.demo import Demo
 from nst_jax.cli.evaluate import Evaluate
-from nst_jax.cli.options import level_of
-from nst_jax.cli.progress import LINES, say
+from nst_jax.cli.events import event, tell_events
+from nst_jax.cli.lines import LINES, say
+from nst_jax.cli.options import level_of, memory_limit_of
 from nst_jax.cli.reconstruct import Reconstruct
 from nst_jax.cli.rerun import Rerun
 from nst_jax.cli.study import Study
@@ -33,8 +34,10 @@ from nst_jax.cli.weights import WEIGHTS_COMMANDS
 from nst_jax.config import TransferConfig
 from nst_jax.files.images import ImageError
 from nst_jax.host.devices import why_no_devices
+from nst_jax.host.memory import limit_memory
 from nst_jax.host.stopping import Stopped
 from nst_jax.jobs.presets import PRESETS, Preset
+from nst_jax.jobs.ran import COMMAND
 from nst_jax.weights import WeightsError
 
 _LOG = logging.getLogger("nst_jax")
@@ -63,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Words after the program's name; those of the process if left out.
 
     Returns:
-        The exit status: 0, 2 with one line on standard error for input that is wrong, or 128 and
-        the signal's number when stopped.
+        The exit status: 0, 1 where a run failed or ended early, 2 with one line on standard error
+        for input that is wrong, or 128 and the signal's number when stopped.
     """
     if argv is None:  # the process is this program's own
         # What was imported, and what JAX makes while it traces, lives on; to look through it for
@@ -76,9 +79,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.showwarning = lambda message, *rest, **more: _LOG.warning("%s", message)
     level = _LOG.level
     _LOG.addHandler(LINES)
+    command = COMMAND.set(["nst-jax", *argv])
+    tell_events("--json-lines" in argv)
     try:
         return _run(list(argv))
     finally:
+        COMMAND.reset(command)
+        limit_memory(None)
+        tell_events(False)
         _LOG.removeHandler(LINES)
         _LOG.setLevel(level)
         warnings.showwarning = before
@@ -95,35 +103,37 @@ def _run(argv: list[str]) -> int:
             rerun = Rerun.with_defaults(parsed.record)
             parsed = _parse(_commands(stylize, study, rerun), argv)
         _LOG.setLevel(level_of(parsed))
-        parsed.run()
+        limit_memory(memory_limit_of(parsed))
+        return parsed.run() or 0
     except (ConfigError, ImageError, WeightsError) as error:
-        say(f"nst-jax: error: {_in_options(str(error))}")
-        return 2
+        return _refuse(_in_options(str(error)))
     except (MemoryError, RuntimeError, AssertionError) as error:
         if isinstance(error, MemoryError) or (
             isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
         ):
-            say("nst-jax: error: out of memory; pass a smaller --size")
-            return 2
+            return _refuse("out of memory; pass a smaller --size")
         if (reason := why_no_devices(error)) is None:
             raise
-        say(f"nst-jax: error: {reason}")
-        return 2
+        return _refuse(reason)
     # a folder in a file's place, a name too long, a disk that fails: wherever no better line is to
     # be had
     except OSError as error:
-        say(
-            f"nst-jax: error: {error.filename or 'a file'}: {error.strerror or error}; "
-            "choose another place"
-        )
-        return 2
+        name, reason = error.filename or "a file", error.strerror or error
+        return _refuse(f"{name}: {reason}; choose another place")
     except Stopped as stopped:
         say(f"nst-jax: {stopped}")
+        event("stopped", message=str(stopped), status=128 + stopped.number)
         return 128 + stopped.number
     except KeyboardInterrupt:
         say("nst-jax: interrupted")
         return 128 + signal.SIGINT
-    return 0
+
+
+def _refuse(message: str) -> int:
+    """Says what is wrong, and returns the exit status."""
+    say(f"nst-jax: error: {message}")
+    event("error", message=message, status=2)
+    return 2
 
 
 def _commands(stylize: Stylize, study: Study, rerun: Rerun | None = None) -> Any:

@@ -22,13 +22,17 @@ class Talk:
     """Tell nothing but notes, errors, and what was written."""
     verbose: Annotated[bool, FlagCreatePairsOff] = False
     """Tell also what is of interest where something is slow or wrong."""
+    json_lines: Annotated[bool, FlagCreatePairsOff] = False
+    """Tell progress and outcome to a program, as JSON, an object a line, on standard output."""
 
 
 def level_of(command: Any) -> int:
     """The level of what a command tells."""
     if not isinstance(command, Talk):
         return logging.INFO
-    return logging.WARNING if command.quiet else logging.DEBUG if command.verbose else logging.INFO
+    if command.quiet or command.json_lines:
+        return logging.WARNING
+    return logging.DEBUG if command.verbose else logging.INFO
 
 
 Resume = Annotated[
@@ -54,6 +58,30 @@ CompilationCache = Annotated[
 MaxPixels = Annotated[
     int, arg(metavar="NUMBER", help="Refuse images of more, which may be made to fill the memory.")
 ]
+
+
+MemoryLimit = Annotated[
+    float | None,
+    arg(
+        metavar="GB",
+        help="Take no more memory, in tiles where it needs be.",
+        help_behavior_hint="(default: what is free)",
+    ),
+]
+
+
+def memory_limit_of(command: Any) -> int | None:
+    """The bytes that a command may take, if it says so.
+
+    Raises:
+        ConfigError: They are none.
+    """
+    limit = getattr(command, "memory_limit", None)
+    if limit is None:
+        return None
+    if not 0 < limit < float("inf"):
+        raise ConfigError(f"--memory-limit is {limit}; it must be a positive number of gigabytes")
+    return int(limit * 1e9)
 
 
 NETWORK_OPTION = arg(

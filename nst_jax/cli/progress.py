@@ -1,65 +1,23 @@
 """How progress is shown: a live bar in a terminal, plain lines elsewhere."""
 
-import contextlib
-import logging
 import sys
 import time
-from collections.abc import Callable
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
 from tqdm import tqdm
 
+from nst_jax.cli.durations import duration
+from nst_jax.cli.events import event
+from nst_jax.cli.lines import LINES, printable, say, tells
 from nst_jax.descent.result import Progress
+from nst_jax.descent.schedule import Scale
+from nst_jax.descent.time_left import TimeLeft, seconds_for
+from nst_jax.host.timings import Rates, keep_rates, read_rates
+from nst_jax.jobs.run_plan import RunPlan
 from nst_jax.study.result import FinishedLane
 
 _SECONDS_BETWEEN_LINES = 10
-
-
-def say(line: str, stream: TextIO | None = None) -> None:
-    """Prints one line, on standard error if not told otherwise.
-
-    Characters that cannot be printed are spelt out. Nothing happens where nobody listens.
-    """
-    stream = stream or sys.stderr
-    if stream is not None:  # as without a console
-        with contextlib.suppress(OSError):
-            print(printable(line, stream), file=stream, flush=True)
-
-
-def printable(line: str, stream: TextIO) -> str:
-    """The line with escapes for what the stream cannot show.
-
-    Line breaks and control characters are escaped too.
-    """
-    line = "".join(
-        letter
-        if letter.isprintable()
-        else letter.encode("unicode_escape", "surrogatepass").decode()
-        for letter in line
-    )
-    encoding = stream.encoding or "utf-8"
-    return line.encode(encoding, "backslashreplace").decode(encoding)
-
-
-class Lines(logging.Handler):
-    """Shows what the library tells, a line each, warnings as notes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.write: Callable[[str], None] = say
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        self.write(f"note: {text}" if record.levelno >= logging.WARNING else text)
-
-
-LINES = Lines()
-
-
-def _tells() -> bool:
-    """Whether the user wants to be told of progress."""
-    return logging.getLogger("nst_jax").level < logging.WARNING
 
 
 def _is_terminal() -> bool:
@@ -67,13 +25,15 @@ def _is_terminal() -> bool:
 
 
 class _Display:
-    """A context manager that closes its bar, if it has drawn one."""
+    """A context manager that writes above its bar, and closes it, if it has drawn one."""
 
     def __init__(self) -> None:
         self._bar: tqdm | None = None
         self._started = time.monotonic()
+        self._time_left = TimeLeft()
 
     def __enter__(self) -> Self:
+        LINES.write = self._say
         return self
 
     def __exit__(
@@ -86,53 +46,138 @@ class _Display:
         if self._bar is not None:
             self._bar.close()
 
+    def _say(self, line: str) -> None:
+        """Prints a line above the bar."""
+        if self._bar is not None:
+            self._bar.write(printable(line, sys.stderr), file=sys.stderr)
+        else:
+            say(line)
+
+    def _draw(self, total: int) -> tqdm:
+        """The bar; without a picture of one until something is done."""
+        if self._bar is None:
+            self._bar = tqdm(
+                total=total, bar_format="{desc}", dynamic_ncols=True, file=sys.stderr, leave=True
+            )
+        return self._bar
+
+    @property
+    def _gone(self) -> str:
+        return f"{duration(time.monotonic() - self._started)} gone"
+
 
 class ProgressDisplay(_Display):
-    """A callback that shows a bar on a terminal, and elsewhere a line every ten seconds.
+    """A run's progress: a bar on a terminal, and elsewhere a line every ten seconds.
 
-    Both say the loss and the time left.
+    Both say the loss, the time left and each change of size.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._last_line = self._started
+        self._has_told_time = False
+        self._program = ""
+
+    def start(self, plan: RunPlan) -> None:
+        """Called before the first step: says what is about to be done."""
+        self._program = plan.program
+        (height, width), rates = plan.shape, read_rates(plan.program)
+        told = {"num_steps": plan.num_steps, "num_devices": plan.num_devices}
+        told |= {"device": plan.device, "num_cores": plan.num_cores}
+        event("start", width=width, height=height, **told, seconds=_seconds_for(plan, rates))
+        if not tells():
+            return
+        self._say(_plan_in_words(plan))
+        self._show(f"compiling for {_size(plan.scales[0])} …", plan.num_steps)
 
     def __call__(self, progress: Progress) -> None:
-        if not _tells():
+        """Called with where the run stands."""
+        left = self._time_left.see(time.monotonic(), progress)
+        _progress_event(progress, float(progress.best_loss), left)
+        if not tells():
             return
+        text = f"loss {float(progress.best_loss):.4g}"
+        present, *to_come = progress.ahead
+        is_end = progress.step == progress.num_steps
         if _is_terminal():
-            self._draw(progress)
-        else:
-            self._print(progress)
-
-    def _draw(self, progress: Progress) -> None:
-        if self._bar is None:
-            form = "{n_fmt}/{total_fmt} |{bar}| {desc}"
-            self._bar = tqdm(
-                total=progress.num_steps, bar_format=form, dynamic_ncols=True, file=sys.stderr
-            )
-        gone, left = map(tqdm.format_interval, self._seconds(progress))
-        self._bar.set_description_str(
-            f"loss {float(progress.best_loss):.4g} [{gone} gone, {left} left]", refresh=False
-        )
-        self._bar.total = progress.num_steps  # fewer where a size has ended early
-        self._bar.update(progress.step - self._bar.n)
-
-    def _print(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if progress.step < progress.num_steps and now - self._last_line < _SECONDS_BETWEEN_LINES:
+            bar = self._draw(progress.num_steps)
+            bar.bar_format = "{n_fmt}/{total_fmt} |{bar}| {desc}"
+            times = [self._gone, *([f"{duration(left)} left"] if left is not None else [])]
+            text = f"{text} [{', '.join(times)}]"
+            if to_come and not present.num_steps:
+                text = f"{text} compiling for {_size(to_come[0])} …"
+            bar.set_description_str(text, refresh=False)
+            bar.total = progress.num_steps  # fewer where a size has ended early
+            bar.n = progress.step
+            bar.refresh()
             return
-        self._last_line = now
-        _, left = self._seconds(progress)
-        say(
-            f"step {progress.step}/{progress.num_steps}  loss "
-            f"{float(progress.best_loss):.4g}  {left:.0f} s left"
-        )
+        is_first_time = left is not None and not self._has_told_time
+        is_time = time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES
+        changes = bool(to_come) and not present.num_steps
+        if not (is_end or is_first_time or is_time or changes):
+            return
+        self._has_told_time |= left is not None
+        ends = f"  {duration(left)} left" if left is not None and not is_end else ""
+        self._show(f"step {progress.step}/{progress.num_steps}  {text}{ends}")
+        if changes:
+            self._show(f"compiling for {_size(to_come[0])} …")
 
-    def _seconds(self, progress: Progress) -> tuple[float, float]:
-        """Gone, and by the work done, left."""
-        gone = time.monotonic() - self._started
-        return gone, gone * (1 / progress.done - 1)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if self._program:
+            keep_rates(self._program, self._time_left.rates)
+
+    def _show(self, line: str, total: int = 0) -> None:
+        """A line; on a terminal, where the bar will be."""
+        if _is_terminal():
+            self._draw(total).set_description_str(line)
+        else:
+            self._last_line = time.monotonic()
+            say(line)
+
+
+def _progress_event(progress: Progress, loss: float | None, left: float | None) -> None:
+    height, width = progress.ahead[0].shape
+    steps = {"step": progress.step, "num_steps": progress.num_steps, "done": progress.done}
+    event("progress", **steps, loss=loss, width=width, height=height, seconds_left=left)
+
+
+def _plan_in_words(plan: RunPlan) -> str:
+    """Size, steps, device, cores, and about how long."""
+    coarser = [f"{scale.num_steps} at {_sides(scale)}" for scale in plan.scales[:-1]]
+    first = f" (first {', '.join(coarser)})" if coarser else ""
+    cores = f"{plan.num_cores} core{'s' * (plan.num_cores > 1)}"
+    where = f"{plan.num_devices} × {plan.device}" if plan.num_devices > 1 else plan.device
+    rates, how_long = read_rates(plan.program), ""
+    seconds = _seconds_for(plan, rates)
+    if seconds is not None:
+        compiled = plan.shape in rates
+        how_long = f", about {duration(seconds)}{'' if compiled else ' and compilation'}"
+    elif not rates:
+        how_long = "; the time it takes shows after the third step"
+    what = f"{_size(plan.scales[-1])}, {plan.num_steps} steps{first}"
+    return f"{what}, on {where} with {cores}{how_long}"
+
+
+def _seconds_for(plan: RunPlan, rates: Rates) -> float | None:
+    """How long the steps take, by those of earlier runs, if there were any."""
+    if not rates or plan.goes_on:
+        return None
+    return seconds_for(plan.scales, rates, list(rates.values())[-1])
+
+
+def _size(scale: Scale) -> str:
+    return f"{_sides(scale)} pixels"
+
+
+def _sides(scale: Scale) -> str:
+    height, width = scale.shape
+    return f"{width} × {height}"
 
 
 class StudyDisplay(_Display):
@@ -141,42 +186,44 @@ class StudyDisplay(_Display):
     def __init__(self) -> None:
         super().__init__()
         self._num_lanes = self._finished = 0
+        self._lane_seconds: float | None = None
 
     def start(self, num_lanes: int) -> None:
         """Called before the first of `num_lanes`."""
         self._num_lanes, self._started = num_lanes, time.monotonic()
-        if num_lanes and _is_terminal() and _tells():
-            form = "{percentage:3.0f} % |{bar}| [{elapsed} gone, {remaining} left]"
-            self._bar = tqdm(total=num_lanes, bar_format=form, dynamic_ncols=True, file=sys.stderr)
-
-    def __enter__(self) -> Self:
-        LINES.write = self._say
-        return self
-
-    def _say(self, line: str) -> None:
-        """Prints a line above the bar."""
-        if self._bar is not None:
-            self._bar.write(printable(line, sys.stderr), file=sys.stderr)
-        else:
-            say(line)
+        if num_lanes and _is_terminal() and tells():
+            self._draw(num_lanes).set_description_str("compiling …")
 
     def __call__(self, progress: Progress) -> None:
         """Moves the bar; `progress` is that of the lanes that run."""
+        left = self._time_left.see(time.monotonic(), progress)
+        running = min(len(progress.loss), self._num_lanes - self._finished)
+        waiting = self._num_lanes - self._finished - running
+        if left is not None and progress.done < 1:
+            self._lane_seconds = left / (1 - progress.done) / running
+        if left is not None and self._lane_seconds is not None:
+            left += waiting * self._lane_seconds
+        _progress_event(progress, None, left)
         if self._bar is not None:
-            running = min(len(progress.loss), self._num_lanes - self._finished)
-            self._bar.update(self._finished + running * progress.done - self._bar.n)
+            self._bar.bar_format = "{percentage:3.0f} % |{bar}| {desc}"
+            times = [self._gone]
+            if left is not None:
+                times.append(f"{duration(left)} left")
+            self._bar.set_description_str(f"[{', '.join(times)}]", refresh=False)
+            self._bar.n = self._finished + running * progress.done
+            self._bar.refresh()
 
     def finish(self, name: str, lane: FinishedLane) -> None:
         """Called when a lane is written."""
         self._finished += 1
-        result = lane.result
-        left = (
-            (time.monotonic() - self._started) / self._finished * (self._num_lanes - self._finished)
-        )
+        result, waiting = lane.result, self._num_lanes - self._finished
         what = f"FAILED: {result.failure}" if result.failure else f"loss {float(result.loss):.4g}"
-        if not _tells() and not result.failure:
+        ended = {"loss": float(result.loss), "reason": str(result.failure) or None}
+        place = {"number": self._finished, "count": self._num_lanes, "seconds": lane.seconds}
+        event("lane", name=name, **place, **ended)
+        if not tells() and not result.failure:
             return
         self._say(
-            f"{self._finished}/{self._num_lanes}  {name}  {what}  {lane.seconds:.0f} s"
-            + (f", {left:.0f} s left" if left else "")
+            f"{self._finished}/{self._num_lanes}  {name}  {what}  {duration(lane.seconds)}"
+            + (f", {duration(lane.seconds * waiting)} left" if waiting else "")
         )

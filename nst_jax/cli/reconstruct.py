@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from nst_jax.cli.options import NETWORK_OPTION, CompilationCache, MaxPixels, Talk
+from nst_jax.cli.options import NETWORK_OPTION, CompilationCache, MaxPixels, MemoryLimit, Talk
 from nst_jax.cli.study import run_and_report
 from nst_jax.config import STYLE_LAYERS, Pooling
 from nst_jax.files.images import MAX_PIXELS
@@ -50,9 +50,10 @@ class Reconstruct(Talk):
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Make all pictures anew, and replace what is in the folder."""
     max_pixels: MaxPixels = MAX_PIXELS
+    memory_limit: MemoryLimit = None
     compilation_cache: CompilationCache = True
 
-    def run(self) -> None:
+    def run(self) -> int:
         if self.compilation_cache:
             keep_programs()
         contents = [(layer,) for layer in self.content_layers]
@@ -82,7 +83,7 @@ class Reconstruct(Talk):
         job = StudyJob(
             (self.image,), (self.image,), self.output_dir, preset, axes, zipped=True, **how
         )
-        run_and_report(job, Processes())
+        return run_and_report(job, Processes())
 
 
 RECONSTRUCTED_CONTENT = ("conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_2")

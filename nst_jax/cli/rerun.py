@@ -14,6 +14,7 @@ from nst_jax.cli.options import (
     Files,
     Loss,
     MaxPixels,
+    MemoryLimit,
     Picture,
     Resume,
     Styles,
@@ -65,6 +66,7 @@ class Rerun(Talk):
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Replace a result that is there already."""
     max_pixels: MaxPixels = MAX_PIXELS
+    memory_limit: MemoryLimit = None
     compilation_cache: CompilationCache = True
 
     @classmethod
@@ -85,25 +87,24 @@ class Rerun(Talk):
         own = {name: of_preset(group, preset) for name, group in groups.items()}
         return cls(tyro.MISSING, **own, seed=seed)
 
-    def run(self) -> None:
+    def run(self) -> int:
         if self.compilation_cache:
             keep_programs()
         job = changed_job(job_of_record(self.record, self.output), self._changes(), self.record)
         if isinstance(job, Job):
-            run_and_say(
+            return run_and_say(
                 replace(
                     job, resume=self.resume, overwrite=self.overwrite, max_pixels=self.max_pixels
                 )
             )
-        elif self.resume:
+        if self.resume:
             raise ConfigError(
                 f"{self.record}: is of a study, which goes on by itself when the same "
                 "command is given again; leave --resume out"
             )
-        else:
-            run_and_report(
-                replace(job, overwrite=self.overwrite, max_pixels=self.max_pixels), Processes()
-            )
+        return run_and_report(
+            replace(job, overwrite=self.overwrite, max_pixels=self.max_pixels), Processes()
+        )
 
     def _changes(self) -> dict[str, Any]:
         """The settings that are not the record's."""

@@ -3,7 +3,6 @@
 Parsing and printing only.
 """
 
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,18 +12,22 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from nst_jax.checks import ConfigError
 from nst_jax.cli.config_file import ConfigFile, PrintConfig, print_config
+from nst_jax.cli.durations import duration
+from nst_jax.cli.events import outcome
 from nst_jax.cli.options import (
     NETWORK_OPTION,
     Axes,
     CompilationCache,
     MaxPixels,
+    MemoryLimit,
     PresetName,
     Side,
     Talk,
     axes_of,
 )
-from nst_jax.cli.progress import StudyDisplay, say
-from nst_jax.files.images import INPUT_ENDINGS, MAX_PIXELS, ImageError
+from nst_jax.cli.progress import StudyDisplay
+from nst_jax.files.folders import images_in
+from nst_jax.files.images import MAX_PIXELS
 from nst_jax.host.compilation_cache import keep_programs
 from nst_jax.host.processes import Processes, join_processes
 from nst_jax.jobs.grid_file import read_grid_file
@@ -80,6 +83,7 @@ class Study(Talk):
     """Save the lanes that run so often, to go on within them; 0: only at Ctrl-C or SIGTERM."""
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Run all lanes anew, and replace what is in the folder."""
+    memory_limit: MemoryLimit = None
     compilation_cache: CompilationCache = True
     config: ConfigFile = None
     print_config: PrintConfig = False
@@ -92,10 +96,10 @@ class Study(Talk):
     process_id: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="")] = None
     """Which of them this is, from 0, likewise."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         if self.print_config:
             print_config(self)
-            return
+            return 0
         if self.compilation_cache:
             keep_programs()
         processes = Processes()
@@ -104,18 +108,18 @@ class Study(Talk):
             processes = join_processes(*where)
         with processes.together():
             job = self._job()
-        run_and_report(job, processes)
+        return run_and_report(job, processes)
 
     def _job(self) -> StudyJob:
-        contents, styles = _images_in(self.content), _images_in(self.style)
+        contents, styles = (images_in(path) if path else () for path in (self.content, self.style))
         axes: dict[str, Any] = {}
         zipped = self.zip
         if self.grid:
             given = read_grid_file(self.grid)
             contents = contents or tuple(
-                image for path in given.contents for image in _images_in(path)
+                image for path in given.contents for image in images_in(path)
             )
-            styles = styles or tuple(image for path in given.styles for image in _images_in(path))
+            styles = styles or tuple(image for path in given.styles for image in images_in(path))
             axes, zipped = dict(given.axes), zipped or given.zipped
         if not contents or not styles:
             missing = "content" if not contents else "style"
@@ -137,31 +141,8 @@ class Study(Talk):
         return StudyJob(contents, styles, self.output_dir, preset, axes, zipped, self.lanes, **how)
 
 
-def _images_in(path: Path | None) -> tuple[Path, ...]:
-    """The image itself, or those in the folder, by name."""
-    if path is None:
-        return ()
-    if not path.is_dir():
-        return (path,)
-    try:
-        files = [
-            file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")
-        ]
-    except OSError as error:
-        raise ImageError(
-            f"{path}: cannot be read ({error.strerror}); check its permissions"
-        ) from error
-    found = tuple(sorted(file for file in files if file.suffix.lower() in INPUT_ENDINGS))
-    if not found:
-        raise ImageError(
-            f"{path}: is a folder without images ({' '.join(sorted(INPUT_ENDINGS))}); "
-            "name an image, or a folder of such"
-        )
-    return found
-
-
-def run_and_report(job: StudyJob, processes: Processes) -> None:
-    """Runs a study, shows how it comes along, and prints how it ended."""
+def run_and_report(job: StudyJob, processes: Processes) -> int:
+    """Runs a study, shows how it comes along, and prints how it ended; 1 if a lane failed."""
     started = time.perf_counter()
     with StudyDisplay() as display:
         summary = run_study_job(job, processes, display.start, display, display.finish)
@@ -169,10 +150,14 @@ def run_and_report(job: StudyJob, processes: Processes) -> None:
         there = f", {summary.kept} were there" if summary.kept else ""
         failed = f", {len(summary.failed)} FAILED" if summary.failed else ""
         seconds = time.perf_counter() - started
-        say(
-            (
-                f"wrote {job.output_dir / 'index.html'} ({summary.computed} lanes run "
-                f"here{there}{failed}, {seconds:.0f} s)"
-            ),
-            sys.stdout,
+        outcome(
+            f"wrote {job.output_dir / 'index.html'} ({summary.computed} lanes run "
+            f"here{there}{failed}, {duration(seconds)})",
+            output=str(job.output_dir),
+            computed=summary.computed,
+            kept=summary.kept,
+            failed=dict(summary.failed),
+            seconds=seconds,
+            status=1 if summary.failed else 0,
         )
+    return 1 if summary.failed else 0

@@ -1,7 +1,9 @@
 """`nst-jax stylize`: one picture."""
 
-import sys
+import contextlib
+import os
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -9,13 +11,18 @@ from typing import Annotated
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from nst_jax.checks import ConfigError
 from nst_jax.cli.config_file import ConfigFile, PrintConfig, print_config
+from nst_jax.cli.durations import duration
+from nst_jax.cli.events import event, outcome
+from nst_jax.cli.lines import say, tell
 from nst_jax.cli.options import (
     CompilationCache,
     Descent,
     Files,
     Loss,
     MaxPixels,
+    MemoryLimit,
     Picture,
     PresetName,
     Resume,
@@ -24,11 +31,15 @@ from nst_jax.cli.options import (
     as_preset,
     of_preset,
 )
-from nst_jax.cli.progress import ProgressDisplay, say
-from nst_jax.files.images import MAX_PIXELS
+from nst_jax.cli.progress import ProgressDisplay
+from nst_jax.descent.result import Callback
+from nst_jax.files.folders import images_in
+from nst_jax.files.images import MAX_PIXELS, read_image
 from nst_jax.host.compilation_cache import keep_programs
 from nst_jax.jobs.job import Job
-from nst_jax.jobs.presets import PRESETS
+from nst_jax.jobs.many_jobs import Place, jobs_of_folder, run_jobs
+from nst_jax.jobs.presets import PRESETS, Preset
+from nst_jax.jobs.run_plan import RunPlan
 from nst_jax.jobs.stylize_job import run_job
 
 
@@ -53,14 +64,16 @@ class Stylize(Talk):
     """Paint a photograph in the style of a painting."""
 
     content: Positional[Annotated[Path, arg(metavar="CONTENT")]]
-    """The photograph, whose content is kept."""
+    """The photograph, whose content is kept, or a folder of such, of any sizes."""
     style: Positional[Annotated[Path, arg(metavar="STYLE")]]
-    """The painting, whose style is taken."""
+    """The painting, whose style is taken, or a folder of such, which are blended."""
     output: Annotated[
         Path | None,
         arg(aliases=["-o"], metavar="FILE", help_behavior_hint="(default: CONTENT_STYLE.png)"),
     ]
     """Result, .png .jpg .webp or .tif; settings and loss history go to a .json beside it."""
+    output_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")]
+    """Folder of the results, needed where CONTENT is one; what is there already is skipped."""
     preset: PresetName
     """Settings that belong together; --help after it shows them. notebook: the Keras notebook's."""
     picture: Picture
@@ -91,6 +104,7 @@ class Stylize(Talk):
     resume: Resume = False
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Replace a result that is there already."""
+    memory_limit: MemoryLimit = None
     compilation_cache: CompilationCache = True
     config: ConfigFile = None
     print_config: PrintConfig = False
@@ -105,49 +119,151 @@ class Stylize(Talk):
             "files": Files,
         }
         own = {field: of_preset(group, PRESETS[name]) for field, group in groups.items()}
-        return cls(tyro.MISSING, tyro.MISSING, output=None, preset=name, areas=Areas(), **own)
+        return cls(
+            tyro.MISSING,
+            tyro.MISSING,
+            output=None,
+            output_dir=None,
+            preset=name,
+            areas=Areas(),
+            **own,
+        )
 
-    def run(self) -> None:
-        groups = self.picture, self.loss, self.styles, self.descent, self.files
-        settings = as_preset(groups, PRESETS[self.preset])
+    def run(self) -> int:
         if self.print_config:
+            settings = self._settings()
             side = settings.size or (None if settings.rows else "original")
             picture = replace(self.picture, size=side, rows=settings.rows)
             print_config(replace(self, picture=picture))
-            return
+            return 0
         if self.compilation_cache:
             keep_programs()
-        styles = self.style, *self.others
-        stems = [path.stem for path in (self.content, *styles)]
-        output = self.output or Path(f"{'_'.join(stems)}.png")
-        how = {
-            name: getattr(self, name)
-            for name in ("resume", "overwrite", "checkpoint_every", "max_pixels")
-        }
-        run_and_say(
-            Job(
-                self.content,
-                styles,
-                output,
-                settings,
-                initial=self.initial,
-                masks=self.areas.mask,
-                region_maps=self.areas.regions,
-                keep=self.areas.keep,
-                seed=self.seed,
-                num_devices=self.devices,
-                **how,
-            )
+        given = self.style, *self.others
+        self._styles = tuple(image for path in given for image in images_in(path))
+        name = "_".join(path.resolve().stem if os.path.isdir(path) else path.stem for path in given)
+        if self.output and self.output_dir:
+            raise ConfigError("--output and --output-dir are both given; leave one of the two out")
+        if os.path.isdir(self.content):
+            return self._run_folder(name)
+        output = self.output or (self.output_dir or Path()) / f"{self.content.stem}_{name}.png"
+        return run_and_say(self._job(self.content, output))
+
+    def _settings(self) -> Preset:
+        groups = self.picture, self.loss, self.styles, self.descent, self.files
+        return as_preset(groups, PRESETS[self.preset])
+
+    def _job(self, content: Path, output: Path) -> Job:
+        """What to make of a photograph."""
+        return Job(
+            content,
+            self._styles,
+            output,
+            self._settings(),
+            initial=self.initial,
+            masks=self.areas.mask,
+            region_maps=self.areas.regions,
+            keep=self.areas.keep,
+            seed=self.seed,
+            num_devices=self.devices,
+            resume=self.resume,
+            overwrite=self.overwrite,
+            checkpoint_every=self.checkpoint_every,
+            max_pixels=self.max_pixels,
         )
 
+    def _run_folder(self, name: str) -> int:
+        """Paints all photographs of a folder; the status is 1 if one failed.
 
-def run_and_say(job: Job) -> None:
+        Raises:
+            ConfigError, ImageError: None can be painted so.
+        """
+        folder = self.output_dir
+        if folder is None:
+            raise ConfigError(
+                f"{self.content}: is a folder; give --output-dir, the folder of the results"
+            )
+        if folder.resolve() == self.content.resolve():
+            raise ConfigError(
+                f"{folder}: is the folder of the photographs, which the results would be the next "
+                "time; choose another --output-dir"
+            )
+        of_one = {f"--{field}": value for field, value in vars(self.areas).items()}
+        for option, value in (of_one | {"--initial": self.initial}).items():
+            if value:
+                raise ConfigError(
+                    f"{option} is of one photograph, but {self.content} is a folder; leave it out, "
+                    "or name a photograph"
+                )
+        for style in self._styles:
+            read_image(style, max_pixels=self.max_pixels)  # once, instead of in each run
+        jobs = jobs_of_folder(images_in(self.content), folder, f"_{name}.png", self._job)
+        return run_all_and_say(jobs, folder)
+
+
+def run_and_say(job: Job) -> int:
+    """Runs a job, shows how it comes along, and prints how it ended; the status is 1 if early."""
     started = time.perf_counter()
     with ProgressDisplay() as display:
-        result = run_job(job, display)
+        result = run_job(job, display, display.start)
     if result is None:
-        say(f"{job.output} is there already, finished, of the same settings", sys.stdout)
-    else:
-        seconds = time.perf_counter() - started
-        loss = f"loss {float(result.loss):.4g} at step {int(result.best_step)}, {seconds:.0f} s"
-        say(f"wrote {job.output} and {job.record.name} ({loss})", sys.stdout)
+        outcome(
+            f"{job.output} is there already, finished, of the same settings",
+            output=str(job.output),
+            record=str(job.record),
+            status=0,
+        )
+        return 0
+    seconds = time.perf_counter() - started
+    loss = f"loss {float(result.loss):.4g} at step {int(result.best_step)}, {duration(seconds)}"
+    status = 1 if result.failure else 0
+    outcome(
+        f"wrote {job.output} and {job.record.name} ({loss})",
+        output=str(job.output),
+        record=str(job.record),
+        loss=float(result.loss),
+        best_step=int(result.best_step),
+        seconds=seconds,
+        reason=str(result.failure) or None,
+        status=status,
+    )
+    return status
+
+
+def run_all_and_say(jobs: Sequence[Job], folder: Path) -> int:
+    """`run_and_say` of many photographs; those that failed are listed at the end."""
+    started = time.perf_counter()
+    with contextlib.ExitStack() as displays:
+
+        def on_job(place: Place) -> tuple[Callback, Callable[[RunPlan], None]]:
+            displays.close()
+            left = place.seconds_left
+            event(
+                "photograph",
+                name=str(place.job.content),
+                number=place.number,
+                count=place.count,
+                seconds_left=left,
+            )
+            tell(
+                f"{place.number}/{place.count}  {place.job.content}"
+                + (f", {duration(left)} left" if left is not None else "")
+            )
+            display = displays.enter_context(ProgressDisplay())
+            return display, display.start
+
+        summary = run_jobs(jobs, on_job)
+    for photograph, reason in summary.failed.items():
+        say(f"FAILED {photograph}: {reason}")
+    there = f", {summary.kept} were there" if summary.kept else ""
+    failed = f", {len(summary.failed)} FAILED" if summary.failed else ""
+    seconds, status = time.perf_counter() - started, 1 if summary.failed else 0
+    outcome(
+        f"wrote {summary.computed} pictures to {folder}{there}{failed} ({duration(seconds)})",
+        output=str(folder),
+        computed=summary.computed,
+        kept=summary.kept,
+        failed={str(path): reason for path, reason in summary.failed.items()},
+        seconds=seconds,
+        status=status,
+    )
+    return status

@@ -11,6 +11,7 @@ from nst_jax.cli.options import (
     CompilationCache,
     Files,
     MaxPixels,
+    MemoryLimit,
     Resume,
     Talk,
     as_preset,
@@ -66,9 +67,10 @@ class Texture(Talk):
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Replace a result that is there already."""
     max_pixels: MaxPixels = MAX_PIXELS
+    memory_limit: MemoryLimit = None
     compilation_cache: CompilationCache = True
 
-    def run(self) -> None:
+    def run(self) -> int:
         if self.compilation_cache:
             keep_programs()
         sources, (width, height) = (self.source, *self.others), self.size
@@ -81,7 +83,7 @@ class Texture(Talk):
             )
         )
         stems = [path.stem for path in sources]
-        run_and_say(
+        return run_and_say(
             Job(
                 None,
                 sources,

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
+from nst_jax.cli.lines import say
 from nst_jax.cli.options import NETWORK_OPTION
-from nst_jax.cli.progress import say
 from nst_jax.config import Pooling
 from nst_jax.files.images import LEAST_SIDE, ImageError, read_image
 from nst_jax.network.normalisation import normalise_activations

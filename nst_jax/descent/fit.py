@@ -4,23 +4,34 @@ In tiles, or with a shorter memory of L-BFGS.
 """
 
 import dataclasses
+import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 
 from nst_jax.checks import ConfigError
 from nst_jax.config import Border, TransferConfig
+from nst_jax.descent.arguments import chosen_optimizer, spelt_out
 from nst_jax.descent.lanes import LaneProgram, Lanes, Optimizer
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.scaled_targets import stack_targets
+from nst_jax.descent.schedule import LEAST_SIDE
 from nst_jax.host.memory import FreeBytes, free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params, prepare_params
+from nst_jax.objective.default import LossWeights
+from nst_jax.objective.regions import Region, checked_regions, with_regions
+from nst_jax.objective.styles import as_images
 from nst_jax.objective.targets import Targets, targets_of_one
-from nst_jax.objective.terms import Loss
+from nst_jax.objective.terms import Loss, Term
 from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import layers_shapes
+
+_LOG = logging.getLogger(__name__)
 
 _TILES = (1024, 512, 256)
 # Copies of the images, the compiler's own memory, buffers of threads (docs/benchmarks).
@@ -75,6 +86,9 @@ def fitting_config(
     may_shrink = fewer_pairs and config.optimizer == "lbfgs" and optimizer is None
     room, needed = lanes_that_fit(free, 0, 1), 0
     for choice in choices:
+        how = f"in tiles of {choice.tile} pixels" if choice.tile else "whole"
+        size = f"{content.shape[1]} × {content.shape[0]} pixels"
+        _LOG.info(f"compiling to see what memory {size} need, {how} …")
         preparation, descent = _bytes_needed(
             params, content, style, loss, choice, devices, optimizer
         )
@@ -86,7 +100,6 @@ def fitting_config(
             not fewer or (may_shrink and config.memory - fewer >= _LEAST_MEMORY)
         ):
             needed = max(preparation, descent - fewer * pair)
-            how = f"in tiles of {choice.tile} pixels" if choice.tile else "whole"
             pairs = (
                 f", L-BFGS keeps {config.memory - fewer} pairs instead of {config.memory}"
                 if fewer
@@ -96,10 +109,49 @@ def fitting_config(
                 choice, memory=config.memory - fewer
             ), f"memory: {needed / 1e9:.1f} GB of {free / 1e9:.1f} GB free, {how}{pairs}"
     size = int(max(content.shape[:2]) * (0.8 * free / needed) ** 0.5)
+    advice = f"take a size of {size} or less" if size >= LEAST_SIDE else "make room"
     raise ConfigError(
-        f"this needs {needed / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free; take a "
-        f"size of {size} or less"
+        f"this needs {needed / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free; {advice}"
     )
+
+
+def fitting_run(
+    params: Params,
+    content: Any,
+    style: Any,
+    config: TransferConfig | None,
+    weights: LossWeights | None,
+    loss: Loss | Term | None,
+    optimizer: str | optax.GradientTransformation | None,
+    devices: Sequence[jax.Device] | None,
+    regions: Sequence[Region],
+) -> TransferConfig:
+    """`fitting_config` of the arguments of `stylize`, which are described there.
+
+    Those that are wrong are left for the run to find. Of a batch, one lane is measured.
+
+    Raises:
+        ConfigError: As `fitting_config`.
+    """
+    config, own = chosen_optimizer(optimizer, config or TransferConfig())
+    shapes = [np.shape(image) for image in (content, *as_images(style))]
+    if np.ndim(content) == 1:  # the height and width of a texture
+        shapes[0] = (*np.asarray(content).tolist(), 3)
+    if len(shapes) < 2 or any(len(shape) != 3 for shape in shapes):
+        return config
+    images = shapes[0], max(shapes[1:], key=math.prod)
+    content, style = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in images)
+    terms = spelt_out(loss, weights, config)
+    if regions:
+        terms = with_regions(terms, checked_regions(regions, shapes[0], shapes[1:]))
+    terms = jax.tree.map(lambda numbers: numbers.flat[0], terms)
+    fitting, said = fitting_config(
+        params, content, style, terms, config, tuple(devices or ()), optimizer=own
+    )
+    if said:
+        level = logging.WARNING if fitting.memory < config.memory else logging.INFO
+        _LOG.log(level, said)
+    return fitting
 
 
 def _bytes_needed(

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from nst_jax.descent.result import Progress, TransferResult
+from nst_jax.descent.schedule import Scale
 from nst_jax.descent.step import StepInfo, TransferState
 from nst_jax.objective.loss import LossParts
 
@@ -147,14 +148,17 @@ class History:
     def progress(self, states: TransferState) -> Progress:
         """What callbacks see after a piece; of an ended lane, NaN for its loss and terms."""
         loss, terms = jax.tree.map(lambda rows: rows[-1], self._last_info[:2])
+        left = 0 if self.done else self._max_steps - self._step
+        height, width = states.best_image.shape[1:3]
         return Progress(
             step=self._before + self._step,
-            num_steps=self._before + self._max_steps,
-            done=self._step / self._max_steps,
+            num_steps=self._before + self._step + left,
+            done=self._step / (self._step + left),
             loss=loss,
             terms=terms,
             best_loss=jax.device_get(states.best_loss),
             image=states.best_image,
+            ahead=(Scale((height, width), left),),
         )
 
     def result(self, states: TransferState) -> TransferResult:

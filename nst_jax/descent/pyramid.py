@@ -191,10 +191,11 @@ class Pyramid:
             if index == len(self._scales) - 1
             else self._enlarge(seen.image, details, self._shape)
         )
-        num_steps = seen.num_steps + sum(scale.num_steps for scale in self._scales[index + 1 :])
+        ahead = *seen.ahead, *self._scales[index + 1 :]
+        num_steps = seen.step + sum(scale.num_steps for scale in ahead)
         work = [scale.num_steps * scale.shape[0] * scale.shape[1] for scale in self._scales]
         done = (sum(work[:index]) + work[index] * seen.done) / sum(work)
-        return seen._replace(num_steps=num_steps, done=done, image=images)
+        return seen._replace(num_steps=num_steps, done=done, image=images, ahead=ahead)
 
     def _result(
         self,

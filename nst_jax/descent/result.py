@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from nst_jax.descent.schedule import Scale
 from nst_jax.host.outlets import OUTLETS
 from nst_jax.objective.loss import LossParts
 
@@ -24,6 +25,8 @@ class Progress(NamedTuple):
         terms: Its parts by term, such as `terms["style"]["conv1_1"]`, scaled but not weighted.
         best_loss: Lowest loss so far at the present size.
         image: The image of that loss, or the average so far, in [0, 1].
+        ahead: What is still to be done, at most: the present size with the steps that are left
+            there, maybe none, then the sizes to come.
     """
 
     step: int
@@ -33,6 +36,7 @@ class Progress(NamedTuple):
     terms: LossParts
     best_loss: np.ndarray
     image: Array
+    ahead: tuple[Scale, ...]
 
 
 class TransferResult(NamedTuple):

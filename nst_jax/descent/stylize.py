@@ -10,6 +10,7 @@ from jax import Array
 from nst_jax.config import TransferConfig
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.descend import Image, Mask, descend, descend_batch
+from nst_jax.descent.fit import fitting_run
 from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.host.bars import Bar
 from nst_jax.host.stopping import HeldInterrupt
@@ -38,7 +39,7 @@ def stylize(
     callback: Callback | None = None,
     progress: bool | None = None,
 ) -> TransferResult:
-    """Paints `content` in the style of `style`.
+    """Paints `content` in the style of `style`, in tiles where the memory would not do else.
 
     Ctrl-C after the first step ends the run with the best image so far, marked as cut off; a second
     one is raised.
@@ -87,6 +88,7 @@ def stylize(
         Gatys, Ecker and Bethge (CVPR 2016).
     """
     bar = Bar(progress, callback is not None)
+    config = fitting_run(params, content, style, config, weights, loss, optimizer, devices, regions)
     return to_the_end(
         descend(
             params,
@@ -95,7 +97,7 @@ def stylize(
             config,
             weights,
             loss=loss,
-            optimizer=optimizer,
+            optimizer=None if isinstance(optimizer, str) else optimizer,
             key=key,
             initial=initial,
             devices=devices,
@@ -158,6 +160,7 @@ def stylize_batch(
         3
     """
     bar = Bar(progress, callback is not None)
+    config = fitting_run(params, content, style, config, weights, loss, optimizer, devices, regions)
     return to_the_end(
         descend_batch(
             params,
@@ -166,7 +169,7 @@ def stylize_batch(
             config,
             weights,
             loss=loss,
-            optimizer=optimizer,
+            optimizer=None if isinstance(optimizer, str) else optimizer,
             keys=keys,
             initial=initial,
             devices=devices,

@@ -8,6 +8,7 @@ from jax import Array
 
 from nst_jax.config import TransferConfig
 from nst_jax.descent.descend import Image, descend
+from nst_jax.descent.fit import fitting_run
 from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.descent.stylize import seconds_between, to_the_end
 from nst_jax.host.bars import Bar
@@ -66,12 +67,14 @@ def texture(
         2015), with noise of low contrast and several sizes from small to large.
     """
     bar = Bar(progress, callback is not None)
+    config = texture_config(config)
+    config = fitting_run(params, shape, source, config, None, None, None, devices, ())
     return to_the_end(
         descend(
             params,
             shape,
             source,
-            texture_config(config),
+            config,
             key=key,
             devices=devices,
             seconds=seconds_between(callback or bar),

@@ -1,4 +1,8 @@
-"""Whether JAX finds anything to run on."""
+"""Whether JAX finds anything to run on, what it is called, and how many cores there are."""
+
+import os
+import platform
+from pathlib import Path
 
 import jax
 
@@ -31,3 +35,24 @@ def why_no_devices(error: Exception) -> str | None:
         f"JAX_PLATFORMS is '{platforms}', and JAX finds no such device{reason}; unset it to take "
         "what there is, or install what it needs: pip install '.[cuda]' or '.[tpu]'"
     )
+
+
+def num_cores() -> int:
+    """The cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not of every system
+        return os.cpu_count() or 1
+
+
+def device_name() -> str:
+    """What the first device is called; of a CPU, its model."""
+    device = jax.local_devices()[0]
+    if device.platform != "cpu":
+        return device.device_kind
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = [f"model name: {platform.processor()}"]
+    models = (line.partition(":")[2] for line in lines if line.startswith("model name"))
+    return " ".join(next(models, "").split()) or device.device_kind

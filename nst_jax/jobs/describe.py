@@ -13,9 +13,11 @@ import numpy as np
 from nst_jax.config import TransferConfig
 from nst_jax.descent.result import TransferResult
 from nst_jax.files.atomic import hash_of
+from nst_jax.host.devices import device_name
 from nst_jax.jobs.parts import values_of
 from nst_jax.jobs.presets import Preset
 from nst_jax.jobs.record import ConfigRecord, File, History, Network, PresetRecord
+from nst_jax.jobs.sharing import without_folder
 from nst_jax.objective.terms import Loss
 from nst_jax.weights import LoadedWeights
 
@@ -39,7 +41,10 @@ def describe_network(loaded: LoadedWeights) -> Network:
 def describe_preset(preset: Preset) -> PresetRecord:
     """A preset's fields, and those of its config."""
     config = ConfigRecord(**values_of(preset.config, TransferConfig))
-    return PresetRecord(config=config, **values_of(preset, Preset, leave_out=("config",)))
+    own = values_of(preset, Preset, leave_out=("config",))
+    if preset.network:
+        own["network"] = without_folder(preset.network)
+    return PresetRecord(config=config, **own)
 
 
 def describe_loss(loss: Loss) -> dict[str, dict[str, Any]]:
@@ -69,7 +74,7 @@ def describe_versions() -> dict[str, str]:
 
 def describe_device() -> str:
     """What they run on."""
-    return jax.local_devices()[0].device_kind
+    return device_name()
 
 
 def describe_history(result: TransferResult) -> History:

@@ -106,6 +106,7 @@ def read_inputs(
     max_pixels: int,
     hashes: Mapping[str, str],
     shape: tuple[int, int] | None = None,
+    loaded: LoadedWeights | None = None,
 ) -> Inputs:
     """Reads the images and the network of a job.
 
@@ -115,6 +116,7 @@ def read_inputs(
         max_pixels: An image of more is refused.
         hashes: SHA-256 that images, by label, and the `network` must have.
         shape: Height and width of a texture; with content images, the result has theirs.
+        loaded: The network, if it was read already.
 
     Raises:
         ImageError: An image cannot be read.
@@ -131,8 +133,9 @@ def read_inputs(
             raise ConfigError("a texture has no photograph whose transparency it could keep")
         (content, *_) = sources.content.values()
         alpha = read_alpha(content, shape, max_pixels=max_pixels)
-    loaded = load_weights(preset.network)
-    _LOG.info(f"network: {loaded.why}")
+    if loaded is None:
+        loaded = load_weights(preset.network)
+        _LOG.info(f"network: {loaded.why}")
     files, network = describe_files(sources.labelled()), describe_network(loaded)
     _check_hashes({**files, "network": network}, hashes)
     origins = {name: read_origin(path) for name, path in sources.content.items()}

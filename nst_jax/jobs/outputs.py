@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike
 
 from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
-from nst_jax.files.images import ImageError, check_output, read_image, write_image
+from nst_jax.files.images import ImageError, check_output, write_image
 from nst_jax.jobs.checkpoint import Saved
 from nst_jax.jobs.inputs import Sources
 from nst_jax.jobs.job import Job
-from nst_jax.jobs.record import LaneRecord, RunRecord, StudyRecord
+from nst_jax.jobs.record import RunRecord
 from nst_jax.jobs.record_files import (
     SETTINGS_KEYWORD,
     deciding,
@@ -28,15 +28,16 @@ from nst_jax.jobs.record_files import (
     plain,
     read_record,
 )
+from nst_jax.jobs.sharing import shareable
 from nst_jax.jobs.study_folder import StudyFolder
 
 _OTHER_FILE = "choose another --output"
 _OTHER_FOLDER = "choose another --output-dir"
 _OVERWRITE_FILE = f"pass --overwrite, or {_OTHER_FILE}"
-_OVERWRITE_FOLDER = f"pass --overwrite, or {_OTHER_FOLDER}"
+OVERWRITE_FOLDER = f"pass --overwrite, or {_OTHER_FOLDER}"
 
 # The weights of layers, which `balance` finds when a run begins.
-_FOUND = "weights_by_layer"
+WEIGHTS_FOUND = "weights_by_layer"
 # These make no other run.
 _NO_MATTER = ("versions", "device", "save_every")
 
@@ -102,14 +103,8 @@ def check_study_outputs(
     _refuse_inputs([*beside, *lanes], sources, network, _OTHER_FOLDER)
     if overwrite:
         return
-    if folder.record.exists():
-        there = read_record(folder.record, StudyRecord, _OVERWRITE_FOLDER)
-        for name in sorted(set(there.lanes) - set(names)):
-            raise ConfigError(
-                f"{folder.path}: holds a study with other lanes ({name}); {_OVERWRITE_FOLDER}"
-            )
-    elif beside and not lanes:
-        raise ConfigError(f"{beside[0]}: is there already, of no study; {_OVERWRITE_FOLDER}")
+    if beside and not lanes and not folder.record.exists():
+        raise ConfigError(f"{beside[0]}: is there already, of no study; {OVERWRITE_FOLDER}")
 
 
 def _refuse_folders(records: Iterable[Path], advice: str) -> None:
@@ -157,7 +152,7 @@ def with_saved_weights(job: Job, saved: Saved) -> Job:
     Raises:
         ConfigError: The checkpoint holds weights that cannot be.
     """
-    found = saved.settings.get(_FOUND)
+    found = saved.settings.get(WEIGHTS_FOUND)
     if not job.preset.config.balance or job.layer_weights is not None or found is None:
         return job
     return dataclasses.replace(job, layer_weights=found)
@@ -207,39 +202,9 @@ def is_run_finished(job: Job, settings: Mapping[str, Any]) -> bool:
         ) from error
     free: dict[str, Any] = {"tile": None, "memory": None}  # as the memory was that the run found
     if job.preset.config.balance and job.layer_weights is None:
-        free[_FOUND] = None
+        free[WEIGHTS_FOUND] = None
     check_same({**settings, **free}, {**plain(record.settings), **free}, job.record)
     return record.finished and job.output.exists()
-
-
-def is_lane_finished(folder: StudyFolder, name: str, settings: Mapping[str, Any]) -> bool:
-    """Whether a lane is there, whole.
-
-    Args:
-        folder: The study's.
-        name: The lane's.
-        settings: Its settings, as plain values.
-
-    Raises:
-        ConfigError: Another lane is there under its name.
-    """
-    path = folder.lane_record(name)
-    if not path.exists():
-        return False
-    record = read_record(path, LaneRecord, _OVERWRITE_FOLDER)
-    found = (_FOUND,) if settings["balance"] else ()
-    differing = first_difference(settings, plain(record.settings), found)
-    if differing is not None:
-        raise ConfigError(
-            f"{folder.path}: holds a study of other settings ({differing} differs at {name}); "
-            f"{_OVERWRITE_FOLDER}"
-        )
-    if record.best_loss is not None:
-        try:
-            read_image(folder.lane_image(name))
-        except ImageError:  # missing or damaged; it is painted again
-            return False
-    return True
 
 
 def write_picture(
@@ -265,7 +230,7 @@ def write_picture(
     """
     texts = {
         "Software": software(),
-        SETTINGS_KEYWORD: _without_folders(settings),
+        SETTINGS_KEYWORD: shareable(settings),
     }
     how = {name: settings[name] for name in ("bits", "quality", "dpi")}
     write_image(path, np.asarray(image), texts, alpha, origin=origin, **how)
@@ -274,12 +239,3 @@ def write_picture(
 def software() -> str:
     """What pictures say made them."""
     return f"nst-jax {version('nst-jax')}"
-
-
-def _without_folders(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {
-            name: Path(inner).name if name == "path" else _without_folders(inner)
-            for name, inner in value.items()
-        }
-    return value

@@ -214,6 +214,20 @@ class History(Part):
     terms: dict[str, dict[str, list[float | None]]]
 
 
+class Ran(Part):
+    """When and how a result was made.
+
+    Args:
+        started: When the command that ended it began, or the lane, by ISO 8601 in UTC.
+        seconds: How long it took.
+        command: The command, of absolute paths the last names alone; of Python there is none.
+    """
+
+    started: str
+    seconds: float
+    command: str | UnsetType = UNSET
+
+
 class RunRecord(Part):
     """What lies beside the picture of a run."""
 
@@ -226,6 +240,7 @@ class RunRecord(Part):
     best_loss: float | None
     best_step: int
     history: History
+    ran: Ran | UnsetType = UNSET
 
 
 class LaneRecord(Part):
@@ -238,7 +253,7 @@ class LaneRecord(Part):
     lane: LaneValues
     status: Annotated[str, Meta(pattern="^(converged|failed|finished)$")]
     reason: str | None
-    num_steps: int
+    steps: int
     seconds: float
     lpips: float | None
     best_loss: float | None
@@ -247,6 +262,7 @@ class LaneRecord(Part):
     settings: LaneSettings
     versions: dict[str, str]
     device: str
+    ran: Ran | UnsetType = UNSET
 
 
 class StudyRecord(Part):
@@ -262,3 +278,4 @@ class StudyRecord(Part):
     styles: dict[str, Name]
     settings: StudySettings
     job: StudyDescription
+    ran: Ran | UnsetType = UNSET

@@ -20,6 +20,7 @@ from nst_jax.jobs.record import (
     RunSettings,
     StudyRecord,
 )
+from nst_jax.jobs.sharing import shareable
 
 Record = RunRecord | LaneRecord | StudyRecord
 R = TypeVar("R", RunRecord, LaneRecord, StudyRecord)
@@ -42,7 +43,8 @@ def write_record(path: Path, record: Record) -> None:
     """
     try:
         with whole_file(path) as partial:
-            partial.write_text(json.dumps(plain(record), indent=1) + "\n")
+            told = shareable(plain(record), path.parent)
+            partial.write_text(json.dumps(told, indent=1) + "\n")
     except OSError as error:
         raise ImageError(
             f"{path}: cannot be written ({error.strerror or error}); choose another place "

@@ -16,6 +16,7 @@ from nst_jax.jobs.checkpoint import Checkpoint, Saver
 from nst_jax.jobs.job import StudyJob
 from nst_jax.jobs.record_files import deciding, plain
 from nst_jax.jobs.study_folder import StudyFolder
+from nst_jax.jobs.study_lanes import rename_lane
 from nst_jax.jobs.study_plan import StudyPlan, plan_study
 from nst_jax.jobs.study_results import write_lane, write_study
 from nst_jax.study.result import FinishedLane, RunningLanes
@@ -71,9 +72,13 @@ def run_study_job(
             plan = plan_study(job)
         deciding_lanes = json.dumps([deciding(plain(lane)) for lane in plan.settings])
         processes.check_same(deciding_lanes, "the lanes")
-        if job.overwrite and processes.index == 0:
+        if processes.index == 0:
             # once all processes have read what they need, and before any of them writes
-            _forget(plan)
+            if job.overwrite:
+                _forget(plan)
+            for old, new in plan.renamed.items():
+                coordinates = plan.grid.coordinates[plan.names.index(new)]
+                rename_lane(plan.folder, old, new, coordinates)
         missing = processes.as_first_has([not flag for flag in plan.finished])
         kept = missing.count(False)
         if kept:

@@ -1,5 +1,6 @@
 """What a study is to do: its lanes, what they are made of, and which of them are there already."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,13 @@ from msgspec import UNSET
 from nst_jax.jobs.describe import describe_loss
 from nst_jax.jobs.inputs import Inputs, Sources, label_of, named_images, read_inputs
 from nst_jax.jobs.job import StudyJob
-from nst_jax.jobs.outputs import check_study_outputs, is_lane_finished
+from nst_jax.jobs.outputs import check_study_outputs
 from nst_jax.jobs.parts import values_of
 from nst_jax.jobs.presets import Preset
 from nst_jax.jobs.record import IN_COMMON, LaneSettings, RunInputs
 from nst_jax.jobs.record_files import plain
 from nst_jax.jobs.study_folder import StudyFolder, lane_names
+from nst_jax.jobs.study_lanes import is_lane_finished, lanes_by_new_names
 from nst_jax.jobs.style_sizes import style_sizes_of
 from nst_jax.objective.default import LossWeights
 from nst_jax.study.grid import Grid, make_grid
@@ -36,6 +38,8 @@ class StudyPlan:
         styles: The style images, likewise.
         settings: Of each lane, everything that decides its result.
         finished: Of each lane, whether it is there already.
+        renamed: Lanes that are there by another name: their names now, by those.
+        started: When the command began, by the monotonic clock.
     """
 
     job: StudyJob
@@ -47,6 +51,8 @@ class StudyPlan:
     styles: Images
     settings: Sequence[LaneSettings]
     finished: Sequence[bool]
+    renamed: Mapping[str, str]
+    started: float
 
 
 def plan_study(job: StudyJob) -> StudyPlan:
@@ -56,6 +62,7 @@ def plan_study(job: StudyJob) -> StudyPlan:
         ConfigError, ImageError, WeightsError: The input is wrong, or the folder holds another
             study.
     """
+    started = time.monotonic()
     preset, folder = job.preset, StudyFolder(job.output_dir)
     sources = Sources(named_images("content", job.contents), named_images("style", job.styles))
     weights = LossWeights(
@@ -79,11 +86,16 @@ def plan_study(job: StudyJob) -> StudyPlan:
     settings = [
         _describe_lane(grid, index, inputs, preset, mixed) for index in range(len(grid.lanes))
     ]
+    plain_settings = [plain(own) for own in settings]
+    renamed = {} if job.overwrite else lanes_by_new_names(folder, names, plain_settings)
+    old_names = {new: old for old, new in renamed.items()}
     finished = [
-        not job.overwrite and is_lane_finished(folder, name, plain(own))
-        for name, own in zip(names, settings, strict=True)
+        not job.overwrite and is_lane_finished(folder, old_names.get(name, name), own)
+        for name, own in zip(names, plain_settings, strict=True)
     ]
-    return StudyPlan(job, folder, grid, names, inputs, contents, styles, settings, finished)
+    return StudyPlan(
+        job, folder, grid, names, inputs, contents, styles, settings, finished, renamed, started
+    )
 
 
 def _mixed_styles(job: StudyJob, names: list[str]) -> dict[str, list[str]]:

@@ -1,5 +1,6 @@
 """What a study writes: a lane when it has ended, and what compares the lanes once all are there."""
 
+import time
 from collections.abc import Mapping
 
 import msgspec
@@ -19,6 +20,7 @@ from nst_jax.jobs.inputs import label_of
 from nst_jax.jobs.outputs import write_picture
 from nst_jax.jobs.parts import values_of
 from nst_jax.jobs.presets import Preset
+from nst_jax.jobs.ran import describe_ran
 from nst_jax.jobs.record import (
     IN_COMMON,
     Axis,
@@ -33,7 +35,7 @@ from nst_jax.jobs.record_files import plain, read_record, write_record
 from nst_jax.jobs.study_plan import StudyPlan
 from nst_jax.report.perceptual import lpips_distance
 from nst_jax.report.write import write_report
-from nst_jax.study.result import FinishedLane
+from nst_jax.study.result import FinishedLane, status_of
 
 
 def write_lane(plan: StudyPlan, lane: FinishedLane) -> None:
@@ -63,9 +65,9 @@ def write_lane(plan: StudyPlan, lane: FinishedLane) -> None:
         output=plan.folder.lane_image(name).name,
         coordinates=dict(plan.grid.coordinates[index]),
         lane=LaneValues(**values.settings()),
-        status="failed" if result.failure else "converged" if result.converged else "finished",
+        status=status_of(str(result.failure), bool(result.converged)),
         reason=str(result.failure) or None,
-        num_steps=int(result.num_steps),
+        steps=int(result.num_steps),
         seconds=lane.seconds,
         lpips=lpips,
         best_loss=finite_or_none(result.loss),
@@ -74,6 +76,7 @@ def write_lane(plan: StudyPlan, lane: FinishedLane) -> None:
         settings=settings,
         versions=versions,
         device=device,
+        ran=describe_ran(lane.seconds),
     )
     write_record(plan.folder.lane_record(name), record)
 
@@ -150,4 +153,5 @@ def _describe(plan: StudyPlan, contents: dict[str, str], styles: dict[str, str])
             **fixed,
         ),
         job=StudyDescription(preset=describe_preset(job.preset), axes=axes, zipped=job.zipped),
+        ran=describe_ran(time.monotonic() - plan.started),
     )

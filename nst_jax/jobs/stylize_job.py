@@ -5,12 +5,13 @@ Beside the result lies everything that it takes to make it again.
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+import signal
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import msgspec
 from msgspec import UNSET
 
 from nst_jax.checks import ConfigError
@@ -21,16 +22,13 @@ from nst_jax.descent.fit import fitting_config
 from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.descent.snapshot import SnapshotError
 from nst_jax.descent.start import check_sharing, make_key
-from nst_jax.files.atomic import remove_partials
 from nst_jax.files.images import check_output
 from nst_jax.files.lock import only_one
 from nst_jax.host.stopping import Stopped, StopSignals
 from nst_jax.jobs.checkpoint import Saved, Saver
 from nst_jax.jobs.describe import (
     describe_device,
-    describe_history,
     describe_versions,
-    finite_or_none,
 )
 from nst_jax.jobs.inputs import Inputs, Sources, label_of, read_inputs, styles_by_name
 from nst_jax.jobs.job import Job
@@ -44,20 +42,30 @@ from nst_jax.jobs.outputs import (
 )
 from nst_jax.jobs.parts import values_of
 from nst_jax.jobs.presets import Preset
-from nst_jax.jobs.record import RunInputs, RunRecord, RunSettings
-from nst_jax.jobs.record_files import plain, write_record
+from nst_jax.jobs.record import RunInputs, RunSettings
+from nst_jax.jobs.record_files import plain
+from nst_jax.jobs.run_plan import RunPlan, plan_run
+from nst_jax.jobs.run_results import clean_up, write_run
 from nst_jax.objective.default import default_loss
 from nst_jax.objective.regions import with_regions
+from nst_jax.weights import LoadedWeights
 
 _LOG = logging.getLogger(__name__)
 
 
-def run_job(job: Job, show: Callback) -> TransferResult | None:
+def run_job(
+    job: Job,
+    show: Callback,
+    on_start: Callable[[RunPlan], None] = lambda plan: None,
+    loaded: LoadedWeights | None = None,
+) -> TransferResult | None:
     """Reads the images and the weights, runs the descent, and writes result and record.
 
     Args:
         job: What to do.
         show: Called with the progress, as `stylize` calls its callback.
+        on_start: Called with what is about to be done, before the first step.
+        loaded: The network, if it was read already.
 
     Returns:
         What `stylize` returned; None where the job goes on with a run that was finished already.
@@ -73,10 +81,16 @@ def run_job(job: Job, show: Callback) -> TransferResult | None:
         "another --output"
     )
     with only_one(job.lock, busy):
-        return _run(job, show)
+        return _run(job, show, on_start, loaded, time.monotonic())
 
 
-def _run(job: Job, show: Callback) -> TransferResult | None:
+def _run(
+    job: Job,
+    show: Callback,
+    on_start: Callable[[RunPlan], None],
+    loaded: LoadedWeights | None,
+    started: float,
+) -> TransferResult | None:
     devices = jax.local_devices()[: job.num_devices]
     if not 1 <= job.num_devices == len(devices):
         raise ConfigError(
@@ -88,7 +102,7 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
     areas = job.masks, job.region_maps, job.keep
     sources = Sources(content, styles, job.initial, *areas)
     check_run_outputs(job, sources)
-    inputs = read_inputs(sources, job.preset, job.max_pixels, job.hashes, job.shape)
+    inputs = read_inputs(sources, job.preset, job.max_pixels, job.hashes, job.shape, loaded)
     if job.preset.config.scaling == "mean" and not inputs.loaded.normalised:
         _LOG.warning(
             "the paper's network was activation-normalised, this one is not; make one "
@@ -108,9 +122,11 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
         job = _balanced(job, config, inputs, devices)
         settings = _describe(job, config, inputs)
         job.checkpoint.remove()
+    on_start(plan_run(inputs, settings.preset().config, devices, goes_on=saved is not None))
     with StopSignals() as signals:
         result = _descend(job, inputs, settings, saved, devices, show, signals)
-    _write(job, settings, result, inputs)
+    stopped = signal.Signals(signals.received).name if signals.received else ""
+    write_run(job, settings, result, inputs, stopped, time.monotonic() - started)
     if result.cut_off and signals.received:
         how = (
             "the same command with --resume goes on"
@@ -122,7 +138,7 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
             f"{job.output}; {how}",
             signals.received,
         )
-    _clean_up(job)
+    clean_up(job)
     return result
 
 
@@ -235,39 +251,3 @@ def _descend(
         ) from error
     assert chunk is not None  # a run has at least one step
     return chunk.result()
-
-
-def _write(job: Job, settings: RunSettings, result: TransferResult, inputs: Inputs) -> None:
-    """Writes the record and the picture of a run, unless it failed before it had one."""
-    if result.failure and result.best_step <= 1:  # the last good image is what the run began with
-        job.checkpoint.remove()
-        raise ConfigError(
-            f"{result.failure} (--style-weight, --content-weight, --tv-weight, --edge-weight)"
-        )
-    if result.failure:
-        _LOG.warning(f"{result.failure}; the best image is that of step {result.best_step}")
-    # The record first: without it, nobody could tell whose image is there, and whether the run may
-    # go on. It says that the run is finished once the image is there, which may have been another's
-    # till then.
-    record = RunRecord(
-        settings=settings,
-        output=job.output.name,
-        finished=False,
-        reason=str(result.failure) or None,
-        best_loss=finite_or_none(result.loss),
-        best_step=int(result.best_step),
-        history=describe_history(result),
-    )
-    write_record(job.record, record)
-    write_picture(job.output, result.image, plain(settings), inputs.alpha, inputs.origin)
-    if not result.cut_off:
-        write_record(job.record, msgspec.structs.replace(record, finished=True))
-
-
-def _clean_up(job: Job) -> None:
-    """Removes what a finished run needs no more, and what one that was killed left half written."""
-    job.checkpoint.remove()
-    every, num_steps = job.preset.save_every, job.preset.config.num_steps
-    steps = range(every, num_steps + 1, every) if every else ()
-    for output in (job.output, job.record, *map(job.at_iteration, steps)):
-        remove_partials(output)

@@ -67,7 +67,7 @@ def _lane(folder: Path, lane: Mapping[str, Any]) -> dict[str, Any]:
         "reason",
         "best_loss",
         "best_step",
-        "num_steps",
+        "steps",
         "seconds",
         "lpips",
     )

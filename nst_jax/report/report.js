@@ -236,7 +236,7 @@ const columns = [
   { name: "status", value: lane => lane.status },
   { name: "loss", value: lane => lane.best_loss, numeric: true },
   { name: "best step", value: lane => lane.best_step || null, numeric: true },
-  { name: "steps", value: lane => lane.num_steps, numeric: true },
+  { name: "steps", value: lane => lane.steps, numeric: true },
   { name: "seconds", value: lane => lane.seconds, numeric: true },
   { name: "LPIPS", value: lane => lane.lpips, numeric: true },
 ];
@@ -317,7 +317,7 @@ function show(index) {
   $("viewer-count").textContent = `${current + 1} of ${lanes.length}`;
   $("viewer-status").textContent = lane.reason ? `${lane.status}: ${lane.reason}` : lane.status;
   $("viewer-status").className = lane.status;
-  const shown = { loss: lane.best_loss, best_step: lane.best_step || null, steps: lane.num_steps, seconds: lane.seconds, LPIPS: lane.lpips, ...settings, ...(loss_name ? { loss_name } : {}) };
+  const shown = { loss: lane.best_loss, best_step: lane.best_step || null, steps: lane.steps, seconds: lane.seconds, LPIPS: lane.lpips, ...settings, ...(loss_name ? { loss_name } : {}) };
   $("viewer-settings").replaceChildren(...Object.entries(shown).flatMap(([name, value]) => [make("dt", {}, spaced(name)), make("dd", {}, format(value))]));
   $("note").textContent = "";
   viewer.classList.toggle("imageless", !lane.image);

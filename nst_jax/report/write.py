@@ -88,12 +88,9 @@ def _write_table(path: Path, lanes: Sequence[dict[str, Any]]) -> None:
     terms = dict.fromkeys(name for lane in lanes for name in lane["history"]["terms"])
     rows, columns = [], {("head",): {}, **{(name, ""): {} for name in terms}, ("tail",): {}}
     for lane in lanes:
-        own = {
-            "loss_name" if name == "loss" else name: value for name, value in lane["lane"].items()
-        }
         settings = {
             name: " ".join(map(str, value)) if isinstance(value, list) else value
-            for name, value in own.items()
+            for name, value in lane["lane"].items()
         }
         history, best = lane["history"], lane["best_step"] - 1
         parts: dict[tuple[str, ...], dict[str, Any]] = {
@@ -104,9 +101,9 @@ def _write_table(path: Path, lanes: Sequence[dict[str, Any]]) -> None:
                 **settings,
             }
             | {
-                "steps": lane["num_steps"],
+                "steps": lane["steps"],
                 "best_step": lane["best_step"],
-                "loss": lane["best_loss"],
+                "best_loss": lane["best_loss"],
             },
             **{
                 (name, ""): {
@@ -126,7 +123,7 @@ def _write_table(path: Path, lanes: Sequence[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-_OTHERS = ("lane", "status", "reason", "steps", "best_step", "loss", "lpips")
+_OTHERS = ("lane", "status", "reason", "steps", "best_step", "best_loss", "lpips")
 
 
 def _column(term: str, part: str, settings: Collection[str]) -> str:

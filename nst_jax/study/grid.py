@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from nst_jax.study.lane import (
     check_layer_weights,
     weights_by_layer,
 )
+
+_LOG = logging.getLogger(__name__)
 
 _MOST_LANES = 100_000
 
@@ -132,6 +135,17 @@ def make_grid(
     coordinates = tuple(dict(zip(values, row, strict=True)) for row in texts)
     if len(set(texts)) < len(texts):
         raise ConfigError("two lanes of the zipped axes are the same; leave one out")
+    different = len(
+        {
+            lane if lane.config.init == "noise" else dataclasses.replace(lane, seed=0)
+            for lane in lanes
+        }
+    )
+    if different < len(lanes):
+        _LOG.warning(
+            f"{len(lanes)} lanes, {different} different: a seed counts with init noise alone; "
+            "leave the axis seed out, or give init noise"
+        )
     for lane in lanes:
         if lane.layer_weights is not None:
             layers = (*lane.config.content_layers, *lane.config.style_layers)

@@ -143,33 +143,34 @@ class StudyResult(NamedTuple):
         return OUTLETS.study_as_png(self)
 
     def to_dataframe(self) -> Any:
-        """One row a lane, as a pandas DataFrame.
+        """One row a lane, as a pandas DataFrame, by the names of `lanes.csv` and of records.
 
-        Its settings, the steps that it made, its loss, its terms at the best step (NaN if it has
-        none), and its seconds.
+        Its settings, how it ended, the steps that it made, its best loss, its terms at that step
+        (NaN if it has none), and its seconds.
 
         Raises:
             ModuleNotFoundError: pandas is not installed.
         """
         import pandas
 
-        settings = [
-            {
-                "loss_name" if name == "loss" else name: value
-                for name, value in lane.settings().items()
-            }
-            for lane in self.lanes
+        table = pandas.DataFrame([lane.settings() for lane in self.lanes])
+        table["status"] = [
+            status_of(*ended) for ended in zip(self.failure, self.converged, strict=True)
         ]
-        table = pandas.DataFrame(settings)
-        table["steps"] = self.num_steps
-        for name in ("loss", "best_step", "converged", "failure", "seconds"):
-            table[name] = getattr(self, name)
+        table["reason"] = [str(failure) or None for failure in self.failure]
+        table["steps"], table["best_loss"] = self.num_steps, self.loss
+        table["best_step"], table["seconds"] = self.best_step, self.seconds
         best = np.arange(len(self.lanes)), np.maximum(self.best_step - 1, 0)
         found = self.best_step > 0
         for name, parts in self.terms.items():
             for part, rows in parts.items():
                 table[_column(name, part, table.columns)] = np.where(found, rows[best], np.nan)
         return table
+
+
+def status_of(failure: str, converged: bool) -> str:
+    """How a lane ended, in a word."""
+    return "failed" if failure else "converged" if converged else "finished"
 
 
 def _column(term: str, part: str, taken: Collection[str]) -> str:

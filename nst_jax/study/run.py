@@ -55,8 +55,7 @@ def run_study(
         content: Content image, sRGB in [0, 1], or several of one size by name.
         style: Style image, or several of any sizes by name; for each a list of several that are
             blended, if wanted.
-        axes: What varies, by name, for instance `{"style_weight": [5, 20, 80], "seed": [0, 1]}`;
-            see `make_grid`.
+        axes: What varies, by name, for instance `{"style_weight": [5, 20, 80]}`; see `make_grid`.
         config: What all runs have in common; `TransferConfig()` if left out.
         weights: Likewise, plain numbers; `LossWeights()` if left out.
         loss: What all runs have in common where it is not the default loss; an axis `loss` takes

@@ -13,6 +13,8 @@ import nst_jax as nst
 from nst_jax import cli, weights
 from nst_jax.cli import demo
 from nst_jax.cli.progress import ProgressDisplay
+from nst_jax.descent.schedule import Scale
+from nst_jax.jobs.run_plan import RunPlan
 from tests import reference
 from tests.runs import QUICK
 
@@ -258,7 +260,7 @@ BAD = {
         ["none.jpg", "painting.png"],
         "none.jpg: cannot be read (No such file or directory)",
     ),
-    "folder": ([".", "painting.png"], ".: cannot be read"),
+    "folder": ([".", "painting.png"], ".: is a folder; give --output-dir"),
     "text": (["text.jpg", "painting.png"], "text.jpg: not an image in a known format"),
     "truncated": (["half.jpg", "painting.png"], "half.jpg: cannot be read"),
     "tiny": (["photo.jpg", "tiny.png"], "tiny.png: 3 × 3 pixels is too small"),
@@ -386,7 +388,7 @@ def test_wrong_input_is_one_line_and_status_2_and_leaves_nothing(
     errors = [
         line
         for line in capfd.readouterr().err.splitlines()
-        if not line.startswith(("network: ", "step "))
+        if not line.startswith(("network: ", "step ", "48 × 48 pixels, ", "compiling "))
     ]
     assert len(errors) == 1 and errors[0].startswith("nst-jax: error: ") and message in errors[0]
     assert {path: path.stat().st_mtime_ns for path in bad_inputs.rglob("*")} == before
@@ -604,17 +606,33 @@ def test_the_module_runs_as_a_program(tmp_path):
 
 
 def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(monkeypatch, capsys):
-    progress = nst.Progress(5, 10, 0.5, np.float32(2), None, np.float32(1.5), None)
+    ahead = lambda steps: (Scale((40, 48), steps),)
+    losses = np.float32(2), None, np.float32(1.5)
+    progress = nst.Progress(5, 10, 0.5, *losses, None, ahead(5))
+    end = progress._replace(step=10, done=1.0, ahead=ahead(0))
     with ProgressDisplay() as display:
         display(progress)
         assert capsys.readouterr().err == ""  # too soon for a line
-        display(progress._replace(step=10, done=1.0))
-    assert capsys.readouterr().err.startswith("step 10/10  loss 1.5  0 s left")
+        display(end)
+    assert capsys.readouterr().err == "step 10/10  loss 1.5\n"
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    plan = RunPlan((Scale((20, 24), 2), Scale((40, 48), 8)), "cpu", 1, 2, "none of such a name")
     with ProgressDisplay() as display:
+        display.start(plan)
+        told = capsys.readouterr().err
+        assert (
+            "48 × 40 pixels, 10 steps (first 2 at 24 × 20), on cpu with 2 cores; the time" in told
+        )
+        assert "compiling for 24 × 20 pixels" in told and "|" not in told
+        first = progress._replace(step=2, ahead=(Scale((20, 24), 0), Scale((40, 48), 8)))
+        display(first)
+        assert "compiling for 48 × 40 pixels" in capsys.readouterr().err
         display(progress)
-        display(progress._replace(step=10, done=1.0))
-    assert "10/10 |" in (bar := capsys.readouterr().err) and "loss 1.5" in bar and "left]" in bar
+        display(progress._replace(step=7, ahead=ahead(3)))
+        bar = capsys.readouterr().err
+        assert "left]" in bar and "compiling" not in bar
+        display(end)
+    assert "10/10 |" in (bar := capsys.readouterr().err) and "loss 1.5" in bar
 
 
 def test_the_callers_own_way_to_show_warnings_comes_back():

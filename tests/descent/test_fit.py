@@ -76,3 +76,28 @@ def test_the_estimate_is_what_the_program_takes(vgg16_params, pair):
     assert abs((many - few) / (fit._OVERHEAD * 20 * 24 * 512 * 400) - 1) < 0.1
     tiled = fit._bytes_needed(vgg16_params, *pair, LOSS, nst.TransferConfig(memory=5, tile=64))[1]
     assert tiled < few
+
+
+@pytest.mark.slow
+def test_the_library_looks_at_the_memory_as_the_command_does(vgg16_params, pair, said):
+    """In what is left it takes tiles, and where nothing is left it says so before it begins."""
+    import psutil
+
+    from nst_jax.host.memory import limit_memory
+
+    config = nst.TransferConfig(("conv1_2",), ("conv1_2",), num_steps=1, optimizer="sgd")
+    loss = nst.content(("conv1_2",)) + 20 * nst.style(("conv1_2",))
+    whole = max(fit._bytes_needed(vgg16_params, *pair, loss, config))
+    used = psutil.Process().memory_info().rss
+    try:
+        limit_memory(used + int(0.9 * whole))
+        assert np.isfinite(nst.stylize(vgg16_params, *pair, config).loss)
+        assert any("in tiles of" in line and "memory: " in line for line in said), said
+        limit_memory(1)
+        for run in (nst.stylize, nst.stylize_batch):
+            with pytest.raises(nst.ConfigError, match="GB are free; make room"):
+                run(vgg16_params, *pair, config)
+        with pytest.raises(nst.ConfigError, match="GB are free; make room"):
+            nst.texture(vgg16_params, pair[1], (320, 320), config)
+    finally:
+        limit_memory(None)

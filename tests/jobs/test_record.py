@@ -126,7 +126,7 @@ def lane_records(draw):
         coordinates=draw(st.dictionaries(names, st.text(), max_size=2)),
         lane=LaneValues(**lane.settings()),
         status=draw(st.sampled_from(("finished", "converged", "failed"))),
-        num_steps=3,
+        steps=3,
         seconds=draw(numbers),
         lpips=draw(st.none() | numbers),
         settings=settings,

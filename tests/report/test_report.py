@@ -76,7 +76,7 @@ def write_study(
             "reason": REASON if bad else None,
             "best_loss": None if bad else best,
             "best_step": 0 if bad else steps,
-            "num_steps": steps,
+            "steps": steps,
             "seconds": 1.5,
             "lpips": None if index % 2 else 0.1 + index / 3,
             "history": {
@@ -164,13 +164,23 @@ def test_the_table_holds_each_lane_in_order_to_the_last_digit(study):
     assert [row["seed"] for row in rows] == ["0", "1", "2", "3", "4", "5"]
     assert rows[0]["style_layers"] == "conv1_1 conv2_1" and rows[0]["layer_weights"] == ""
     assert rows[4]["lpips"] == repr(0.1 + 4 / 3) and rows[1]["lpips"] == ""
-    assert (rows[3]["status"], rows[3]["reason"], rows[3]["loss"], rows[3]["style_conv1_1"]) == (
-        "failed",
-        REASON,
-        "",
-        "",
+    failed = rows[3]
+    assert (
+        (failed["status"], failed["reason"], failed["best_loss"], failed["style_conv1_1"])
+        == (
+            rows[3]["status"],
+            rows[3]["reason"],
+            rows[3]["best_loss"],
+            rows[3]["style_conv1_1"],
+        )
+        == (
+            "failed",
+            REASON,
+            "",
+            "",
+        )
     )
-    assert (rows[1]["loss"], rows[1]["best_step"], rows[1]["steps"]) == ("8.0", "150", "150")
+    assert (rows[1]["best_loss"], rows[1]["best_step"], rows[1]["steps"]) == ("8.0", "150", "150")
 
 
 def test_the_table_takes_the_terms_at_the_best_step_and_unites_the_layers(study):
@@ -190,7 +200,7 @@ def test_the_table_takes_the_terms_at_the_best_step_and_unites_the_layers(study)
         "2.0",
     )
     assert rows[1]["style_conv5_1"] == "" and rows[1]["style_conv1_1"] == "8.0"
-    assert columns[columns.index("loss") + 1] == "content_conv2_2" and columns[-2:] == [
+    assert columns[columns.index("best_loss") + 1] == "content_conv2_2" and columns[-2:] == [
         "total_variation",
         "lpips",
     ]

@@ -290,6 +290,10 @@ def test_the_table_has_a_row_a_lane(vgg16_params, images):
     assert isinstance(table, pandas.DataFrame) and table["seed"].tolist() == [3, 4]
     best = result.terms["style"]["conv2_1"][np.arange(2), result.best_step - 1]
     np.testing.assert_array_equal(table["style_conv2_1"], best)
+    # what the table of a study's folder calls so, too, and the records of its lanes
+    assert {"status", "reason", "steps", "best_step", "best_loss"} <= set(table)
+    assert table["status"].tolist() == ["finished"] * 2 and table["loss"].tolist() == [None] * 2
+    np.testing.assert_array_equal(table["best_loss"], result.loss)
 
 
 def test_the_table_has_no_terms_of_a_lane_without_a_best_step(vgg16_params, images):
