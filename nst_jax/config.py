@@ -146,12 +146,7 @@ class TransferConfig:
                     f"{name} is the text {layers!r}; give a tuple of names, such as ({layers!r},)"
                 )
             object.__setattr__(self, name, tuple(layers))
-            for layer in layers:
-                if not re.fullmatch(r"conv[1-5]_[1-4]", str(layer)):
-                    raise ConfigError(
-                        f"unknown layer {layer!r} in {name}; layers are called conv1_1 … "
-                        "conv5_4 (VGG-16: … conv5_3)"
-                    )
+            check_layers(name, layers)
             if len(set(layers)) < len(layers):
                 raise ConfigError(f"{name} names a layer twice: {', '.join(layers)}")
         if not self.content_layers and not self.style_layers:
@@ -233,6 +228,15 @@ def checked_mix(name: str, mix: Any) -> tuple[float, ...]:
     if mix and not any(mix):
         raise ConfigError(f"{name} has no share above 0; at least one style must count")
     return tuple(map(float, mix))
+
+
+def check_layers(name: str, layers: Iterable[object]) -> None:
+    for layer in layers:
+        if not re.fullmatch(r"conv[1-5]_[1-4]", str(layer)):
+            raise ConfigError(
+                f"unknown layer {layer!r} in {name}; layers are called conv1_1 … "
+                "conv5_4 (VGG-16: … conv5_3)"
+            )
 
 
 def check_one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:

@@ -92,7 +92,7 @@ _IN_GROUP = {
         *("content_layers", "style_layers", "content_loss", "style_loss"),
         *("scaling", "pooling", "balance"),
     ),
-    "Styles": ("style_mix", "style_size", "style_turns", "squash_style", "colours"),
+    "Styles": ("style_mix", "style_size", "style_turns", "squash_style", "colours", "fine_until"),
 }
 
 

@@ -75,6 +75,8 @@ class Stylize(Talk):
         Annotated[tuple[Path, ...], arg(metavar="[STYLE ...]", help_behavior_hint="")]
     ] = ()
     """More styles, which are blended with the first, or go each where --mask says."""
+    fine_style: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """Another style whose fine detail the style takes on first, in half the steps more."""
     initial: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Image to start from, instead of what --init says."""
     seed: int = 0
@@ -117,6 +119,7 @@ class Stylize(Talk):
                 masks=self.areas.mask,
                 region_maps=self.areas.regions,
                 keep=self.areas.keep,
+                fine=self.fine_style,
                 seed=self.seed,
                 num_devices=self.devices,
                 **how,

@@ -37,6 +37,7 @@ class Sources(NamedTuple):
         masks: For each style, where in the picture it is; none where it is everywhere.
         region_maps: The map of the content's regions, then one for each style.
         keep: A mask of what stays the content's.
+        fine: The style image whose fine detail the style takes on.
     """
 
     content: Mapping[str, Path]
@@ -45,6 +46,7 @@ class Sources(NamedTuple):
     masks: Sequence[Path] = ()
     region_maps: Sequence[Path] = ()
     keep: Path | None = None
+    fine: Path | None = None
 
     def labelled(self) -> dict[str, Path]:
         """All of them by kind and name, as messages and `hashes` call them."""
@@ -55,7 +57,7 @@ class Sources(NamedTuple):
         }
         for kind, paths in (("mask", self.masks), ("region map", self.region_maps)):
             found |= {label_of(kind, str(place)): path for place, path in enumerate(paths, 1)}
-        single = {"keep": self.keep, "initial": self.initial}
+        single = {"keep": self.keep, "fine": self.fine, "initial": self.initial}
         return found | {label: path for label, path in single.items() if path}
 
 
@@ -135,6 +137,8 @@ def _read_images(
 ) -> tuple[dict[str, PixelArray], dict[str, PixelArray], tuple[int, int], PixelArray | None]:
     read = partial(read_image, resample=preset.resample, max_pixels=max_pixels)
     sized = partial(read, size=preset.size, rows=preset.rows)
+    if sources.fine:  # a run of its own reads it; what is wrong with it is said now
+        sized(sources.fine)
     contents = {name: sized(path) for name, path in sources.content.items()}
     if shape and min(shape) < LEAST_SIDE:
         raise ConfigError(

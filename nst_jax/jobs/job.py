@@ -10,7 +10,7 @@ from nst_jax.config import LARGEST_SEED, ConfigError, check_at_least
 from nst_jax.descent.texture import texture_config
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.jobs.checkpoint import Checkpoint, check_checkpoint_every
-from nst_jax.jobs.presets import Preset
+from nst_jax.jobs.presets import FINE_UNTIL, Preset
 from nst_jax.objective.default import LossWeights
 from nst_jax.study.lane import check_layer_weights, weights_by_layer
 
@@ -70,6 +70,7 @@ class Job:
         region_maps: The map of the content's regions by colour, then one for each style; none
             where there are no such regions.
         keep: A mask of what stays the content's.
+        fine: A style image whose fine detail the style takes on, up to `preset.fine_until`.
         seed: Of the noise of `init="noise"`.
         num_devices: Local devices that share the image, by rows.
         layer_weights: Weight of each layer, as a set of weights in a grid says it; of each style
@@ -79,8 +80,8 @@ class Job:
         checkpoint_every: Seconds between two checkpoints; 0 writes one only when asked to stop.
         max_pixels: An image of more is refused.
         hashes: SHA-256 that images (`content NAME`, `style NAME`, `mask NUMBER`, `region map
-            NUMBER`, `keep`, `initial`) and the `network` must have; names are the stems of the
-            files'.
+            NUMBER`, `keep`, `fine`, `initial`) and the `network` must have; names are the stems of
+            the files'.
     """
 
     content: Path | None
@@ -92,6 +93,7 @@ class Job:
     masks: tuple[Path, ...] = ()
     region_maps: tuple[Path, ...] = ()
     keep: Path | None = None
+    fine: Path | None = None
     seed: int = 0
     num_devices: int = 1
     layer_weights: Mapping[str, float] | None = None
@@ -111,6 +113,7 @@ class Job:
             raise ConfigError(
                 "a texture has no content, so content_layers must be empty and init noise"
             )
+        self._check_fine()
         check_at_least("--seed", self.seed, 0, LARGEST_SEED)
         check_at_least("--devices", self.num_devices, 1)
         check_checkpoint_every(self.checkpoint_every)
@@ -119,6 +122,18 @@ class Job:
             layers = config.style_layers
             layers = layers if config.balance else config.content_layers + layers
             check_layer_weights("of the record", self.layer_weights, layers)
+
+    def _check_fine(self) -> None:
+        if self.fine is None and self.preset.fine_until != FINE_UNTIL:
+            raise ConfigError(
+                f"fine_until is {self.preset.fine_until}, but there is no --fine-style whose "
+                "detail it says; give one, or leave it out"
+            )
+        if self.fine is not None and len(self.styles) > 1:
+            raise ConfigError(
+                f"--fine-style gives one style its detail, but the style images are "
+                f"{len(self.styles)}; make a new image of each first, by a run of its own"
+            )
 
     @property
     def weights(self) -> LossWeights:
@@ -142,6 +157,11 @@ class Job:
     def record(self) -> Path:
         """The JSON file beside the result."""
         return self.output.with_suffix(".json")
+
+    @property
+    def fine_output(self) -> Path:
+        """The style image that is made where there is a `fine` one."""
+        return self.output.with_name(f"{self.output.stem}_fine_style.png")
 
     def at_iteration(self, step: int) -> Path:
         """The image saved at a step on the way."""

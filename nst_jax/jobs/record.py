@@ -51,6 +51,7 @@ class RunInputs(Part):
     mask: tuple[File, ...] | UnsetType = UNSET
     region_maps: Annotated[tuple[File, ...], Meta(min_length=2)] | UnsetType = UNSET
     keep: File | UnsetType = UNSET
+    fine: File | UnsetType = UNSET
     initial: File | UnsetType = UNSET
 
     @property

@@ -54,7 +54,7 @@ def _single(path: Path, record: RunRecord | LaneRecord, output: Path | None) -> 
     styles = tuple(_find(file, path) for file in inputs.styles)
     masks = () if inputs.mask is UNSET else inputs.mask
     maps = () if inputs.region_maps is UNSET else inputs.region_maps
-    single = {"keep": inputs.keep, "initial": inputs.initial}
+    single = {"keep": inputs.keep, "fine": inputs.fine, "initial": inputs.initial}
     single = {label: file for label, file in single.items() if file is not UNSET}
     found = {label: _find(file, path) for label, file in single.items()}
     hashes = {
@@ -82,6 +82,7 @@ def _single(path: Path, record: RunRecord | LaneRecord, output: Path | None) -> 
         masks=tuple(_find(file, path) for file in masks),
         region_maps=tuple(_find(file, path) for file in maps),
         keep=found.get("keep"),
+        fine=found.get("fine"),
         seed=settings.seed,
         num_devices=1 if isinstance(settings, LaneSettings) else settings.num_devices,
         layer_weights=None if by_layer is UNSET else by_layer,

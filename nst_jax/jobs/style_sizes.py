@@ -45,13 +45,25 @@ def style_sizes_of(preset: Preset, names: Sequence[str], chosen: Sequence[str]) 
     return sizes if len(sizes) < 2 else tuple(sizes[names.index(name)] for name in chosen)
 
 
+def usual_side(preset: Preset, path: Path, max_pixels: int) -> int:
+    """The longest side at which an image is read where no `style_size` is given.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
+    return _usual(preset, decode_file(path, max_pixels).image.size)
+
+
+def _usual(preset: Preset, size: tuple[int, int]) -> int:
+    width, height = size
+    if preset.size:
+        return preset.size
+    return max(preset.rows, int(width * preset.rows / height)) if preset.rows else max(size)
+
+
 def _side(value: str, path: Path, preset: Preset, max_pixels: int) -> int:
     image = decode_file(path, max_pixels).image
-    own = usual = max(image.size)
-    if preset.size:
-        usual = preset.size
-    elif preset.rows:
-        usual = max(preset.rows, int(image.width * preset.rows / image.height))
+    own, usual = max(image.size), _usual(preset, image.size)
     side = round(float(value[:-1]) * usual) if value.endswith("x") else int(value)
     if side < LEAST_SIDE:
         raise ConfigError(

@@ -32,6 +32,7 @@ from nst_jax.jobs.describe import (
     describe_versions,
     finite_or_none,
 )
+from nst_jax.jobs.fine_style import as_one_run, fine_style_job, read_fine_style
 from nst_jax.jobs.inputs import Inputs, Sources, label_of, read_inputs, styles_by_name
 from nst_jax.jobs.job import Job
 from nst_jax.jobs.outputs import (
@@ -86,7 +87,7 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
     styles = styles_by_name(job.styles)
     content = {job.content.stem: job.content} if job.content else {}
     areas = job.masks, job.region_maps, job.keep
-    sources = Sources(content, styles, job.initial, *areas)
+    sources = Sources(content, styles, job.initial, *areas, job.fine)
     check_run_outputs(job, sources)
     inputs = read_inputs(sources, job.preset, job.max_pixels, job.hashes, job.shape)
     if job.preset.config.scaling == "mean" and not inputs.loaded.normalised:
@@ -95,6 +96,11 @@ def _run(job: Job, show: Callback) -> TransferResult | None:
             "with 'nst-jax weights normalise'"
         )
     check_sharing(inputs.shape[0], job.preset.config, devices)
+    if job.fine:
+        _LOG.info(f"first the style with the detail of {job.fine}: {job.fine_output}")
+        before, show = as_one_run(show, job.preset)
+        run_job(fine_style_job(job), before)
+        inputs = inputs._replace(styles=read_fine_style(job, inputs.shape))
     saved = job.checkpoint.read() if job.resume else None
     if saved:
         job = with_saved_weights(job, saved)
@@ -135,7 +141,7 @@ def _fitting_config(job: Job, inputs: Inputs, devices: Sequence[jax.Device]) -> 
     if inputs.regions:
         loss = with_regions(loss, inputs.regions)
     fitting, memory = fitting_config(inputs.loaded.params, content, style, loss, config, devices)
-    if job.resume:
+    if job.resume and not job.fine:  # whose own run may have gone on
         _LOG.info("nothing was saved; the run begins anew")
     if memory:
         _LOG.info(memory)
@@ -186,6 +192,7 @@ def _describe(job: Job, config: TransferConfig, inputs: Inputs) -> RunSettings:
             mask=numbered("mask", job.masks) or UNSET,
             region_maps=numbered("region map", job.region_maps) or UNSET,
             keep=inputs.files["keep"] if job.keep else UNSET,
+            fine=inputs.files["fine"] if job.fine else UNSET,
             initial=inputs.files["initial"] if job.initial else UNSET,
         ),
         network=inputs.network,
