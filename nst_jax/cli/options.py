@@ -141,6 +141,7 @@ _JOINED = {
     "content_layers": "conv2_2+conv4_2",
     "style_layers": "conv1_1+conv2_1",
     "style_mix": "3+7",
+    "style_size": "300+0.5x",
 }
 """The axes each of whose values is several, and an example of one."""
 

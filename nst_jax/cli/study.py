@@ -21,6 +21,7 @@ from nst_jax.cli.options import (
     axes_of,
 )
 from nst_jax.cli.progress import StudyDisplay, say
+from nst_jax.cli.stylize import Areas
 from nst_jax.config import ConfigError
 from nst_jax.files.images import INPUT_ENDINGS, MAX_PIXELS, ImageError
 from nst_jax.host.compilation_cache import keep_programs
@@ -45,12 +46,20 @@ class Study(Talk):
     """The photograph, or a folder of such that come to one size."""
     style: Annotated[Path | None, Positional, arg(metavar="STYLE", help_behavior_hint="")] = None
     """The painting, or a folder of such."""
+    others: Positional[
+        Annotated[tuple[Path, ...], arg(metavar="[STYLE ...]", help_behavior_hint="")]
+    ] = ()
+    """More styles: each paints pictures of its own, unless --style-mix, --mask or --regions is."""
     output_dir: Annotated[Path, arg(metavar="DIR")] = Path("study")
     """Folder of the results: index.html, lanes.csv, sheets, and an image and a record a lane."""
     grid: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """TOML or JSON file that says what varies; options given beside it win."""
     axes: Axes = field(default_factory=Axes)
     """What varies, if several values are given."""
+    areas: Areas = field(default_factory=Areas)
+    """Where in all pictures styles go, and what is kept; of one photograph."""
+    keep_alpha: Annotated[bool, FlagCreatePairsOff] = False
+    """Leave transparent what is transparent in the content image."""
     zip: FlagCreatePairsOff[bool] = False
     """Take the values of the axes in step."""
     preset: PresetName = "default"
@@ -59,10 +68,6 @@ class Study(Talk):
         int | None, arg(metavar="PIXELS", help_behavior_hint="(default: the preset's)")
     ] = None
     """Longest side of the results."""
-    style_size: Annotated[
-        tuple[str, ...], arg(metavar="PIXELS|FACTORx ...", help_behavior_hint="")
-    ] = ()
-    """Longest side of each style image, or of all, in pixels, or as a factor of the usual one."""
     network: Annotated[str | None, NETWORK_OPTION] = None
     """Network, or a file with its weights."""
     lanes: Annotated[
@@ -100,7 +105,8 @@ class Study(Talk):
         run_and_report(job, processes)
 
     def _job(self) -> StudyJob:
-        contents, styles = _images_in(self.content), _images_in(self.style)
+        contents = _images_in(self.content)
+        styles = tuple(image for path in (self.style, *self.others) for image in _images_in(path))
         axes: dict[str, Any] = {}
         zipped = self.zip
         if self.grid:
@@ -122,14 +128,26 @@ class Study(Talk):
             size=preset.size if self.size is None else self.size,
             rows=preset.rows if self.size is None else None,
             network=self.network or preset.network,
-            style_size=self.style_size,
+            keep_alpha=self.keep_alpha,
         )
         how: dict[str, Any] = {
             "max_pixels": self.max_pixels,
             "checkpoint_every": self.checkpoint_every,
             "overwrite": self.overwrite,
         }
-        return StudyJob(contents, styles, self.output_dir, preset, axes, zipped, self.lanes, **how)
+        return StudyJob(
+            contents,
+            styles,
+            self.output_dir,
+            preset,
+            axes,
+            masks=self.areas.mask,
+            region_maps=self.areas.regions,
+            keep=self.areas.keep,
+            zipped=zipped,
+            lanes_at_once=self.lanes,
+            **how,
+        )
 
 
 def _images_in(path: Path | None) -> tuple[Path, ...]:

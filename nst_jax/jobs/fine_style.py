@@ -33,7 +33,7 @@ def fine_style_job(job: Job) -> Job:
     sizes: dict[str, Any] = {}
     if preset.style_size:  # the style's own; the detail is as large as it is by itself
         (side,) = style_sides(preset, {style.stem: style}, job.max_pixels).values()
-        sizes = {"size": side, "rows": None}
+        sizes = {"size": side.wanted, "rows": None}
         sizes["style_size"] = (str(usual_side(preset, job.fine, job.max_pixels)),)
     return Job(
         content=style,

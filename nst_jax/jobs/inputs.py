@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -61,6 +61,22 @@ class Sources(NamedTuple):
         return found | {label: path for label, path in single.items() if path}
 
 
+def describe_areas(sources: Sources, files: Mapping[str, File]) -> dict[str, Any]:
+    """What the inputs of a record say of areas, as far as there are any.
+
+    Args:
+        sources: Where the images are.
+        files: All files by label.
+    """
+    several = {"mask": ("mask", sources.masks), "region_maps": ("region map", sources.region_maps)}
+    found: dict[str, Any] = {
+        name: tuple(files[label_of(kind, str(place))] for place in range(1, len(paths) + 1))
+        for name, (kind, paths) in several.items()
+        if paths
+    }
+    return found | ({"keep": files["keep"]} if sources.keep else {})
+
+
 def label_of(kind: str, name: str) -> str:
     """What an image is called among all those of a job."""
     return f"{kind} {name}"
@@ -70,6 +86,7 @@ class Inputs(NamedTuple):
     """What a job is made of, read.
 
     Args:
+        sources: Where it was read from.
         contents: Content images by name; none of a texture.
         styles: Style images by name.
         shape: Height and width of the results.
@@ -82,6 +99,7 @@ class Inputs(NamedTuple):
         network: The network as a record says it.
     """
 
+    sources: Sources
     contents: Mapping[str, PixelArray]
     styles: Mapping[str, PixelArray]
     shape: tuple[int, int]
@@ -129,7 +147,7 @@ def read_inputs(
     _LOG.info(f"network: {loaded.why}")
     files, network = describe_files(sources.labelled()), describe_network(loaded)
     _check_hashes({**files, "network": network}, hashes)
-    return Inputs(contents, styles, shape, initial, *areas, alpha, loaded, files, network)
+    return Inputs(sources, contents, styles, shape, initial, *areas, alpha, loaded, files, network)
 
 
 def _read_images(
@@ -153,14 +171,41 @@ def _read_images(
     if shape is None:
         height, width, _ = next(iter(contents.values())).shape
         shape = height, width
-    like_content = partial(read, shape=shape)
-    read_style = like_content if preset.squash_style else sized
+    styles = read_styles(sources.style, preset, max_pixels, shape)
+    initial = read(sources.initial, shape=shape) if sources.initial else None
+    return contents, styles, shape, initial
+
+
+def read_styles(
+    paths: Mapping[str, Path], preset: Preset, max_pixels: int, shape: tuple[int, int]
+) -> dict[str, PixelArray]:
+    """Reads style images.
+
+    Args:
+        paths: Where they are, by name.
+        preset: Says how, and at which size.
+        max_pixels: An image of more is refused.
+        shape: Height and width of the results.
+
+    Raises:
+        ImageError: One cannot be read.
+        ConfigError: They cannot have such sizes.
+    """
+    read = partial(read_image, resample=preset.resample, max_pixels=max_pixels)
     if preset.style_size:
-        sides = style_sides(preset, sources.style, max_pixels)
-        styles = {name: read(path, size=sides[name]) for name, path in sources.style.items()}
-    else:
-        styles = {name: read_style(path) for name, path in sources.style.items()}
-    return contents, styles, shape, like_content(sources.initial) if sources.initial else None
+        sides = style_sides(preset, paths, max_pixels)
+        styles = {name: read(path, size=sides[name].wanted) for name, path in paths.items()}
+        for name, side in sides.items():
+            if side.wanted > side.own:
+                _LOG.warning(
+                    f"{paths[name]}: has {side.own} pixels on its longest side, and is enlarged to "
+                    f"{side.wanted}"
+                )
+        return styles
+    if preset.squash_style:
+        return {name: read(path, shape=shape) for name, path in paths.items()}
+    sized = partial(read, size=preset.size, rows=preset.rows)
+    return {name: sized(path) for name, path in paths.items()}
 
 
 def _check_hashes(found: Mapping[str, File | Network], wanted: Mapping[str, str]) -> None:

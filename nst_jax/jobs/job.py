@@ -21,10 +21,15 @@ class StudyJob:
 
     Args:
         contents: Content images; they must come to one size.
-        styles: Style images.
+        styles: Style images; all are in each picture where there are `masks` or `region_maps`, or a
+            mixture.
         output_dir: The folder of the results.
         preset: What all lanes have in common.
-        axes: What varies, as in `run_study`; images go by the stems of their names.
+        axes: What varies, as in `run_study`; images go by the stems of their names. `style_size`
+            is an axis, too, each value a tuple as in `Preset`.
+        masks: As in `Job`, of the one content image; and so the next two.
+        region_maps: As in `Job`.
+        keep: As in `Job`.
         zipped: As in `run_study`.
         lanes_at_once: As in `run_study`.
         title: The report's heading.
@@ -33,8 +38,7 @@ class StudyJob:
             when asked to stop.
         overwrite: Whether what is there already may be lost; lanes that are there are run again
             then.
-        hashes: SHA-256 that images (`content NAME`, `style NAME`) and the `network` must have;
-            names are the stems of the files'.
+        hashes: As in `Job`.
     """
 
     contents: tuple[Path, ...]
@@ -42,6 +46,9 @@ class StudyJob:
     output_dir: Path
     preset: Preset
     axes: Mapping[str, Sequence[Any] | Mapping[str, Any]]
+    masks: tuple[Path, ...] = ()
+    region_maps: tuple[Path, ...] = ()
+    keep: Path | None = None
     zipped: bool = False
     lanes_at_once: int | None = None
     title: str = ""
@@ -52,6 +59,12 @@ class StudyJob:
 
     def __post_init__(self) -> None:
         check_checkpoint_every(self.checkpoint_every)
+        of_content = self.masks or self.region_maps or self.keep or self.preset.keep_alpha
+        if of_content and len(self.contents) > 1:
+            raise ConfigError(
+                "--mask, --regions, --keep and --keep-alpha are of one photograph, but there are "
+                f"{len(self.contents)}; give a study of each"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from nst_jax.jobs.describe import (
     describe_versions,
     finite_or_none,
 )
-from nst_jax.jobs.inputs import label_of
+from nst_jax.jobs.inputs import describe_areas, label_of
 from nst_jax.jobs.outputs import write_picture
 from nst_jax.jobs.parts import values_of
 from nst_jax.jobs.presets import Preset
@@ -51,8 +51,10 @@ def write_lane(plan: StudyPlan, lane: FinishedLane) -> None:
         settings = msgspec.structs.replace(settings, weights_by_layer=by_layer)
     versions, device, lpips = describe_versions(), describe_device(), None
     if np.isfinite(result.loss):
-        of_machine = {"versions": versions, "device": device}
-        write_picture(plan.folder.lane_image(name), result.image, plain(settings) | of_machine)
+        alpha, of_machine = plan.inputs.alpha, {"versions": versions, "device": device}
+        write_picture(
+            plan.folder.lane_image(name), result.image, plain(settings) | of_machine, alpha
+        )
         lpips = lpips_distance(plan.inputs.contents[values.content], np.asarray(result.image))
     record = LaneRecord(
         output=plan.folder.lane_image(name).name,
@@ -138,6 +140,7 @@ def _describe(plan: StudyPlan, contents: dict[str, str], styles: dict[str, str])
             inputs=StudyInputs(
                 content={name: inputs.files[label_of("content", name)] for name in contents},
                 style={name: inputs.files[label_of("style", name)] for name in styles},
+                **describe_areas(inputs.sources, inputs.files),
             ),
             versions=describe_versions(),
             device=describe_device(),

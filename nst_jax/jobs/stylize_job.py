@@ -33,7 +33,14 @@ from nst_jax.jobs.describe import (
     finite_or_none,
 )
 from nst_jax.jobs.fine_style import as_one_run, fine_style_job, read_fine_style
-from nst_jax.jobs.inputs import Inputs, Sources, label_of, read_inputs, styles_by_name
+from nst_jax.jobs.inputs import (
+    Inputs,
+    Sources,
+    describe_areas,
+    label_of,
+    read_inputs,
+    styles_by_name,
+)
 from nst_jax.jobs.job import Job
 from nst_jax.jobs.outputs import (
     check_run_outputs,
@@ -182,16 +189,11 @@ def _describe(job: Job, config: TransferConfig, inputs: Inputs) -> RunSettings:
     """Everything that decides the result."""
     height, width = inputs.shape
     styles = tuple(inputs.files[label_of("style", name)] for name in inputs.styles)
-    numbered = lambda kind, paths: tuple(
-        inputs.files[label_of(kind, str(place))] for place in range(1, len(paths) + 1)
-    )
     return RunSettings(
         inputs=RunInputs(
             content=inputs.files[label_of("content", job.content.stem)] if job.content else UNSET,
             style=styles[0] if len(styles) == 1 else styles,
-            mask=numbered("mask", job.masks) or UNSET,
-            region_maps=numbered("region map", job.region_maps) or UNSET,
-            keep=inputs.files["keep"] if job.keep else UNSET,
+            **describe_areas(inputs.sources, inputs.files),
             fine=inputs.files["fine"] if job.fine else UNSET,
             initial=inputs.files["initial"] if job.initial else UNSET,
         ),

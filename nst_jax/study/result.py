@@ -38,7 +38,7 @@ class FinishedLane:
         index: Its place in the grid.
         result: What `stylize` would have returned.
         seconds: Its share of the time that its batch took, compilation not counted.
-        loss: Its loss, with the weights that were found for it.
+        loss: Its loss, with the weights that were found for it, as it is without regions.
     """
 
     index: int
@@ -92,6 +92,7 @@ class StudyResult(NamedTuple):
             {
                 "loss_name" if name == "loss" else name: value
                 for name, value in lane.settings().items()
+                if name != "style_size"  # which is of files
             }
             for lane in self.lanes
         ]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax.objective.regions import with_regions
+from nst_jax.objective.regions import small_regions, with_regions
 from nst_jax.objective.tiles import Tiles
 from tests import reference
 
@@ -134,13 +134,14 @@ def test_one_region_of_a_small_picture_keeps_all_layers(vgg16_params, rng):
     np.testing.assert_array_equal(found.losses, wanted.losses)
 
 
-def test_layers_that_are_left_out_leave_their_weight_to_the_others(caplog):
+def test_layers_that_are_left_out_leave_their_weight_to_the_others():
     mask = np.zeros((64, 96), np.float32)
     mask[:10, :10] = 1  # 6 positions at conv3_1
     config = nst.TransferConfig(**LAYERS)
-    spelt = with_regions(nst.default_loss(config), [nst.Region(mask, weight=1.0, name="a")])
+    plain = nst.default_loss(config)
+    spelt = with_regions(plain, [nst.Region(mask, weight=1.0, name="a")])
     assert sum(spelt["style_a"].part_weights.values()) == pytest.approx(1)
-    assert "region a is too small for conv3_1" in caplog.text
+    assert small_regions(plain, spelt) == ["region a is too small for conv3_1, left out there"]
     alike = with_regions(nst.style(config.style_layers) + nst.content(), [nst.Region(mask)])
     assert alike["style_1"].part_weights is None  # which weighs its layers alike, summing to 1
     assert alike["style_1"].layers == spelt["style_a"].layers == ("conv1_1", "conv2_1")
