@@ -21,7 +21,7 @@ Precision = Literal["highest", "default", "bfloat16"]
 Colours = Literal["style", "content", "luminance"]
 StyleLoss = Literal["gram", "covariance", "batch_norm", "wasserstein", "sliced_wasserstein"]
 ContentLoss = Literal["features", "self_similarity"]
-Border = Literal["zero", "replicate", "reflect", "wrap"]
+Border = Literal["zero", "replicate", "reflect", "wrap", "wrap_x", "wrap_y"]
 
 TILE_ALIGNMENT = 64
 """Pixels of which a tile's side is a multiple: four poolings, and Winograd's blocks of four."""
@@ -94,8 +94,8 @@ class TransferConfig:
             factors, bfloat16 on activations of half the size. Sums are float32 in all. On a CPU,
             the first two are the same.
         border: How the network sees beyond the image: zero paints a faint frame; replicate repeats
-            the outermost pixels and reflect mirrors at them; wrap goes on at the other side, so
-            that the picture tiles, with sides that are multiples of 16 (the style is replicated).
+            the outermost pixels, reflect mirrors at them; wrap tiles, going on at the other side,
+            wrap_x only from right to left, wrap_y from bottom to top: multiples of 16 pixels.
         coarse_to_fine: Descend at half the size first, from 384 pixels up; from noise, at several
             smaller sizes.
         colours: Whose colours the picture has: the style's; the content's, by recolouring the style

@@ -9,6 +9,7 @@ from nst_jax.config import ConfigError, TransferConfig, check_layers
 from nst_jax.descent.descend import Image, descend
 from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.descent.stylize import seconds_between, to_the_end
+from nst_jax.network.borders import wraps
 from nst_jax.network.vgg import Params
 
 FINE_UNTIL = "conv2_1"
@@ -42,7 +43,7 @@ def fine_style_config(config: TransferConfig, until: str, name: str = "until") -
         style_mix=(),
         style_turns=False,  # the new image is what may be turned
         balance=False,
-        border="replicate" if config.border == "wrap" else config.border,
+        border="replicate" if any(wraps(config.border)) else config.border,
     )
 
 
