@@ -89,7 +89,7 @@ class TransferConfig:
             next, such as 0.99; of adam, sgd or an optimiser of your own. One evaluation more tells
             its loss. 0 paints the best image.
         tile: Side in pixels, a multiple of 64, of tiles that are evaluated one after another, with
-            the same result but for rounding, in less memory; 0 evaluates the image whole.
+            the same result but for rounding, in less memory; 0: whole (from files, if it fits).
         precision: How a GPU or TPU multiplies: highest in float32, default in float32 with rounded
             factors, bfloat16 on activations of half the size. Sums are float32 in all. On a CPU,
             the first two are the same.

@@ -70,7 +70,16 @@ _PIXELS = arg(
 
 _SIZES = arg(metavar="PIXELS|FACTORx ...", help_behavior_hint="(default: as the content)")
 
-_LOOKS = {"size": _PIXELS, "rows": _PIXELS, "network": NETWORK_OPTION, "style_size": _SIZES}
+_SHARES = arg(metavar="SHARE ...", help_behavior_hint="(default: equal)")
+
+_LOOKS = {
+    "size": _PIXELS,
+    "rows": _PIXELS,
+    "network": NETWORK_OPTION,
+    "style_size": _SIZES,
+    "style_mix": _SHARES,
+    "fine_until": arg(metavar="LAYER"),
+}
 
 
 def _settings() -> dict[str, tuple[Any, str]]:

@@ -41,7 +41,7 @@ class Areas:
     regions: Annotated[
         tuple[Path, ...], arg(metavar="CONTENT_MAP STYLE_MAP ...", help_behavior_hint="")
     ] = ()
-    """Images of flat colours, of the photograph and of each style: equal ones belong together."""
+    """Images of flat colours: where they are the same, the photograph takes from the style."""
     keep: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Image that is white, or opaque, where the photograph stays as it is; soft edges blend."""
 
