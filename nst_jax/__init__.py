@@ -8,6 +8,7 @@ from nst_jax.descent.balanced import balanced
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.colours import match_colours, with_luminance
 from nst_jax.descent.descend import descend, descend_batch
+from nst_jax.descent.fine_style import fine_style
 from nst_jax.descent.result import Progress, TransferResult
 from nst_jax.descent.step import TransferState, init, step
 from nst_jax.descent.stylize import stylize, stylize_batch
@@ -90,6 +91,7 @@ __all__ = [
     "edges",
     "evaluate",
     "features",
+    "fine_style",
     "gram_matrix",
     "init",
     "load_params",

@@ -1,6 +1,7 @@
 """What settings can be: the checks that several modules make, and the error they raise."""
 
 import difflib
+import re
 from collections.abc import Collection, Iterable
 from numbers import Integral
 from typing import Any
@@ -51,6 +52,15 @@ def checked_shares(name: str, shares: Any) -> tuple[float, ...]:
             "as (0.2, 0.1)"
         )
     return tuple(map(float, shares))
+
+
+def check_layers(name: str, layers: Iterable[object]) -> None:
+    for layer in layers:
+        if not re.fullmatch(r"conv[1-5]_[1-4]", str(layer)):
+            raise ConfigError(
+                f"unknown layer {layer!r} in {name}; layers are called conv1_1 … "
+                "conv5_4 (VGG-16: … conv5_3)"
+            )
 
 
 def check_one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:

@@ -4,13 +4,13 @@ A config is validated when it is made. It is hashable, and so a static argument 
 programs.
 """
 
-import re
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from nst_jax.checks import (
     ConfigError,
     check_at_least,
+    check_layers,
     check_one_of,
     check_scaling,
     checked_mix,
@@ -26,7 +26,7 @@ Precision = Literal["highest", "default", "bfloat16"]
 Colours = Literal["style", "content", "luminance"]
 StyleLoss = Literal["gram", "covariance", "batch_norm", "wasserstein", "sliced_wasserstein"]
 ContentLoss = Literal["features", "self_similarity"]
-Border = Literal["zero", "replicate", "reflect", "wrap"]
+Border = Literal["zero", "replicate", "reflect", "wrap", "wrap_x", "wrap_y"]
 
 TILE_ALIGNMENT = 64
 """Pixels of which a tile's side is a multiple: four poolings, and Winograd's blocks of four."""
@@ -84,13 +84,13 @@ class TransferConfig:
             next, such as 0.99; of adam, sgd or an optimiser of your own. One evaluation more tells
             its loss. 0 paints the best image.
         tile: Side in pixels, a multiple of 64, of tiles that are evaluated one after another, with
-            the same result but for rounding, in less memory; 0 evaluates the image whole.
+            the same result but for rounding, in less memory; 0: whole (from files, if it fits).
         precision: How a GPU or TPU multiplies: highest in float32, default in float32 with rounded
             factors, bfloat16 on activations of half the size. Sums are float32 in all. On a CPU,
             the first two are the same.
         border: How the network sees beyond the image: zero paints a faint frame; replicate repeats
-            the outermost pixels and reflect mirrors at them; wrap goes on at the other side, so
-            that the picture tiles, with sides that are multiples of 16 (the style is replicated).
+            the outermost pixels, reflect mirrors at them; wrap tiles, going on at the other side,
+            wrap_x only from right to left, wrap_y from bottom to top: multiples of 16 pixels.
         coarse_to_fine: Descend at half the size first, from 384 pixels up; from noise, at several
             smaller sizes.
         coarse_steps: Shares of the steps at half the size, at a quarter, and so on, where the usual
@@ -144,12 +144,7 @@ class TransferConfig:
                     f"{name} is the text {layers!r}; give a tuple of names, such as ({layers!r},)"
                 )
             object.__setattr__(self, name, tuple(layers))
-            for layer in layers:
-                if not re.fullmatch(r"conv[1-5]_[1-4]", str(layer)):
-                    raise ConfigError(
-                        f"unknown layer {layer!r} in {name}; layers are called conv1_1 … "
-                        "conv5_4 (VGG-16: … conv5_3)"
-                    )
+            check_layers(name, layers)
             if len(set(layers)) < len(layers):
                 raise ConfigError(f"{name} names a layer twice: {', '.join(layers)}")
         if not self.content_layers and not self.style_layers:

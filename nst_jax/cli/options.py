@@ -99,6 +99,8 @@ _PIXELS = arg(
 
 _SIZES = arg(metavar="PIXELS|FACTORx ...", help_behavior_hint="(default: as the content)")
 
+_SHARES = arg(metavar="SHARE ...", help_behavior_hint="(default: equal)")
+
 _LOOKS = {
     "size": arg(
         metavar="PIXELS|original",
@@ -107,6 +109,8 @@ _LOOKS = {
     "rows": _PIXELS,
     "network": NETWORK_OPTION,
     "style_size": _SIZES,
+    "style_mix": _SHARES,
+    "fine_until": arg(metavar="LAYER"),
     "dpi": arg(metavar="NUMBER", help_behavior_hint=""),
 }
 
@@ -133,7 +137,7 @@ _IN_GROUP = {
         *("content_layers", "style_layers", "content_loss", "style_loss"),
         *("scaling", "pooling", "balance"),
     ),
-    "Styles": ("style_mix", "style_size", "style_turns", "squash_style", "colours"),
+    "Styles": ("style_mix", "style_size", "style_turns", "squash_style", "colours", "fine_until"),
     "Files": ("bits", "quality", "dpi"),
 }
 
@@ -185,6 +189,7 @@ _JOINED = {
     "style_layers": "conv1_1+conv2_1",
     "style_mix": "3+7",
     "coarse_steps": "0.2+0.1",
+    "style_size": "300+0.5x",
 }
 """The axes each of whose values is several, and an example of one."""
 

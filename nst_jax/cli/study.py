@@ -26,6 +26,7 @@ from nst_jax.cli.options import (
     axes_of,
 )
 from nst_jax.cli.progress import StudyDisplay
+from nst_jax.cli.stylize import Areas
 from nst_jax.files.folders import images_in
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.host.compilation_cache import keep_programs
@@ -50,12 +51,20 @@ class Study(Talk):
     """The photograph, or a folder of such that come to one size."""
     style: Annotated[Path | None, Positional, arg(metavar="STYLE", help_behavior_hint="")] = None
     """The painting, or a folder of such."""
+    others: Positional[
+        Annotated[tuple[Path, ...], arg(metavar="[STYLE ...]", help_behavior_hint="")]
+    ] = ()
+    """More styles: each paints pictures of its own, unless --style-mix, --mask or --regions is."""
     output_dir: Annotated[Path, arg(metavar="DIR")] = Path("study")
     """Folder of the results: index.html, lanes.csv, sheets, and an image and a record a lane."""
     grid: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """TOML or JSON file that says what varies; options given beside it win."""
     axes: Axes = field(default_factory=Axes)
     """What varies, if several values are given."""
+    areas: Areas = field(default_factory=Areas)
+    """Where in all pictures styles go, and what is kept; of one photograph."""
+    keep_alpha: Annotated[bool, FlagCreatePairsOff] = False
+    """Leave transparent what is transparent in the content image."""
     zip: FlagCreatePairsOff[bool] = False
     """Take the values of the axes in step."""
     preset: PresetName = "default"
@@ -64,10 +73,6 @@ class Study(Talk):
         Side, arg(metavar="PIXELS|original", help_behavior_hint="(default: the preset's)")
     ] = None
     """Longest side of the results; original is the photograph's."""
-    style_size: Annotated[
-        tuple[str, ...], arg(metavar="PIXELS|FACTORx ...", help_behavior_hint="")
-    ] = ()
-    """Longest side of each style image, or of all, in pixels, or as a factor of the usual one."""
     network: Annotated[str | None, NETWORK_OPTION] = None
     """Network, or a file with its weights."""
     lanes: Annotated[
@@ -111,7 +116,9 @@ class Study(Talk):
         return run_and_report(job, processes)
 
     def _job(self) -> StudyJob:
-        contents, styles = (images_in(path) if path else () for path in (self.content, self.style))
+        contents = images_in(self.content) if self.content else ()
+        given = (self.style, *self.others) if self.style else ()
+        styles = tuple(image for path in given for image in images_in(path))
         axes: dict[str, Any] = {}
         zipped = self.zip
         if self.grid:
@@ -129,7 +136,7 @@ class Study(Talk):
             )
         axes |= axes_of(self.axes)
         preset = PRESETS[self.preset]
-        own: dict[str, Any] = {"style_size": self.style_size}
+        own: dict[str, Any] = {"keep_alpha": self.keep_alpha}
         if self.size is not None:
             own |= {"size": None if self.size == "original" else self.size, "rows": None}
         preset = preset.replace(network=self.network or preset.network, **own)
@@ -138,7 +145,19 @@ class Study(Talk):
             "checkpoint_every": self.checkpoint_every,
             "overwrite": self.overwrite,
         }
-        return StudyJob(contents, styles, self.output_dir, preset, axes, zipped, self.lanes, **how)
+        return StudyJob(
+            contents,
+            styles,
+            self.output_dir,
+            preset,
+            axes,
+            masks=self.areas.mask,
+            region_maps=self.areas.regions,
+            keep=self.areas.keep,
+            zipped=zipped,
+            lanes_at_once=self.lanes,
+            **how,
+        )
 
 
 def run_and_report(job: StudyJob, processes: Processes) -> int:

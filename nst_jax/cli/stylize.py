@@ -54,7 +54,7 @@ class Areas:
     regions: Annotated[
         tuple[Path, ...], arg(metavar="CONTENT_MAP STYLE_MAP ...", help_behavior_hint="")
     ] = ()
-    """Images of flat colours, of the photograph and of each style: equal ones belong together."""
+    """Images of flat colours: where they are the same, the photograph takes from the style."""
     keep: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Image that is white, or opaque, where the photograph stays as it is; soft edges blend."""
 
@@ -92,6 +92,8 @@ class Stylize(Talk):
         Annotated[tuple[Path, ...], arg(metavar="[STYLE ...]", help_behavior_hint="")]
     ] = ()
     """More styles, which are blended with the first, or go each where --mask says."""
+    fine_style: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """Another style whose fine detail the style takes on first, in half the steps more."""
     initial: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Image to start from, instead of what --init says."""
     seed: int = 0
@@ -163,6 +165,7 @@ class Stylize(Talk):
             masks=self.areas.mask,
             region_maps=self.areas.regions,
             keep=self.areas.keep,
+            fine=self.fine_style,
             seed=self.seed,
             num_devices=self.devices,
             resume=self.resume,
@@ -188,7 +191,8 @@ class Stylize(Talk):
                 "time; choose another --output-dir"
             )
         of_one = {f"--{field}": value for field, value in vars(self.areas).items()}
-        for option, value in (of_one | {"--initial": self.initial}).items():
+        of_one |= {"--initial": self.initial, "--fine-style": self.fine_style}
+        for option, value in of_one.items():
             if value:
                 raise ConfigError(
                     f"{option} is of one photograph, but {self.content} is a folder; leave it out, "

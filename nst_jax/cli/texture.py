@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
@@ -18,7 +18,7 @@ from nst_jax.cli.options import (
     of_preset,
 )
 from nst_jax.cli.stylize import run_and_say
-from nst_jax.config import STYLE_LAYERS, TransferConfig
+from nst_jax.config import STYLE_LAYERS, Border, TransferConfig
 from nst_jax.descent.texture import texture_config
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.host.compilation_cache import keep_programs
@@ -33,7 +33,7 @@ class Texture(Talk):
     source: Positional[Annotated[Path, arg(metavar="SOURCE")]]
     """An image with the texture."""
     size: Annotated[tuple[int, int], arg(metavar="WIDTH HEIGHT")]
-    """Size of the texture in pixels; multiples of 16 with --wrap."""
+    """Size of the texture in pixels; sides that wrap are multiples of 16."""
     output: Annotated[
         Path | None,
         arg(aliases=["-o"], metavar="FILE", help_behavior_hint="(default: SOURCE_texture.png)"),
@@ -43,16 +43,23 @@ class Texture(Talk):
         Annotated[tuple[Path, ...], arg(metavar="[SOURCE ...]", help_behavior_hint="")]
     ] = ()
     """More sources, which are blended with the first."""
-    wrap: Annotated[bool, FlagCreatePairsOff] = False
-    """Make a texture that tiles: its right side goes on at the left, its bottom at the top."""
+    wrap: Annotated[
+        tuple[Literal["x", "y", "both"], ...] | None,
+        arg(metavar="[x|y|both]", help_behavior_hint="(default: neither)"),
+    ] = None
+    """Make a texture that tiles: its right side goes on at the left (x), its bottom at the top (y),
+    or, where neither is named, both."""
     seed: int = 0
     """Seed of the noise that the texture grows from."""
     style_mix: Annotated[
         tuple[float, ...], arg(metavar="SHARE …", help_behavior_hint="(default: equal)")
     ] = ()
     """Shares of several sources, in any unit."""
-    source_size: Annotated[int, arg(metavar="PIXELS")] = 512
-    """Longest side that sources are brought to; larger makes larger structures."""
+    style_size: Annotated[
+        tuple[str, ...],
+        arg(metavar="PIXELS|FACTORx ...", help_behavior_hint="(default: 512)"),
+    ] = ()
+    """Longest side of each source, or of all; larger ones make larger structures."""
     num_steps: Annotated[int, arg(metavar="STEPS")] = 500
     """Evaluations of the network, over all sizes together."""
     style_layers: Annotated[tuple[str, ...], arg(metavar="LAYER …")] = STYLE_LAYERS
@@ -70,13 +77,21 @@ class Texture(Talk):
     memory_limit: MemoryLimit = None
     compilation_cache: CompilationCache = True
 
+    def _border(self) -> Border:
+        if self.wrap is None:
+            return "replicate"
+        sides = set(self.wrap) or {"both"}
+        if "both" in sides or sides == {"x", "y"}:
+            return "wrap"
+        return "wrap_x" if "x" in sides else "wrap_y"
+
     def run(self) -> int:
         if self.compilation_cache:
             keep_programs()
         sources, (width, height) = (self.source, *self.others), self.size
         config = texture_config(
             TransferConfig(
-                border="wrap" if self.wrap else "replicate",
+                border=self._border(),
                 style_mix=self.style_mix,
                 num_steps=self.num_steps,
                 style_layers=self.style_layers,
@@ -89,7 +104,7 @@ class Texture(Talk):
                 sources,
                 self.output or Path(f"{'_'.join(stems)}_texture.png"),
                 as_preset(
-                    [self.files], Preset(config, size=self.source_size, network=self.network)
+                    [self.files], Preset(config, style_size=self.style_size, network=self.network)
                 ),
                 (height, width),
                 seed=self.seed,

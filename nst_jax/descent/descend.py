@@ -1,5 +1,6 @@
 """Runs of the descent as iterators: `descend`, and `descend_batch` over lanes."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,8 +17,10 @@ from nst_jax.descent.problem import make_problem
 from nst_jax.descent.snapshot import Arrays
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights
-from nst_jax.objective.regions import Region
+from nst_jax.objective.regions import Region, small_regions
 from nst_jax.objective.terms import Loss, Term
+
+_LOG = logging.getLogger(__name__)
 
 Image = Float[Array | np.ndarray, "_height _width 3"]
 Mask = Float[Array | np.ndarray, "_height _width"]
@@ -139,6 +142,8 @@ def descend_batch(
         regions,
         keep,
     )
+    for note in dict.fromkeys(small_regions(problem.loss, problem.lanes.loss)):
+        _LOG.warning(note)
     chunks = problem.pyramid.descend(problem.lanes, problem.keeps_detail, every, start, seconds)
     if problem.finish is None:
         return chunks

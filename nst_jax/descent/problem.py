@@ -45,7 +45,7 @@ from nst_jax.objective.regions import (
     with_regions,
     with_weights_of,
 )
-from nst_jax.objective.styles import Styles, as_images, first_image, make_style, mixed_styles
+from nst_jax.objective.styles import as_images, first_image, make_style, styles_in
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.optim.optimizers import traced_hyperparams
 
@@ -114,7 +114,7 @@ def make_problem(
     regions = checked_regions(regions, content.shape, [image.shape for image in images])
     check_balance(config, weights)
     plain = spelt_out(loss, weights, config)
-    styles = _styles_of(images, config, regions, plain)
+    styles = styles_in(images, config, regions, plain)
     start = (
         partial(initial_image, content, first_image(styles), kind=config.init)
         if has_content
@@ -169,29 +169,6 @@ def make_problem(
         plain = pyramid.balance(lanes, keeps_detail, plain)
         lanes = dataclasses.replace(lanes, loss=with_weights_of(by_lane, plain))
     return Problem(pyramid, lanes, keeps_detail, finish, plain)
-
-
-def _styles_of(
-    images: Sequence[Array], config: TransferConfig, regions: Sequence[Region], loss: Loss
-) -> Styles:
-    """The style of each region, or of the whole picture.
-
-    Raises:
-        ConfigError: There is a mixture beside regions.
-    """
-    if not regions:
-        return mixed_styles(images, config, loss)
-    if config.style_mix or any(term.style_mix for term in loss.values()):
-        raise ConfigError(
-            "style_mix mixes the styles of the whole picture, but there are regions, which name "
-            "theirs; leave one of the two out"
-        )
-    put = lambda mask: None if mask is None else jax.device_put(np.asarray(mask, np.float32))
-    own = lambda region: [images[place] for place in region.styles]
-    return {
-        (name, ()): make_style(own(region), (), config.style_turns, [*map(put, region.style_masks)])
-        for name, region in zip(names_of(regions), regions, strict=True)
-    }
 
 
 def _for_each_lane(image: Array, num_lanes: int) -> Array:

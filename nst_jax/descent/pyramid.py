@@ -33,6 +33,7 @@ from nst_jax.descent.scaled_targets import ScaledTargets
 from nst_jax.descent.schedule import make_schedule
 from nst_jax.descent.snapshot import Arrays, Snapshot, from_arrays
 from nst_jax.descent.step import TransferState
+from nst_jax.network.borders import wraps
 from nst_jax.objective.targets import Targets
 from nst_jax.objective.terms import Loss
 from nst_jax.pixels import is_grey
@@ -59,7 +60,7 @@ class Pyramid:
     ) -> None:
         self._targets = targets
         self._config = config
-        self._wraps = config.border == "wrap"
+        self._wraps = wraps(config.border)
         self._shape = targets.shape
         self._scales = make_schedule(self._shape, config)
         self._programs = [

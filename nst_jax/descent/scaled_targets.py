@@ -12,8 +12,9 @@ from jax import Array
 
 from nst_jax.config import TransferConfig
 from nst_jax.descent.keep import kept_target
-from nst_jax.descent.resizing import resize
+from nst_jax.descent.resizing import NOWHERE, Wraps, resize
 from nst_jax.descent.schedule import LEAST_SIDE
+from nst_jax.network.borders import wraps
 from nst_jax.network.vgg import Params, prepare_params
 from nst_jax.objective.loss import LossParts
 from nst_jax.objective.measures import Measures, measures_of
@@ -125,8 +126,8 @@ class ScaledTargets:
             # slower; but in bfloat16, prepared kernels are exacter, and the targets should be those
             # that the descent sees.
             params = self.prepared if self._config.precision == "bfloat16" else self._params
-            see = lambda image, wraps=False: deal(self._shrink(image, shape, wraps))
-            see_content = partial(see, wraps=self._config.border == "wrap")
+            see = lambda image, wraps=NOWHERE: deal(self._shrink(image, shape, wraps))
+            see_content = partial(see, wraps=wraps(self._config.border))
             find = partial(targets_of, config=self._config, shape=(*shape, 3))
             by_content = [
                 find(params, image, "content", loss)
@@ -190,7 +191,7 @@ class ScaledTargets:
             for name, target in targets.items()
         }
 
-    def _shrink(self, image: Array, shape: tuple[int, int], wraps: bool) -> Array:
+    def _shrink(self, image: Array, shape: tuple[int, int], wraps: Wraps) -> Array:
         """An image at the size that it has where the content images have `shape`."""
         whole = self._contents[0].shape[:2]
         if shape == whole:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
+from nst_jax.network.borders import wraps
 
 _LEAST_FINEST = 384  # pixels of the longest side
 LEAST_SIDE = 16  # four poolings
@@ -59,8 +60,11 @@ def make_schedule(shape: tuple[int, int], config: TransferConfig) -> list[Scale]
                 )
             break
         # what wraps at the largest size wraps at each
-        unit = LEAST_SIDE if config.border == "wrap" else 1
-        height, width = (unit * max(round(side / (2**place * unit)), 1) for side in shape)
+        units = (LEAST_SIDE if goes_on else 1 for goes_on in wraps(config.border))
+        height, width = (
+            unit * max(round(side / (2**place * unit)), 1)
+            for side, unit in zip(shape, units, strict=True)
+        )
         scales.append(Scale((height, width), steps))
         left -= steps
     return [*reversed(scales), Scale(shape, left)]

@@ -39,13 +39,14 @@ def texture(
     """Paints a texture of any size that looks like a source, from faint noise of its mean colour.
 
     L = Σ_l w_l s_l ‖G_l − A_l‖²; since Gram matrices are means over positions, the source may have
-    any other size. With `border="wrap"` the texture tiles.
+    any other size. With `border="wrap"` the texture tiles, with
+    `"wrap_x"` from right to left alone, with `"wrap_y"` from bottom to top.
 
     Args:
         params: The network's parameters, from `load_params`.
         source: An image with the texture, sRGB in [0, 1]; or several, which `config.style_mix`
             mixes.
-        shape: Height and width of the texture in pixels; multiples of 16 where it wraps.
+        shape: Height and width of the texture in pixels; multiples of 16 of sides that wrap.
         config: The run's settings, of which `content_layers` and `init` do not count;
             `TransferConfig(border="replicate")` if left out.
         key: Makes the noise; `jax.random.key(0)` if left out.

@@ -2,7 +2,8 @@
 
 Equal colours of the content's map and the styles' maps belong together. A map may be a JPEG, or
 drawn with soft edges: flat parts alone say which colours there are, and every pixel is then taken
-for the nearest of them.
+for the nearest of them. A map may also hold labels, as programs write them: grey values 0, 1, 2 …,
+next to black, each of which is a region.
 """
 
 import os
@@ -23,6 +24,8 @@ _FLAT = 8  # levels between four pixels, or distance from a colour, that noise m
 _ALIKE = 24  # distance of two colours of a map, up to which they are one
 _SAME_REGION = 80  # that of a style map's colour from the content map's, likewise
 _MOST_COLOURS = 64
+_MOST_LABELS = 64  # and all grey values below are labels, where the image is of flat parts
+_LEAST_FLAT_OF_LABELS = 0.8
 _NAMED = 3  # distance of a colour from one with a name, up to which it is called so
 
 
@@ -33,11 +36,20 @@ class ColourMap(NamedTuple):
         colours: RGB of each region, (regions, 3), the largest first.
         labels: Which of them each pixel has, (height, width).
         is_flat: Whether most pixels are really of their region's colour.
+        has_labels: Whether the colours stand for labels.
     """
 
     colours: np.ndarray
     labels: np.ndarray
     is_flat: bool
+    has_labels: bool = False
+
+    def name(self, region: int) -> str:
+        """What a region is called: its label, its colour by name, or as hexadecimal digits."""
+        colour = self.colours[region]
+        if self.has_labels:
+            return str((_label_colours() == colour).all(1).argmax())
+        return _name_of(colour)
 
     def mask(self, colours: Sequence[int], shape: tuple[int, int]) -> np.ndarray:
         """Where some of the colours are, (height, width) of `shape`, in [0, 1] with soft edges."""
@@ -53,7 +65,7 @@ class MappedRegion(NamedTuple):
     """A region of the content image.
 
     Args:
-        name: Its colour by name, or as hexadecimal digits.
+        name: As in `ColourMap.name`.
         share: What it fills of the map.
         mask: Where it is, (height, width) in [0, 1].
         styles: The styles whose maps have it, from 0; none where it is to stay as it is.
@@ -96,7 +108,8 @@ def read_regions(
         read_colour_map(path, own, max_pixels)
         for path, own in zip(style_maps, style_shapes, strict=True)
     ]
-    belongs = [_regions_of(style.colours, content.colours) for style in styles]
+    most = _ALIKE if content.has_labels else _SAME_REGION  # a label is the same, or another
+    belongs = [_regions_of(style.colours, content.colours, most) for style in styles]
     regions = []
     for region, share in enumerate(content.shares()):
         found = {
@@ -104,7 +117,7 @@ def read_regions(
             for place, (style, own) in enumerate(zip(styles, belongs, strict=True))
             if (own == region).any()
         }
-        name, mask = _name_of(content.colours[region]), content.mask([region], shape)
+        name, mask = content.name(region), content.mask([region], shape)
         if mask.any():
             own = tuple(found), tuple(found.values())
             regions.append(MappedRegion(name, float(share), mask, *own))
@@ -117,14 +130,15 @@ def read_regions(
     return regions
 
 
-def _regions_of(colours: np.ndarray, regions: np.ndarray) -> np.ndarray:
+def _regions_of(colours: np.ndarray, regions: np.ndarray, most: int = _SAME_REGION) -> np.ndarray:
     """For each colour of a style's map, which of the content's it belongs to; −1: to none.
 
-    Where one is the same, others that are merely near are not of that region.
+    `most` is the distance up to which it may. Where one is the same, others that are merely near
+    are not of that region.
     """
     places, distances = _nearest(colours, regions)
     has_same = np.isin(places, places[distances <= _ALIKE])
-    return np.where(distances <= np.where(has_same, _ALIKE, _SAME_REGION), places, -1)
+    return np.where(distances <= np.where(has_same, _ALIKE, most), places, -1)
 
 
 def read_colour_map(
@@ -142,7 +156,10 @@ def read_colour_map(
     """
     image = decode_file(path, max_pixels).image
     check_aspect(path, (image.height, image.width), shape)
-    found = snap(np.asarray(image))
+    pixels = np.asarray(image)
+    has_labels = _has_labels(pixels)
+    found = snap(_label_colours()[pixels[..., 0]] if has_labels else pixels)
+    found = found._replace(has_labels=has_labels)
     if len(found.colours) > _MOST_COLOURS or not found.is_flat:
         raise ImageError(
             f"{path}: is no map of regions, which is of few flat colours; paint one, without "
@@ -154,6 +171,23 @@ def read_colour_map(
             "for one area"
         )
     return found
+
+
+def _has_labels(pixels: np.ndarray) -> bool:
+    """Whether an image is one of labels, which is next to black, and not merely dark."""
+    labels = pixels[..., 0]
+    if labels.max() >= _MOST_LABELS or (pixels != labels[..., None]).any():
+        return False
+    is_flat = (labels[1:, 1:] == labels[:-1, 1:]) & (labels[1:, 1:] == labels[1:, :-1])
+    return bool(is_flat.mean() > _LEAST_FLAT_OF_LABELS)
+
+
+def _label_colours() -> np.ndarray:
+    """A colour for each label, far from those of others: its bits, from the lowest, as the highest
+    of red, green and blue in turn, as PASCAL VOC's palette has them."""
+    labels = np.arange(_MOST_LABELS)[:, None] >> np.arange(3)
+    colours = sum((labels >> 3 * place & 1) << 7 - place for place in range(2))
+    return np.asarray(colours, np.uint8)
 
 
 def snap(pixels: np.ndarray) -> ColourMap:

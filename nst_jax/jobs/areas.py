@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from nst_jax.checks import ConfigError
+from nst_jax.descent.areas import Areas
 from nst_jax.files.masks import read_mask
 from nst_jax.files.region_maps import MappedRegion, read_regions
 from nst_jax.objective.regions import Region
@@ -16,18 +16,6 @@ from nst_jax.objective.regions import Region
 _LOG = logging.getLogger(__name__)
 
 _SOFTNESS = 2.0  # pixels; around what is kept with a hard edge, the style paints a rim
-
-
-class Areas(NamedTuple):
-    """Parts of the picture.
-
-    Args:
-        regions: Where the styles are; none where they are everywhere.
-        keep: How much of each pixel stays the content's; None where nothing does.
-    """
-
-    regions: Sequence[Region]
-    keep: np.ndarray | None
 
 
 def read_areas(

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,7 @@ class Sources(NamedTuple):
         masks: For each style, where in the picture it is; none where it is everywhere.
         region_maps: The map of the content's regions, then one for each style.
         keep: A mask of what stays the content's.
+        fine: The style image whose fine detail the style takes on.
     """
 
     content: Mapping[str, Path]
@@ -46,6 +47,7 @@ class Sources(NamedTuple):
     masks: Sequence[Path] = ()
     region_maps: Sequence[Path] = ()
     keep: Path | None = None
+    fine: Path | None = None
 
     def labelled(self) -> dict[str, Path]:
         """All of them by kind and name, as messages and `hashes` call them."""
@@ -56,8 +58,24 @@ class Sources(NamedTuple):
         }
         for kind, paths in (("mask", self.masks), ("region map", self.region_maps)):
             found |= {label_of(kind, str(place)): path for place, path in enumerate(paths, 1)}
-        single = {"keep": self.keep, "initial": self.initial}
+        single = {"keep": self.keep, "fine": self.fine, "initial": self.initial}
         return found | {label: path for label, path in single.items() if path}
+
+
+def describe_areas(sources: Sources, files: Mapping[str, File]) -> dict[str, Any]:
+    """What the inputs of a record say of areas, as far as there are any.
+
+    Args:
+        sources: Where the images are.
+        files: All files by label.
+    """
+    several = {"mask": ("mask", sources.masks), "region_maps": ("region map", sources.region_maps)}
+    found: dict[str, Any] = {
+        name: tuple(files[label_of(kind, str(place))] for place in range(1, len(paths) + 1))
+        for name, (kind, paths) in several.items()
+        if paths
+    }
+    return found | ({"keep": files["keep"]} if sources.keep else {})
 
 
 def label_of(kind: str, name: str) -> str:
@@ -69,6 +87,7 @@ class Inputs(NamedTuple):
     """What a job is made of, read.
 
     Args:
+        sources: Where it was read from.
         contents: Content images by name; none of a texture.
         styles: Style images by name.
         shape: Height and width of the results.
@@ -82,6 +101,7 @@ class Inputs(NamedTuple):
         network: The network as a record says it.
     """
 
+    sources: Sources
     contents: Mapping[str, PixelArray]
     styles: Mapping[str, PixelArray]
     shape: tuple[int, int]
@@ -139,7 +159,8 @@ def read_inputs(
     files, network = describe_files(sources.labelled()), describe_network(loaded)
     _check_hashes({**files, "network": network}, hashes)
     origins = {name: read_origin(path) for name, path in sources.content.items()}
-    return Inputs(contents, styles, shape, initial, *areas, alpha, origins, loaded, files, network)
+    pictures = contents, styles, shape, initial
+    return Inputs(sources, *pictures, *areas, alpha, origins, loaded, files, network)
 
 
 def _read_images(
@@ -147,6 +168,8 @@ def _read_images(
 ) -> tuple[dict[str, PixelArray], dict[str, PixelArray], tuple[int, int], PixelArray | None]:
     read = partial(read_image, resample=preset.resample, max_pixels=max_pixels)
     sized = partial(read, size=preset.size, rows=preset.rows)
+    if sources.fine:  # a run of its own reads it; what is wrong with it is said now
+        sized(sources.fine)
     contents = {name: sized(path) for name, path in sources.content.items()}
     if shape and min(shape) < LEAST_SIDE:
         raise ConfigError(
@@ -161,14 +184,41 @@ def _read_images(
     if shape is None:
         height, width, _ = next(iter(contents.values())).shape
         shape = height, width
-    like_content = partial(read, shape=shape)
-    read_style = like_content if preset.squash_style else sized
+    styles = read_styles(sources.style, preset, max_pixels, shape)
+    initial = read(sources.initial, shape=shape) if sources.initial else None
+    return contents, styles, shape, initial
+
+
+def read_styles(
+    paths: Mapping[str, Path], preset: Preset, max_pixels: int, shape: tuple[int, int]
+) -> dict[str, PixelArray]:
+    """Reads style images.
+
+    Args:
+        paths: Where they are, by name.
+        preset: Says how, and at which size.
+        max_pixels: An image of more is refused.
+        shape: Height and width of the results.
+
+    Raises:
+        ImageError: One cannot be read.
+        ConfigError: They cannot have such sizes.
+    """
+    read = partial(read_image, resample=preset.resample, max_pixels=max_pixels)
     if preset.style_size:
-        sides = style_sides(preset, sources.style, max_pixels)
-        styles = {name: read(path, size=sides[name]) for name, path in sources.style.items()}
-    else:
-        styles = {name: read_style(path) for name, path in sources.style.items()}
-    return contents, styles, shape, like_content(sources.initial) if sources.initial else None
+        sides = style_sides(preset, paths, max_pixels)
+        styles = {name: read(path, size=sides[name].wanted) for name, path in paths.items()}
+        for name, side in sides.items():
+            if side.wanted > side.own:
+                _LOG.warning(
+                    f"{paths[name]}: has {side.own} pixels on its longest side, and is enlarged to "
+                    f"{side.wanted}"
+                )
+        return styles
+    if preset.squash_style:
+        return {name: read(path, shape=shape) for name, path in paths.items()}
+    sized = partial(read, size=preset.size, rows=preset.rows)
+    return {name: sized(path) for name, path in paths.items()}
 
 
 def _check_hashes(found: Mapping[str, File | Network], wanted: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from nst_jax.checks import LARGEST_SEED, ConfigError, check_at_least
 from nst_jax.descent.texture import texture_config
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.jobs.checkpoint import Checkpoint, check_checkpoint_every
-from nst_jax.jobs.presets import Preset
+from nst_jax.jobs.presets import FINE_UNTIL, Preset
 from nst_jax.objective.default import LossWeights
 from nst_jax.study.lane import check_layer_weights, weights_by_layer
 
@@ -21,10 +21,15 @@ class StudyJob:
 
     Args:
         contents: Content images; they must come to one size.
-        styles: Style images.
+        styles: Style images; all are in each picture where there are `masks` or `region_maps`, or a
+            mixture.
         output_dir: The folder of the results.
         preset: What all lanes have in common.
-        axes: What varies, as in `run_study`; images go by the stems of their names.
+        axes: What varies, as in `run_study`; images go by the stems of their names. `style_size`
+            is an axis, too, each value a tuple as in `Preset`.
+        masks: As in `Job`, of the one content image; and so the next two.
+        region_maps: As in `Job`.
+        keep: As in `Job`.
         zipped: As in `run_study`.
         lanes_at_once: As in `run_study`.
         title: The report's heading.
@@ -33,8 +38,7 @@ class StudyJob:
             when asked to stop.
         overwrite: Whether what is there already may be lost; lanes that are there are run again
             then.
-        hashes: SHA-256 that images (`content NAME`, `style NAME`) and the `network` must have;
-            names are the stems of the files'.
+        hashes: As in `Job`.
     """
 
     contents: tuple[Path, ...]
@@ -42,6 +46,9 @@ class StudyJob:
     output_dir: Path
     preset: Preset
     axes: Mapping[str, Sequence[Any] | Mapping[str, Any]]
+    masks: tuple[Path, ...] = ()
+    region_maps: tuple[Path, ...] = ()
+    keep: Path | None = None
     zipped: bool = False
     lanes_at_once: int | None = None
     title: str = ""
@@ -52,6 +59,12 @@ class StudyJob:
 
     def __post_init__(self) -> None:
         check_checkpoint_every(self.checkpoint_every)
+        of_content = self.masks or self.region_maps or self.keep or self.preset.keep_alpha
+        if of_content and len(self.contents) > 1:
+            raise ConfigError(
+                "--mask, --regions, --keep and --keep-alpha are of one photograph, but there are "
+                f"{len(self.contents)}; give a study of each"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +83,7 @@ class Job:
         region_maps: The map of the content's regions by colour, then one for each style; none
             where there are no such regions.
         keep: A mask of what stays the content's.
+        fine: A style image whose fine detail the style takes on, up to `preset.fine_until`.
         seed: Of the noise of `init="noise"`.
         num_devices: Local devices that share the image, by rows.
         layer_weights: Weight of each layer, as a set of weights in a grid says it; of each style
@@ -79,8 +93,8 @@ class Job:
         checkpoint_every: Seconds between two checkpoints; 0 writes one only when asked to stop.
         max_pixels: An image of more is refused.
         hashes: SHA-256 that images (`content NAME`, `style NAME`, `mask NUMBER`, `region map
-            NUMBER`, `keep`, `initial`) and the `network` must have; names are the stems of the
-            files'.
+            NUMBER`, `keep`, `fine`, `initial`) and the `network` must have; names are the stems of
+            the files'.
     """
 
     content: Path | None
@@ -92,6 +106,7 @@ class Job:
     masks: tuple[Path, ...] = ()
     region_maps: tuple[Path, ...] = ()
     keep: Path | None = None
+    fine: Path | None = None
     seed: int = 0
     num_devices: int = 1
     layer_weights: Mapping[str, float] | None = None
@@ -111,6 +126,7 @@ class Job:
             raise ConfigError(
                 "a texture has no content, so content_layers must be empty and init noise"
             )
+        self._check_fine()
         check_at_least("--seed", self.seed, 0, LARGEST_SEED)
         check_at_least("--devices", self.num_devices, 1)
         check_checkpoint_every(self.checkpoint_every)
@@ -119,6 +135,18 @@ class Job:
             layers = config.style_layers
             layers = layers if config.balance else config.content_layers + layers
             check_layer_weights("of the record", self.layer_weights, layers)
+
+    def _check_fine(self) -> None:
+        if self.fine is None and self.preset.fine_until != FINE_UNTIL:
+            raise ConfigError(
+                f"fine_until is {self.preset.fine_until}, but there is no --fine-style whose "
+                "detail it says; give one, or leave it out"
+            )
+        if self.fine is not None and len(self.styles) > 1:
+            raise ConfigError(
+                f"--fine-style gives one style its detail, but the style images are "
+                f"{len(self.styles)}; make a new image of each first, by a run of its own"
+            )
 
     @property
     def weights(self) -> LossWeights:
@@ -143,6 +171,11 @@ class Job:
     def record(self) -> Path:
         """The JSON file beside the result."""
         return self.output.with_suffix(".json")
+
+    @property
+    def fine_output(self) -> Path:
+        """The style image that is made where there is a `fine` one."""
+        return self.output.with_name(f"{self.output.stem}_fine_style.png")
 
     def at_iteration(self, step: int) -> Path:
         """The image saved at a step on the way."""

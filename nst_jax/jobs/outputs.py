@@ -56,7 +56,8 @@ def check_run_outputs(job: Job, sources: Sources) -> None:
     pattern = glob.escape(job.output.stem) + "_at_iteration_*.png"
     on_the_way = sorted(job.output.parent.glob(pattern)) if job.preset.save_every else []
     there = [path for path in (job.output, job.record, *on_the_way) if path.exists()]
-    _refuse_inputs(there, sources, job.preset.network, _OTHER_FILE)
+    before = [job.fine_output, job.fine_output.with_suffix(".json")] if job.fine else []
+    _refuse_inputs([*there, *filter(Path.exists, before)], sources, job.preset.network, _OTHER_FILE)
     if job.overwrite or job.resume:
         return
     if job.checkpoint.exists:

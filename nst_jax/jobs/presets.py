@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from nst_jax.checks import ConfigError, check_at_least, check_one_of, check_weight, is_whole
+from nst_jax.checks import (
+    ConfigError,
+    check_at_least,
+    check_layers,
+    check_one_of,
+    check_weight,
+    is_whole,
+)
 from nst_jax.config import TransferConfig
+from nst_jax.descent.fine_style import FINE_UNTIL
 from nst_jax.files.encoding import Encoding
 
 _STYLE_SIZE = re.compile(r"[0-9]{1,6}|([0-9]{1,4}(\.[0-9]{1,6})?|\.[0-9]{1,6})x")
@@ -38,6 +46,8 @@ class Preset:
         squash_style: Squash the style image to the content's shape instead of keeping its own.
         style_size: Longest side of each style image, or of all, in pixels (300), or as a factor of
             what it would be (0.5x); larger ones paint larger strokes.
+        fine_until: Deepest layer whose detail is the fine style's; deeper ones take larger forms,
+            too.
         keep_alpha: Leave transparent what is transparent in the content image; PNG, WebP or TIFF.
         bits: Bits of each colour in the result's file; 16 for PNG and TIFF.
         quality: Of JPEG and WebP results, 1 to 100.
@@ -60,6 +70,7 @@ class Preset:
     resample: Literal["lanczos", "nearest"] = "lanczos"
     squash_style: bool = False
     style_size: tuple[str, ...] = ()
+    fine_until: str = FINE_UNTIL
     keep_alpha: bool = False
     bits: int = 8
     quality: int = 95
@@ -77,6 +88,7 @@ class Preset:
         check_one_of("resample", self.resample, ("lanczos", "nearest"))
         check_one_of("squash_style", self.squash_style, (False, True))
         self._check_style_size()
+        check_layers("fine_until", (self.fine_until,))
         check_one_of("keep_alpha", self.keep_alpha, (False, True))
         Encoding(self.bits, self.quality, self.dpi)  # which checks them
 

@@ -51,6 +51,7 @@ class RunInputs(Part):
     mask: tuple[File, ...] | UnsetType = UNSET
     region_maps: Annotated[tuple[File, ...], Meta(min_length=2)] | UnsetType = UNSET
     keep: File | UnsetType = UNSET
+    fine: File | UnsetType = UNSET
     initial: File | UnsetType = UNSET
 
     @property
@@ -60,14 +61,17 @@ class RunInputs(Part):
 
 
 class StudyInputs(Part):
-    """The images that a study is made of, by name."""
+    """The images that a study is made of, by name, and those of areas as of a run."""
 
     content: Annotated[dict[str, File], Meta(min_length=1)]
     style: Annotated[dict[str, File], Meta(min_length=1)]
+    mask: tuple[File, ...] | UnsetType = UNSET
+    region_maps: Annotated[tuple[File, ...], Meta(min_length=2)] | UnsetType = UNSET
+    keep: File | UnsetType = UNSET
 
 
-IN_COMMON = ("size", "rows", "resample", "squash_style", "style_size", "bits", "quality", "dpi")
-"""Of a preset, how the images of all lanes of a study are read and written."""
+IN_COMMON = ("size", "rows", "resample", "squash_style", "keep_alpha", "bits", "quality", "dpi")
+"""Of a preset, how the images of all lanes of a study are read, and pictures written."""
 
 
 @beside(fields_of(Preset, leave_out=("config", "network")), fields_of(TransferConfig))

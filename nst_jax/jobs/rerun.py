@@ -18,8 +18,10 @@ from nst_jax.jobs.record import (
     LaneRecord,
     LaneSettings,
     Network,
+    RunInputs,
     RunRecord,
     RunSettings,
+    StudyInputs,
     StudyRecord,
 )
 from nst_jax.jobs.record_files import read_any_record, read_picture_settings
@@ -130,9 +132,8 @@ def _single(
     of_content = None if inputs.content is UNSET else inputs.content
     content = _find(of_content, path) if of_content else None
     styles = tuple(_find(file, path) for file in inputs.styles)
-    masks = () if inputs.mask is UNSET else inputs.mask
-    maps = () if inputs.region_maps is UNSET else inputs.region_maps
-    single = {"keep": inputs.keep, "initial": inputs.initial}
+    areas, hashes_of_areas = _areas(inputs, path)
+    single = {"fine": inputs.fine, "initial": inputs.initial}
     single = {label: file for label, file in single.items() if file is not UNSET}
     found = {label: _find(file, path) for label, file in single.items()}
     hashes = {
@@ -140,11 +141,7 @@ def _single(
             label_of("style", name): file.sha256
             for name, file in zip(styles_by_name(styles), inputs.styles, strict=True)
         },
-        **{
-            label_of(kind, str(place)): file.sha256
-            for kind, files in (("mask", masks), ("region map", maps))
-            for place, file in enumerate(files, 1)
-        },
+        **hashes_of_areas,
         **{label: file.sha256 for label, file in single.items()},
         "network": network.sha256,
     }
@@ -157,9 +154,8 @@ def _single(
         preset=settings.preset(_network(network, path)),
         shape=None if content else (settings.height, settings.width),
         initial=found.get("initial"),
-        masks=tuple(_find(file, path) for file in masks),
-        region_maps=tuple(_find(file, path) for file in maps),
-        keep=found.get("keep"),
+        **areas,
+        fine=found.get("fine"),
         seed=settings.seed,
         num_devices=1 if isinstance(settings, LaneSettings) else settings.num_devices,
         layer_weights=None if by_layer is UNSET else by_layer,
@@ -171,7 +167,8 @@ def _study(path: Path, record: StudyRecord, output: Path | None) -> StudyJob:
     job, inputs, network = record.job, record.settings.inputs, record.settings.network
     if "loss" in job.axes:
         raise ConfigError(_ITS_OWN_LOSS)
-    hashes = _hashes("content", inputs.content) | _hashes("style", inputs.style)
+    areas, hashes = _areas(inputs, path)
+    hashes |= _hashes("content", inputs.content) | _hashes("style", inputs.style)
     folder = path.absolute().parent
     return StudyJob(
         tuple(_find(file, path) for file in inputs.content.values()),
@@ -179,10 +176,28 @@ def _study(path: Path, record: StudyRecord, output: Path | None) -> StudyJob:
         output or folder.with_name(f"{folder.name}_rerun"),
         job.preset.preset().replace(network=_network(network, path)),
         job.axes,
-        job.zipped,
+        **areas,
+        zipped=job.zipped,
         title=record.title,
         hashes=hashes | {"network": network.sha256},
     )
+
+
+def _areas(inputs: RunInputs | StudyInputs, record: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The files of areas as a job has them, and the hashes that they must have."""
+    given = {"masks": inputs.mask, "region_maps": inputs.region_maps}
+    several = {name: () if files is UNSET else files for name, files in given.items()}
+    areas: dict[str, Any] = {
+        name: tuple(_find(file, record) for file in files) for name, files in several.items()
+    }
+    hashes = {
+        label_of(kind, str(place)): file.sha256
+        for kind, files in zip(("mask", "region map"), several.values(), strict=True)
+        for place, file in enumerate(files, 1)
+    }
+    if inputs.keep is not UNSET:
+        areas["keep"], hashes["keep"] = _find(inputs.keep, record), inputs.keep.sha256
+    return areas, hashes
 
 
 def _hashes(kind: str, files: Mapping[str, File]) -> dict[str, str]:

@@ -124,6 +124,7 @@ def _run(
         own,
         plan.job.lanes_at_once,
         saving.read,
+        areas=plan.areas,
     ):
         if isinstance(event, FinishedLane):
             write_lane(plan, event)

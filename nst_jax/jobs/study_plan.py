@@ -1,5 +1,6 @@
 """What a study is to do: its lanes, what they are made of, and which of them are there already."""
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +8,18 @@ from typing import Any
 
 from msgspec import UNSET
 
+from nst_jax.checks import ConfigError
+from nst_jax.descent.areas import Areas
 from nst_jax.jobs.describe import describe_loss
-from nst_jax.jobs.inputs import Inputs, Sources, label_of, named_images, read_inputs
+from nst_jax.jobs.inputs import (
+    Inputs,
+    Sources,
+    describe_areas,
+    label_of,
+    named_images,
+    read_inputs,
+    read_styles,
+)
 from nst_jax.jobs.job import StudyJob
 from nst_jax.jobs.outputs import check_study_outputs
 from nst_jax.jobs.parts import values_of
@@ -36,6 +47,7 @@ class StudyPlan:
         inputs: What it is made of.
         contents: The content images by name, as `run_lanes` takes them.
         styles: The style images, likewise.
+        areas: Parts of the picture, likewise.
         settings: Of each lane, everything that decides its result.
         finished: Of each lane, whether it is there already.
         renamed: Lanes that are there by another name: their names now, by those.
@@ -49,6 +61,7 @@ class StudyPlan:
     inputs: Inputs
     contents: Images
     styles: Images
+    areas: Areas
     settings: Sequence[LaneSettings]
     finished: Sequence[bool]
     renamed: Mapping[str, str]
@@ -64,7 +77,8 @@ def plan_study(job: StudyJob) -> StudyPlan:
     """
     started = time.monotonic()
     preset, folder = job.preset, StudyFolder(job.output_dir)
-    sources = Sources(named_images("content", job.contents), named_images("style", job.styles))
+    named = named_images("content", job.contents), named_images("style", job.styles)
+    sources = Sources(*named, None, job.masks, job.region_maps, job.keep)
     weights = LossWeights(
         content=preset.content_weight,
         style=preset.style_weight,
@@ -73,15 +87,33 @@ def plan_study(job: StudyJob) -> StudyPlan:
         matting=preset.matting_weight,
     )
     mixed = _mixed_styles(job, list(sources.style))
-    grid = make_grid(
-        job.axes, list(sources.content), list(mixed), preset.config, weights, job.zipped
-    )
+    axes = {"style_size": [preset.style_size], **job.axes} if preset.style_size else job.axes
+    grid = make_grid(axes, list(sources.content), list(mixed), preset.config, weights, job.zipped)
+    sizes = list(dict.fromkeys(lane.style_size for lane in grid.lanes))
+    presets = {size: dataclasses.replace(preset, style_size=size) for size in sizes}
+    if job.region_maps and len(sizes) > 1:
+        raise ConfigError(
+            "--regions has a map of each style at one size, but --style-size has several; give one"
+        )
     names = lane_names(grid)
     check_study_outputs(folder, names, sources, preset.network, job.overwrite)
-    inputs = read_inputs(sources, preset, job.max_pixels, job.hashes)
-    images = {name: [inputs.styles[own] for own in names] for name, names in mixed.items()}
-    contents, styles = check_study(
-        inputs.loaded.params, inputs.contents, images, grid, job.lanes_at_once
+    inputs = read_inputs(sources, presets[sizes[0]], job.max_pixels, job.hashes)
+    read = {
+        size: read_styles(sources.style, presets[size], job.max_pixels, inputs.shape)
+        for size in sizes[1:]
+    }
+    read[sizes[0]] = dict(inputs.styles)
+    images = {
+        lane.style_images: [read[lane.style_size][own] for own in mixed[lane.style]]
+        for lane in grid.lanes
+    }
+    contents, styles, areas = check_study(
+        inputs.loaded.params,
+        inputs.contents,
+        images,
+        grid,
+        job.lanes_at_once,
+        areas=Areas(inputs.regions, inputs.keep),
     )
     settings = [
         _describe_lane(grid, index, inputs, preset, mixed) for index in range(len(grid.lanes))
@@ -93,14 +125,19 @@ def plan_study(job: StudyJob) -> StudyPlan:
         not job.overwrite and is_lane_finished(folder, old_names.get(name, name), own)
         for name, own in zip(names, plain_settings, strict=True)
     ]
+    images = contents, styles, areas
     return StudyPlan(
-        job, folder, grid, names, inputs, contents, styles, settings, finished, renamed, started
+        job, folder, grid, names, inputs, *images, settings, finished, renamed, started
     )
 
 
 def _mixed_styles(job: StudyJob, names: list[str]) -> dict[str, list[str]]:
-    """The styles that lanes may have, and the images of each: all together where they are mixed."""
-    if "style_mix" in job.axes or job.preset.config.style_mix:
+    """The styles that lanes may have, and the images of each.
+
+    All go together where they are mixed, or where each has a part of the picture.
+    """
+    mixed = "style_mix" in job.axes or job.preset.config.style_mix
+    if mixed or job.masks or job.region_maps:
         return {" and ".join(names): names}
     return {name: [name] for name in names}
 
@@ -116,7 +153,7 @@ def _describe_lane(
     height, width = inputs.shape
     styles = tuple(inputs.files[label_of("style", name)] for name in mixed[lane.style])
     own: dict[str, Any] = values_of(preset, Preset, names=IN_COMMON) | lane.settings()
-    own["style_size"] = style_sizes_of(preset, list(inputs.styles), mixed[lane.style])
+    own["style_size"] = style_sizes_of(lane.style_size, list(inputs.styles), mixed[lane.style])
     return LaneSettings(
         network=inputs.network,
         height=height,
@@ -124,6 +161,7 @@ def _describe_lane(
         inputs=RunInputs(
             content=inputs.files[label_of("content", lane.content)],
             style=styles[0] if len(styles) == 1 else styles,
+            **describe_areas(inputs.sources, inputs.files),
         ),
         weights_by_layer=by_layer,
         terms=terms,

@@ -16,7 +16,7 @@ from nst_jax.jobs.describe import (
     describe_versions,
     finite_or_none,
 )
-from nst_jax.jobs.inputs import label_of
+from nst_jax.jobs.inputs import describe_areas, label_of
 from nst_jax.jobs.outputs import write_picture
 from nst_jax.jobs.parts import values_of
 from nst_jax.jobs.presets import Preset
@@ -58,6 +58,7 @@ def write_lane(plan: StudyPlan, lane: FinishedLane) -> None:
             plan.folder.lane_image(name),
             result.image,
             plain(settings) | of_machine,
+            plan.inputs.alpha,
             origin=plan.inputs.origins[values.content],
         )
         lpips = lpips_distance(plan.inputs.contents[values.content], np.asarray(result.image))
@@ -146,6 +147,7 @@ def _describe(plan: StudyPlan, contents: dict[str, str], styles: dict[str, str])
             inputs=StudyInputs(
                 content={name: inputs.files[label_of("content", name)] for name in contents},
                 style={name: inputs.files[label_of("style", name)] for name in styles},
+                **describe_areas(inputs.sources, inputs.files),
             ),
             versions=describe_versions(),
             device=describe_device(),

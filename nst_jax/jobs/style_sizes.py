@@ -1,21 +1,24 @@
 """At which size style images are read, and so how large their strokes are."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from nst_jax.checks import ConfigError
 from nst_jax.files.decoding import LEAST_SIDE
 from nst_jax.files.images import decode_file
 from nst_jax.jobs.presets import Preset
 
-_LOG = logging.getLogger(__name__)
+
+class Side(NamedTuple):
+    """The longest side of an image in pixels: its own, and that at which it is to be read."""
+
+    own: int
+    wanted: int
 
 
-def style_sides(preset: Preset, styles: Mapping[str, Path], max_pixels: int) -> dict[str, int]:
+def style_sides(preset: Preset, styles: Mapping[str, Path], max_pixels: int) -> dict[str, Side]:
     """The longest side in pixels at which each style image is read.
-
-    A note names those that are enlarged.
 
     Args:
         preset: Has `style_size`, and says the size that the images would have without.
@@ -39,25 +42,36 @@ def style_sides(preset: Preset, styles: Mapping[str, Path], max_pixels: int) -> 
     }
 
 
-def style_sizes_of(preset: Preset, names: Sequence[str], chosen: Sequence[str]) -> tuple[str, ...]:
+def style_sizes_of(
+    sizes: tuple[str, ...], names: Sequence[str], chosen: Sequence[str]
+) -> tuple[str, ...]:
     """Of `Preset.style_size` for all styles, what it is for some of them."""
-    sizes = preset.style_size
     return sizes if len(sizes) < 2 else tuple(sizes[names.index(name)] for name in chosen)
 
 
-def _side(value: str, path: Path, preset: Preset, max_pixels: int) -> int:
-    image = decode_file(path, max_pixels).image
-    own = usual = max(image.size)
+def usual_side(preset: Preset, path: Path, max_pixels: int) -> int:
+    """The longest side at which an image is read where no `style_size` is given.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
+    return _usual(preset, decode_file(path, max_pixels).image.size)
+
+
+def _usual(preset: Preset, size: tuple[int, int]) -> int:
+    width, height = size
     if preset.size:
-        usual = preset.size
-    elif preset.rows:
-        usual = max(preset.rows, int(image.width * preset.rows / image.height))
+        return preset.size
+    return max(preset.rows, int(width * preset.rows / height)) if preset.rows else max(size)
+
+
+def _side(value: str, path: Path, preset: Preset, max_pixels: int) -> Side:
+    image = decode_file(path, max_pixels).image
+    own, usual = max(image.size), _usual(preset, image.size)
     side = round(float(value[:-1]) * usual) if value.endswith("x") else int(value)
     if side < LEAST_SIDE:
         raise ConfigError(
             f"style_size is {value}, which brings {path} to {side} pixels; it must be at least "
             f"{LEAST_SIDE} pixels, so take a larger one"
         )
-    if side > own:
-        _LOG.warning(f"{path}: has {own} pixels on its longest side, and is enlarged to {side}")
-    return side
+    return Side(own, side)

@@ -30,7 +30,15 @@ from nst_jax.jobs.describe import (
     describe_device,
     describe_versions,
 )
-from nst_jax.jobs.inputs import Inputs, Sources, label_of, read_inputs, styles_by_name
+from nst_jax.jobs.fine_style import as_one_run, fine_style_job, read_fine_style
+from nst_jax.jobs.inputs import (
+    Inputs,
+    Sources,
+    describe_areas,
+    label_of,
+    read_inputs,
+    styles_by_name,
+)
 from nst_jax.jobs.job import Job
 from nst_jax.jobs.outputs import (
     check_run_outputs,
@@ -100,7 +108,7 @@ def _run(
     styles = styles_by_name(job.styles)
     content = {job.content.stem: job.content} if job.content else {}
     areas = job.masks, job.region_maps, job.keep
-    sources = Sources(content, styles, job.initial, *areas)
+    sources = Sources(content, styles, job.initial, *areas, job.fine)
     check_run_outputs(job, sources)
     inputs = read_inputs(sources, job.preset, job.max_pixels, job.hashes, job.shape, loaded)
     if job.preset.config.scaling == "mean" and not inputs.loaded.normalised:
@@ -109,6 +117,11 @@ def _run(
             "with 'nst-jax weights normalise'"
         )
     check_sharing(inputs.shape[0], job.preset.config, devices)
+    if job.fine:
+        _LOG.info(f"first the style with the detail of {job.fine}: {job.fine_output}")
+        before, show = as_one_run(show, job.preset)
+        run_job(fine_style_job(job), before)
+        inputs = inputs._replace(styles=read_fine_style(job, inputs.shape))
     saved = job.checkpoint.read() if job.resume else None
     if saved:
         job = with_saved_weights(job, saved)
@@ -151,7 +164,7 @@ def _fitting_config(job: Job, inputs: Inputs, devices: Sequence[jax.Device]) -> 
     if inputs.regions:
         loss = with_regions(loss, inputs.regions)
     fitting, memory = fitting_config(inputs.loaded.params, content, style, loss, config, devices)
-    if job.resume:
+    if job.resume and not job.fine:  # whose own run may have gone on
         _LOG.info("nothing was saved; the run begins anew")
     if memory:
         _LOG.info(memory)
@@ -192,16 +205,12 @@ def _describe(job: Job, config: TransferConfig, inputs: Inputs) -> RunSettings:
     """Everything that decides the result."""
     height, width = inputs.shape
     styles = tuple(inputs.files[label_of("style", name)] for name in inputs.styles)
-    numbered = lambda kind, paths: tuple(
-        inputs.files[label_of(kind, str(place))] for place in range(1, len(paths) + 1)
-    )
     return RunSettings(
         inputs=RunInputs(
             content=inputs.files[label_of("content", job.content.stem)] if job.content else UNSET,
             style=styles[0] if len(styles) == 1 else styles,
-            mask=numbered("mask", job.masks) or UNSET,
-            region_maps=numbered("region map", job.region_maps) or UNSET,
-            keep=inputs.files["keep"] if job.keep else UNSET,
+            **describe_areas(inputs.sources, inputs.files),
+            fine=inputs.files["fine"] if job.fine else UNSET,
             initial=inputs.files["initial"] if job.initial else UNSET,
         ),
         network=inputs.network,

@@ -8,14 +8,18 @@ Widths = tuple[tuple[int, int], tuple[int, int]]
 """Rows above and below, columns to the left and to the right; each 0 or 1."""
 
 
+def wraps(border: Border) -> tuple[bool, bool]:
+    """Whether an image goes on at its other side, from bottom to top and from right to left."""
+    return border in ("wrap", "wrap_y"), border in ("wrap", "wrap_x")
+
+
 def pad(activations: Array, border: Border, widths: Widths = ((1, 1), (1, 1))) -> Array:
     """The activations with what lies beyond them, at most one position to each side.
 
     A side of one position has nothing that `"reflect"` could mirror; it is replicated there.
     """
     for axis, (before, after) in enumerate(widths):
-        length = activations.shape[axis]
-        first, last = _neighbours(border, length)
+        first, last = _neighbours(border, axis, activations.shape[axis])
         # `jax.numpy.pad` of the edge takes XLA's CPU compiler three times the memory.
         parts = [_line(activations, first, axis)] * before + [activations]
         parts += [_line(activations, last, axis)] * after
@@ -29,9 +33,9 @@ def pad_to_even(activations: Array, border: Border) -> Array:
     return pad(activations, border, ((0, rows), (0, columns)))
 
 
-def _neighbours(border: Border, length: int) -> tuple[int, int]:
+def _neighbours(border: Border, axis: int, length: int) -> tuple[int, int]:
     """The positions along a side that are seen before its first and behind its last."""
-    if border == "wrap":
+    if wraps(border)[axis]:
         return length - 1, 0
     return (1, length - 2) if border == "reflect" and length > 1 else (0, length - 1)
 

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from nst_jax.checks import ConfigError, check_one_of
 from nst_jax.config import Border, Pooling, Precision
 from nst_jax.dtypes import accumulation_type
-from nst_jax.network.borders import pad_to_even
+from nst_jax.network.borders import pad_to_even, wraps
 from nst_jax.network.convolution import convolve, prepare_kernels
 from nst_jax.pixels import WHILE_IT_MOVES, check_image
 
@@ -165,8 +165,8 @@ def features_shapes(
             f"an image of {height} × {width} pixels is too small for {order[-1]}: "
             f"each side must be at least {least}; use a larger image or a shallower layer"
         )
-    if border == "wrap":
-        _check_wraps(height, width, order[-1])
+    if any(wraps(border)):
+        _check_wraps(height, width, order[-1], border)
     return {
         name: (
             num_positions(height, stride(name), border),
@@ -177,11 +177,15 @@ def features_shapes(
     }
 
 
-def _check_wraps(height: int, width: int, deepest: str) -> None:
+def _check_wraps(height: int, width: int, deepest: str, border: Border) -> None:
     step = stride(deepest)
-    if height % step or width % step:
+    sides = list(zip((height, width), wraps(border), strict=True))
+    if any(side % step for side, goes_on in sides if goes_on):
         below, above = (
-            " × ".join(str(max(round_up(side), 1) * step) for side in (width, height))
+            " × ".join(
+                str(max(round_up(side), 1) * step if goes_on else side)
+                for side, goes_on in reversed(sides)
+            )
             for round_up in (lambda side: side // step, lambda side: -(-side // step))
         )
         raise ConfigError(
@@ -216,7 +220,7 @@ def features(
         precision: As in `TransferConfig`.
         border: What each convolution sees beyond the image, as in `TransferConfig`. With
             `"reflect"`, a layer of one row or column, which has no other to mirror, repeats it.
-            With `"wrap"`, sides must be multiples of the deepest layer's stride.
+            A side that wraps must be a multiple of the deepest layer's stride.
 
     Returns:
         A mapping from each name in `layers` to its activations, bfloat16 where that is the

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from nst_jax.checks import ConfigError
-from nst_jax.config import Scaling
+from nst_jax.config import Border, Scaling
 from nst_jax.dtypes import accumulation_type
-from nst_jax.network.borders import pad
+from nst_jax.network.borders import pad, wraps
 from nst_jax.objective.terms import Fields, Parts, Source, Term, static, term
 from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import View
@@ -27,8 +27,8 @@ class Edges(Term):
     """Mean squared distance between Laplacians: Σ_squares share · (Δ x̄ − Δ p̄)².
 
     x̄ is the sum of the channels, averaged over squares of `pool_size` pixels a side; Δ the kernel
-    (0 −1 0, −1 4 −1, 0 −1 0) at every square with four neighbours, which all have in an image that
-    wraps. Another of fewer than three squares a side has no edges.
+    (0 −1 0, −1 4 −1, 0 −1 0) at every square with four neighbours, which all have along a side
+    that wraps. Another side of fewer than three squares has no edges.
 
     Coefficients of each scaling, with E the same mean of (Δ p̄)², 0 where that is no more than the
     rounding of 8 bits makes, and M squares:
@@ -54,13 +54,14 @@ class Edges(Term):
         return {IMAGE: view.features[IMAGE]}
 
     def measure(self, view: View, fields: Fields) -> Array:
-        wraps = view.border == "wrap"
-        found = _laplacian(view.features[IMAGE] - fields[IMAGE], self.pool_size, wraps)
+        rows, columns = wraps(view.border)
+        found = _laplacian(view.features[IMAGE] - fields[IMAGE], self.pool_size, view.border)
         shares, area = view.shares[IMAGE], self.pool_size**2
         if jnp.ndim(shares) == 0:
             return area * shares * jnp.sum(jnp.square(found))
         of_squares = area * _pooled(shares, self.pool_size)
-        return jnp.sum((of_squares if wraps else of_squares[1:-1, 1:-1]) * jnp.square(found))
+        of_squares = of_squares if rows else of_squares[1:-1]
+        return jnp.sum((of_squares if columns else of_squares[:, 1:-1]) * jnp.square(found))
 
     def aim(self, measured: Any) -> Any:
         return ()  # the field says it all
@@ -104,11 +105,12 @@ def edges(weight: Any = 1.0, pool_size: int = 4, scaling: Scaling = "relative") 
     return Edges(weight=weight, pool_size=pool_size, scaling=scaling)
 
 
-def _laplacian(image: Array, pool_size: int, wraps: bool) -> Array:
+def _laplacian(image: Array, pool_size: int, border: Border) -> Array:
     image = image.astype(accumulation_type(image.dtype))
     pooled = _pooled(jnp.sum(image, axis=-1, keepdims=True), pool_size)
-    if wraps:
-        pooled = pad(pooled, "wrap", ((1, 1), (1, 1)))
+    if any(wraps(border)):
+        rows, columns = map(int, wraps(border))
+        pooled = pad(pooled, border, ((rows, rows), (columns, columns)))
     inner = pooled[1:-1, 1:-1]
     # as differences, of which those of a flat image are 0 whatever its colour
     return (

@@ -12,7 +12,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jax import Array
 
-from nst_jax.network.borders import pad
+from nst_jax.network.borders import pad, wraps
 from nst_jax.objective.terms import Fields, Parts, Source, Term, static, term
 from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import View
@@ -72,10 +72,11 @@ def _windows(view: View) -> Array:
 
     Those of the outermost pixels are 0, except where the image wraps.
     """
-    image, around = view.features[IMAGE], ((1, 1), (1, 1))
-    if view.border == "wrap":
-        return _centred(pad(image, "wrap", around))
-    return jnp.pad(_centred(image), (*around, (0, 0), (0, 0)))
+    image, (rows, columns) = view.features[IMAGE], map(int, wraps(view.border))
+    if rows or columns:
+        image = pad(image, view.border, ((rows, rows), (columns, columns)))
+    outermost = [(1 - own, 1 - own) for own in (rows, columns)]
+    return jnp.pad(_centred(image), (*outermost, (0, 0), (0, 0)))
 
 
 def _centred(image: Array) -> Array:

@@ -11,6 +11,7 @@ from jax import Array, lax
 
 from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
+from nst_jax.network.borders import wraps
 from nst_jax.network.vgg import Params
 from nst_jax.objective.regions import shares_of
 from nst_jax.objective.terms import Fields, Loss, Source, Term
@@ -62,7 +63,9 @@ def what_is_seen(config: TransferConfig, source: Source) -> TransferConfig:
 
     A style image does not wrap, whatever the picture does.
     """
-    border = "replicate" if (config.border, source) == ("wrap", "style") else config.border
+    border = config.border
+    if source == "style" and any(wraps(border)):
+        border = "replicate"
     return TransferConfig(
         pooling=config.pooling, precision=config.precision, tile=config.tile, border=border
     )

@@ -9,7 +9,6 @@ References:
 """
 
 import dataclasses
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -24,8 +23,6 @@ from nst_jax.config import Border
 from nst_jax.network.borders import pad_to_even
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.objective.tiles import stride
-
-_LOG = logging.getLogger(__name__)
 
 LEAST_POSITIONS = 16
 """A layer that has fewer positions in a region, at the full size, is left out there."""
@@ -153,7 +150,7 @@ def with_regions(loss: Loss, regions: Sequence[Region]) -> Loss:
     """The loss with each term that aims at a style once for each region.
 
     Layers that have too few positions in the region, or in its style mask, at the full size are
-    left out; the weights of the others grow so that their sum stays.
+    left out; the weights of the others grow so that their sum stays. `small_regions` says which.
 
     Args:
         loss: The loss of a picture without regions.
@@ -181,9 +178,6 @@ def with_regions(loss: Loss, regions: Sequence[Region]) -> Loss:
                     f"region {own} is too small for the layers of the term {name}; "
                     "leave it out, or make it larger"
                 )
-            if layers != term.layers:
-                left_out = ", ".join(layer for layer in term.layers if layer not in layers)
-                _LOG.warning(f"region {own} is too small for {left_out}, left out there")
             share = float(mask.mean()) if region.weight is None else region.weight
             terms[f"{name}_{own}"] = dataclasses.replace(
                 term,
@@ -193,6 +187,17 @@ def with_regions(loss: Loss, regions: Sequence[Region]) -> Loss:
                 region=own,
             )
     return Loss(terms)
+
+
+def small_regions(loss: Loss, parted: Loss) -> list[str]:
+    """Notes of the layers that a loss leaves out in regions, of the loss without regions."""
+    notes = []
+    for name, term in loss.of("style").items():
+        for own in copies_of(name, parted).values():
+            left_out = ", ".join(layer for layer in term.layers if layer not in own.layers)
+            if left_out:
+                notes.append(f"region {own.region} is too small for {left_out}, left out there")
+    return notes
 
 
 def copies_of(name: str, loss: Loss) -> Loss:

@@ -23,7 +23,7 @@ from jax import Array
 
 from nst_jax.config import STYLE_LAYERS, Precision, Scaling
 from nst_jax.dtypes import accumulation_type
-from nst_jax.network.borders import pad
+from nst_jax.network.borders import pad, wraps
 from nst_jax.objective.losses import gram_matrix, style_loss, variation, weighted_gram_matrix
 from nst_jax.objective.terms import TINY, Fields, Parts, Source, Term, static, term
 from nst_jax.objective.tiles import IMAGE
@@ -150,11 +150,11 @@ class TotalVariation(Term):
 
     def measure(self, view: View, fields: Fields) -> Array:
         pixels, shares = view.features[IMAGE], view.shares[IMAGE]
-        if view.border == "wrap":  # the last row and column have neighbours, too
-            rough = variation(pad(pixels, "wrap", ((0, 1), (0, 1))))
-        else:
-            rough = variation(pixels)
-            shares = shares if jnp.ndim(shares) == 0 else shares[:-1, :-1]
+        if any(wraps(view.border)):  # there the last row or column has neighbours, too
+            rows, columns = map(int, wraps(view.border))
+            pixels = pad(pixels, view.border, ((0, rows), (0, columns)))
+        rough = variation(pixels)
+        shares = shares if jnp.ndim(shares) == 0 else shares[: rough.shape[0], : rough.shape[1]]
         return shares * jnp.sum(rough) if jnp.ndim(shares) == 0 else jnp.sum(shares * rough)
 
     def aim(self, measured: Any) -> Any:

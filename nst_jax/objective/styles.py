@@ -15,6 +15,7 @@ from jax import Array
 
 from nst_jax.checks import ConfigError, checked_mix
 from nst_jax.config import TransferConfig
+from nst_jax.objective.regions import Region, names_of
 from nst_jax.objective.terms import Loss
 
 
@@ -106,6 +107,44 @@ def mixed_styles(images: Sequence[Array], config: TransferConfig, loss: Loss) ->
             shares = checked_mix(f"style_mix of the term {name}", term.style_mix)
             found[None, shares] = make(shares)
     return found
+
+
+def styles_in(
+    images: Sequence[Array], config: TransferConfig, regions: Sequence[Region], loss: Loss
+) -> Styles:
+    """The style of each region, or those of the whole picture where there are none.
+
+    Args:
+        images: As in `make_style`.
+        config: As in `mixed_styles`.
+        regions: The regions, which name their styles.
+        loss: The terms, as they are without regions.
+
+    Raises:
+        ConfigError: As `make_style`, or there is a mixture beside regions.
+    """
+    if not regions:
+        return mixed_styles(images, config, loss)
+    check_no_mix(config, loss)
+    put = lambda mask: None if mask is None else jax.device_put(np.asarray(mask, np.float32))
+    own = lambda region: [images[place] for place in region.styles]
+    return {
+        (name, ()): make_style(own(region), (), config.style_turns, [*map(put, region.style_masks)])
+        for name, region in zip(names_of(regions), regions, strict=True)
+    }
+
+
+def check_no_mix(config: TransferConfig, loss: Loss) -> None:
+    """Makes sure that there is no mixture of styles beside regions.
+
+    Raises:
+        ConfigError: There is.
+    """
+    if config.style_mix or any(term.style_mix for term in loss.values()):
+        raise ConfigError(
+            "style_mix mixes the styles of the whole picture, but there are regions, which name "
+            "theirs; leave one of the two out"
+        )
 
 
 def aiming_at(loss: Loss, region: str | None, mix: tuple[float, ...]) -> Loss:

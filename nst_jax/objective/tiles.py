@@ -6,8 +6,8 @@ image does, and padding belongs. They begin on multiples of 64 pixels, so that f
 positions of any layer, which Winograd's algorithm computes and rounds together, are the same four
 by four in every patch.
 
-An image that wraps has no end: there each patch has a halo on all sides, from the other side of the
-image where need be.
+A side that wraps has no end: along it each patch has a halo before and behind, from the other side
+of the image where need be.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from jax import Array, lax
 
 from nst_jax.config import TILE_ALIGNMENT, Border
 from nst_jax.network import vgg
+from nst_jax.network.borders import wraps
 from nst_jax.network.vgg import Params, num_positions
 
 IMAGE = "image"
@@ -64,11 +65,6 @@ def _corner(place: Array, num_axes: int = 3, stride: int = 1) -> tuple[Array, ..
     return (*(place[:, 2] // stride), *[jnp.zeros((), place.dtype)] * (num_axes - 2))
 
 
-def _rolled(whole: Array, corner: Sequence[Array], sign: int) -> Array:
-    """A layer of an image that wraps, so far on that its beginning is at the corner."""
-    return jnp.roll(whole, sign * jnp.stack(corner[:2]), (0, 1))
-
-
 class Tiles:
     """The tiles of an image, and what is done in each.
 
@@ -91,14 +87,16 @@ class Tiles:
         border: Border = "zero",
     ) -> None:
         convolutions = network_layers(layers)
-        wraps = border == "wrap"
-        # before an image that wraps begin patches, too
-        step = TILE_ALIGNMENT if wraps else max(stride(layer) for layer in layers)
         view = (vgg.field_of_view(network, convolutions) if convolutions else 0) + reach
-        halo = -(-view // step) * step
         self.shape = shape
         self._border: Border = border
-        (rows, height), (columns, width) = (_cut(side, tile, halo, wraps) for side in shape[:2])
+        self._wraps = wraps(border)
+        cuts = []
+        for side, goes_on in zip(shape[:2], self._wraps, strict=True):
+            # before an image that wraps begin patches, too
+            step = TILE_ALIGNMENT if goes_on else max(stride(layer) for layer in layers)
+            cuts.append(_cut(side, tile, -(-view // step) * step, goes_on))
+        (rows, height), (columns, width) = cuts
         self._patch_shape = height, width
         # (tiles, 2, 3): along rows and along columns, the pixels where each tile begins, where it
         # ends, and where its patch begins.
@@ -132,8 +130,7 @@ class Tiles:
     def window(self, whole: Array, layer: str, place: Array) -> Array:
         """Of the whole image's activations, those of the tile's patch."""
         corner, sizes = _corner(place, whole.ndim, stride(layer)), self._sides(layer)
-        if self._border == "wrap":
-            return _rolled(whole, corner, -1)[: sizes[0], : sizes[1]]
+        whole, corner = self._rolled(whole, corner, -1), self._left(corner)
         return lax.dynamic_slice(whole, corner, (*sizes, *whole.shape[2:]))
 
     def put(self, whole: Array, activations: Array, layer: str, place: Array) -> Array:
@@ -146,10 +143,21 @@ class Tiles:
     def _lay(self, whole: Array, part: Array, layer: str, place: Array) -> Array:
         """The whole image's activations with a patch's in their place."""
         corner = _corner(place, whole.ndim, stride(layer))
-        if self._border != "wrap":
-            return lax.dynamic_update_slice(whole, part, corner)
-        facing = lax.dynamic_update_slice(_rolled(whole, corner, -1), part, (0,) * whole.ndim)
-        return _rolled(facing, corner, 1)
+        facing = self._rolled(whole, corner, -1)
+        facing = lax.dynamic_update_slice(facing, part, self._left(corner))
+        return self._rolled(facing, corner, 1)
+
+    def _rolled(self, whole: Array, corner: Sequence[Array], sign: int) -> Array:
+        """A layer, so far on along sides that wrap that its beginning is at the corner."""
+        axes = [axis for axis in (0, 1) if self._wraps[axis]]
+        if not axes:
+            return whole
+        return jnp.roll(whole, sign * jnp.stack([corner[axis] for axis in axes]), axes)
+
+    def _left(self, corner: Sequence[Array]) -> tuple[Array, ...]:
+        """What is left of the way to a corner for a layer that is rolled."""
+        pairs = zip(corner[:2], self._wraps, strict=True)
+        return (*(jnp.zeros_like(own) if on else own for own, on in pairs), *corner[2:])
 
     def _sides(self, layer: str) -> tuple[int, int]:
         """Height and width of a patch in a layer."""

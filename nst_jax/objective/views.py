@@ -14,6 +14,7 @@ from jax import Array, lax
 
 from nst_jax.config import Border, Precision, TransferConfig
 from nst_jax.dtypes import accumulation_type
+from nst_jax.network.borders import wraps
 from nst_jax.network.vgg import Params, features, features_shapes, num_positions
 from nst_jax.objective.tiles import IMAGE, Tiles, network_layers, stride
 
@@ -98,7 +99,7 @@ def view_tile(
         own=own,
         start={
             layer: place[:, 2] // stride(layer) % np.array(shapes[layer], np.int32)
-            if config.border == "wrap"
+            if any(wraps(config.border))
             else place[:, 2] // stride(layer)
             for layer in found
         },

@@ -250,6 +250,9 @@ def _checked_value(name: str, value: Any, contents: Sequence[str], styles: Seque
                 "('conv4_2',)"
             )
         return tuple(map(str, value))
+    if name == "style_size":
+        texts = str(value).split("+") if isinstance(value, str | int) else value
+        return tuple(map(str, texts))
     if name in NUMBERS_AXES:
         return tuple(value) if isinstance(value, Sequence) else value
     return float(value) if name.endswith("_weight") else value

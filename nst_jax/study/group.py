@@ -15,8 +15,11 @@ import numpy as np
 
 from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
+from nst_jax.descent.areas import NO_AREAS, Areas
+from nst_jax.descent.arguments import as_arrays
 from nst_jax.descent.colours import Recoloured, recolour
 from nst_jax.descent.fit import fitting_config
+from nst_jax.descent.keep import pasting
 from nst_jax.descent.lanes import Lanes, Optimizer
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.pyramid import Pyramid
@@ -26,7 +29,8 @@ from nst_jax.descent.snapshot import Arrays
 from nst_jax.descent.start import initial_image, make_key
 from nst_jax.host.memory import FreeBytes, free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params
-from nst_jax.objective.styles import as_images, first_image, mixed_styles
+from nst_jax.objective.regions import names_of, shared_masks, with_regions, with_weights_of
+from nst_jax.objective.styles import as_images, first_image, styles_in
 from nst_jax.objective.terms import Loss
 from nst_jax.optim.optimizers import traced_hyperparams
 from nst_jax.study.grid import Grid, loss_of
@@ -51,6 +55,7 @@ class Group:
         config: What the lanes have in common beside images and numbers.
         indices: The lanes, as places in the grid.
         optimizer: As in `LaneProgram`.
+        areas: Parts of the picture that all lanes have.
         in_turn: As in `Placement`.
         free_of: Tells a device's free memory.
     """
@@ -64,6 +69,7 @@ class Group:
         config: TransferConfig,
         indices: Sequence[int],
         optimizer: Optimizer | None,
+        areas: Areas = NO_AREAS,
         in_turn: bool | None = None,
         free_of: FreeBytes = free_bytes,
     ) -> None:
@@ -75,15 +81,20 @@ class Group:
         self._seen: dict[Hashable, Recoloured] = {}
         for lane in lanes:
             if _images_of(lane) not in self._seen:
-                own = contents[lane.content], as_images(styles[lane.style])
-                self._seen[_images_of(lane)] = recolour(*own, lane.config.colours)
-        losses = [loss_of(lane, grid) for lane in lanes]
+                own = contents[lane.content], as_images(styles[lane.style_images])
+                seen = recolour(*own, lane.config.colours)
+                finish = pasting(seen.finish, own[0], areas.keep)
+                self._seen[_images_of(lane)] = seen._replace(finish=finish)
+        regions = areas.regions
+        plain = [loss_of(lane, grid) for lane in lanes]
+        losses = [as_arrays(with_regions(one, regions)) if regions else one for one in plain]
         self._contents = {_content_of(lane): self._seen_by(lane).content for lane in lanes}
         self._styles = {
-            _style_of(lane): mixed_styles(self._seen_by(lane).styles, lane.config, loss)
-            for lane, loss in zip(lanes, losses, strict=True)
+            _style_of(lane): styles_in(self._seen_by(lane).styles, lane.config, regions, loss)
+            for lane, loss in zip(lanes, plain, strict=True)
         }
         self._devices = jax.local_devices()[: len(lanes)]
+        self._plain = dict(zip(indices, plain, strict=True))
         self._losses = dict(zip(indices, losses, strict=True))
         of_content, of_style = (distinct_losses(losses, kind) for kind in ("content", "style"))
         self._content_targets = self._targets_chosen(
@@ -116,13 +127,17 @@ class Group:
             _LOG.info(said)
         self._placement = Placement(tuple(self._devices), in_turn=in_turn)
         images = list(self._contents.values()), list(self._styles.values())
-        targets = ScaledTargets(params, *images, config, of_content[0], of_style[0])
+        masks = dict(zip(names_of(regions), shared_masks(regions), strict=True))
+        aims = of_content[0], of_style[0]
+        targets = ScaledTargets(params, *images, config, *aims, masks=masks, keep=areas.keep)
         self._pyramid = Pyramid(targets, config, self._placement, optimizer)
         if config.balance:
             for index in self._indices:
-                one = self._lanes_of([index], 1)
-                found = self._pyramid.balance(one, [self._keeps_detail(index)], one.loss)
-                self._losses[index] = jax.tree.map(lambda numbers: numbers[0], found)
+                one, keeps_detail = self._lanes_of([index], 1), [self._keeps_detail(index)]
+                batch = jax.tree.map(lambda number: np.asarray(number)[None], self._plain[index])
+                found = self._pyramid.balance(one, keeps_detail, batch)
+                self._plain[index] = jax.tree.map(lambda numbers: numbers[0], found)
+                self._losses[index] = with_weights_of(self._losses[index], self._plain[index])
 
     def run(
         self, lanes_at_once: int | None, saved: Saved, seconds: float
@@ -156,7 +171,7 @@ class Group:
             own: TransferResult = jax.tree.map(lambda leaf, place=place: leaf[place], result)
             histories = {"losses": own.losses, "terms": own.terms, "sizes": own.sizes}
             cut = jax.tree.map(lambda rows, steps=steps: rows[:steps], histories)
-            yield FinishedLane(index, own._replace(**cut), took, self._losses[index])
+            yield FinishedLane(index, own._replace(**cut), took, self._plain[index])
 
     def _compile(self, lanes_at_once: int | None) -> int:
         """Compiles the program, and returns for how many lanes at once, over all devices."""
@@ -257,7 +272,7 @@ class Group:
 
 
 def _images_of(lane: Lane) -> Hashable:
-    return lane.content, lane.style, lane.config.colours
+    return lane.content, lane.style_images, lane.config.colours
 
 
 def _content_of(lane: Lane) -> Hashable:
@@ -269,7 +284,7 @@ def _style_of(lane: Lane) -> Hashable:
     """What decides the style: one that is recoloured is another with each content."""
     content = None if lane.config.colours == "style" else lane.content
     own = lane.config
-    return lane.style, own.style_mix, own.style_turns, own.colours, content
+    return lane.style_images, own.style_mix, own.style_turns, own.colours, content
 
 
 def _first_lanes(num_lanes: int, batch: Any) -> Any:

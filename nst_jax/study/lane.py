@@ -44,6 +44,8 @@ class Lane:
         layer_weights: Name of its set of weights by layer, or None where all layers count alike.
         seed: Seed of its random key, which `init="noise"` uses.
         loss: Name of its loss where the study has losses of its own.
+        style_size: At which size its style images were read, as the command line takes it; empty
+            where arrays are given.
     """
 
     content: str
@@ -57,6 +59,12 @@ class Lane:
     layer_weights: str | None = None
     seed: int = 0
     loss: str | None = None
+    style_size: tuple[str, ...] = ()
+
+    @property
+    def style_images(self) -> str:
+        """What its style is called among the images of a study, where it is there in each size."""
+        return " ".join((self.style, *self.style_size))
 
     def replace(self, **changes: Any) -> "Lane":
         """The lane with other values; those of its config go by their own names.

@@ -42,7 +42,7 @@ class FinishedLane:
         index: Its place in the grid.
         result: What `stylize` would have returned.
         seconds: Its share of the time that its batch took, compilation not counted.
-        loss: Its loss, with the weights that were found for it.
+        loss: Its loss, with the weights that were found for it, as it is without regions.
     """
 
     index: int
@@ -154,6 +154,7 @@ class StudyResult(NamedTuple):
         import pandas
 
         table = pandas.DataFrame([lane.settings() for lane in self.lanes])
+        table = table.drop(columns="style_size")  # which is of files
         table["status"] = [
             status_of(*ended) for ended in zip(self.failure, self.converged, strict=True)
         ]

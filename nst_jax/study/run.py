@@ -6,6 +6,7 @@ once more before, for a single lane, to learn how many fit the memory.
 """
 
 import itertools
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ import optax
 
 from nst_jax.checks import ConfigError
 from nst_jax.config import NAMED_OPTIMIZERS_OWN, TransferConfig
+from nst_jax.descent.areas import NO_AREAS, Areas, checked_areas
 from nst_jax.descent.arguments import check_average, chosen_optimizer
 from nst_jax.descent.lanes import Optimizer
 from nst_jax.descent.result import Callback
@@ -25,12 +27,15 @@ from nst_jax.descent.stylize import seconds_between
 from nst_jax.host.bars import Bar
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights
-from nst_jax.objective.styles import as_images, check_mix
+from nst_jax.objective.regions import Region, small_regions, with_regions
+from nst_jax.objective.styles import as_images, check_mix, check_no_mix
 from nst_jax.objective.targets import targets_of_one
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.study.grid import Grid, loss_of, make_grid
 from nst_jax.study.group import Group, Saved
 from nst_jax.study.result import FinishedLane, Images, RunningLanes, StudyResult, collect
+
+_LOG = logging.getLogger(__name__)
 
 
 def run_study(
@@ -44,6 +49,8 @@ def run_study(
     loss: Loss | Term | None = None,
     optimizer: str | optax.GradientTransformation | None = None,
     zipped: bool = False,
+    regions: Sequence[Region] = (),
+    keep: Any = None,
     lanes_at_once: int | None = None,
     callback: Callback | None = None,
     progress: bool | None = None,
@@ -62,6 +69,9 @@ def run_study(
             several by name.
         optimizer: As in `stylize`.
         zipped: Take the axes in step instead of every value with every other.
+        regions: As in `stylize`, and so `keep`; shared by all lanes, which have one content image.
+            The styles that a region names are those of a lane's list.
+        keep: As in `stylize`.
         lanes_at_once: Lanes of one batch; by default what the memory holds, or on a CPU, where
             lanes run one after another, one a device.
         callback: Called with the `Progress` of the lanes that run.
@@ -91,6 +101,11 @@ def run_study(
                 "a loss is given beside weights or an axis loss; leave one of the two out"
             )
         axes = {**axes, "loss": {"loss": loss}}
+    if "style_size" in axes:
+        raise ConfigError(
+            "style_size says at which size files are read, but arrays are given; give the style in "
+            "several sizes by name, such as style={'fine': small, 'coarse': large}"
+        )
     for name in NAMED_OPTIMIZERS_OWN if kept else ():
         if name in axes:
             raise ConfigError(
@@ -98,7 +113,9 @@ def run_study(
                 "leave one of the two out"
             )
     grid = make_grid(axes, list(contents), list(styles), config, weights or LossWeights(), zipped)
-    contents, styles = check_study(params, contents, styles, grid, lanes_at_once, kept)
+    contents, styles, areas = check_study(
+        params, contents, styles, grid, lanes_at_once, kept, Areas(regions, keep)
+    )
     found = []
     with Bar(progress, callback is not None) as bar:
         for event in run_lanes(
@@ -110,6 +127,7 @@ def run_study(
             lanes_at_once,
             optimizer=kept,
             seconds=seconds_between(callback or bar),
+            areas=areas,
         ):
             under_way = 0.0
             if isinstance(event, FinishedLane):
@@ -133,6 +151,7 @@ def run_lanes(
     saved: Saved = lambda lanes, size: None,
     optimizer: Optimizer | None = None,
     seconds: float = 2.0,
+    areas: Areas = NO_AREAS,
 ) -> Iterator[RunningLanes | FinishedLane]:
     """Runs lanes of a grid: yields where they stand, and each when it has ended.
 
@@ -146,6 +165,7 @@ def run_lanes(
         saved: Asked, before a batch of lanes, for what to go on from.
         optimizer: As in `LaneProgram`.
         seconds: As in `descend`.
+        areas: As `check_study` returns them.
 
     Raises:
         ConfigError: As in `run_study`.
@@ -156,7 +176,7 @@ def run_lanes(
         program = lane.config.group(), jax.tree.structure(loss_of(lane, grid))
         groups.setdefault(program, []).append(index)
     for (program, _), indices in groups.items():
-        group = Group(params, contents, styles, grid, program, indices, optimizer)
+        group = Group(params, contents, styles, grid, program, indices, optimizer, areas)
         yield from group.run(lanes_at_once, saved, seconds)
 
 
@@ -167,7 +187,8 @@ def check_study(
     grid: Grid,
     lanes_at_once: int | None = None,
     optimizer: Optimizer | None = None,
-) -> tuple[Images, Images]:
+    areas: Areas = NO_AREAS,
+) -> tuple[Images, Images, Areas]:
     """Finds what is wrong with any group before the first one runs.
 
     Args:
@@ -175,9 +196,11 @@ def check_study(
         contents: Content images by name.
         styles: Style images by name, or lists of them.
         grid: From `make_grid`.
+        areas: Parts of the picture that all lanes have.
 
     Returns:
-        The content and the style images as `run_lanes` takes them: float32, on the device.
+        The content and the style images as `run_lanes` takes them: float32, on the device; and the
+        areas.
 
     Raises:
         ConfigError: As in `run_study`, but for the memory.
@@ -195,19 +218,32 @@ def check_study(
             f"{name} is {height} × {width}" for name, (height, width) in shapes.items()
         )
         raise ConfigError(f"the content images of a study must have one size, but {sizes}")
-    losses = {}
+    shape = np.shape(next(iter(contents.values())))
+    for images in style_images.values():
+        areas = checked_areas(areas, shape, [image.shape for image in images])
+    if len(contents) > 1 and (areas.regions or areas.keep is not None):
+        raise ConfigError(
+            f"regions and keep are parts of one content image, but there are {len(contents)}; "
+            "give a study of each"
+        )
+    losses, notes = {}, []
     for lane in grid.lanes:
-        check_mix(len(style_images[lane.style]), lane.config.style_mix)
+        check_mix(len(style_images[lane.style_images]), lane.config.style_mix)
         if optimizer is None:
             check_average(lane.config)
         loss = loss_of(lane, grid)
         for term in loss.values():
-            check_mix(len(style_images[lane.style]), term.style_mix)
+            check_mix(len(style_images[lane.style_images]), term.style_mix)
+        if areas.regions:
+            check_no_mix(lane.config, loss)
+            notes += small_regions(loss, with_regions(loss, areas.regions))
         losses.setdefault((lane.config.group(), jax.tree.structure(loss)), loss)
+    for note in dict.fromkeys(notes):
+        _LOG.warning(note)
     described = lambda image: jax.ShapeDtypeStruct(np.shape(image), jnp.float32)
     content = described(next(iter(contents.values())))
     for style in map(described, itertools.chain(*style_images.values())):
         for (program, _), loss in losses.items():
             find = partial(targets_of_one, config=program, loss=loss)
             jax.eval_shape(find, params, content, style)
-    return contents, style_images
+    return contents, style_images, areas

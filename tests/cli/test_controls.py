@@ -1,6 +1,8 @@
 """Several styles, masks and colours, from files."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 import nst_jax as nst
 from nst_jax import cli
 from nst_jax.files.masks import read_mask
+from nst_jax.jobs import checkpoint
 
 QUICK = ["--network", "vgg16", "--size", "48", "--num-steps", "3"]
 QUICK += ["--style-layers", "conv1_1", "conv2_1", "--content-layers", "conv2_2"]
@@ -102,6 +105,32 @@ def test_the_average_is_recorded_with_its_own_loss_and_again_from_the_record(pic
     assert record["history"]["loss"][-1] == record["best_loss"]
     assert cli.main(["rerun", "out.json"]) == 0
     first, again = (nst.read_image(name) for name in ("out.png", "out_rerun.png"))
+    np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.slow
+def test_an_average_goes_on_where_it_was_cut_off(pictures, monkeypatch):
+    average = ["--optimizer", "adam", "--average", "0.9", "--num-steps", "6", "--output"]
+    assert stylize(*average, "whole.png") == 0
+    save, seen = checkpoint.Saver.save, []
+
+    def stopping(self, chunk, is_last=False):
+        seen.append(chunk)
+        if len(seen) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        save(self, chunk, is_last or len(seen) == 1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint.Saver, "save", stopping)
+        assert stylize(*average, "cut.png") == 128 + signal.SIGTERM
+    cut = json.loads((pictures / "cut.json").read_text())
+    assert not cut["finished"] and len(cut["history"]["loss"]) < 7
+    assert stylize(*average, "cut.png", "--resume") == 0
+    histories = [
+        json.loads((pictures / f"{name}.json").read_text())["history"] for name in ("whole", "cut")
+    ]
+    assert histories[0] == histories[1] and len(histories[0]["loss"]) == 7
+    first, again = (nst.read_image(f"{name}.png") for name in ("whole", "cut"))
     np.testing.assert_array_equal(first, again)
 
 

@@ -57,7 +57,9 @@ def test_files_that_are_passed_on_hold_no_absolute_paths(photos, monkeypatch):
         assert str(photos).encode() not in data, path
         if path.suffix == ".png":
             with Image.open(path) as picture:
-                assert not re.search(r'"/|below', json.dumps(dict(picture.info), default=repr)), path
+                assert not re.search(r'"/|below', json.dumps(dict(picture.info), default=repr)), (
+                    path
+                )
     assert cli.main(["rerun", f"{secret}/a.json", "--output", "b.png"]) == 0
     assert cli.main(["rerun", f"{secret}/study/study.json", "--output", "again"]) == 0
 

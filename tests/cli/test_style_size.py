@@ -48,10 +48,10 @@ def test_twice_the_size_has_the_files_own_detail(sources, said):
 
 
 def test_a_lane_has_the_sizes_of_its_own_styles():
-    preset, names = Preset(style_size=("300", "0.5x")), ["a", "b"]
-    assert style_sizes_of(preset, names, ["b"]) == ("0.5x",)
-    assert style_sizes_of(preset, names, names) == ("300", "0.5x")
-    assert style_sizes_of(Preset(style_size=("20",)), names, ["b"]) == ("20",)
+    sizes, names = ("300", "0.5x"), ["a", "b"]
+    assert style_sizes_of(sizes, names, ["b"]) == ("0.5x",)
+    assert style_sizes_of(sizes, names, names) == ("300", "0.5x")
+    assert style_sizes_of(("20",), names, ["b"]) == ("20",)
 
 
 @pytest.mark.slow
@@ -60,7 +60,7 @@ def test_a_study_and_a_lane_of_it_keep_the_sizes(sources):
     for path in sources.style.values():
         path.rename(path.parent / "styles" / path.name)
     command = ["study", "photo.jpg", "styles", *QUICK, "--style-layers", "conv1_1"]
-    assert cli.main([*command, "--style-size", "60", "0.5x", "--output-dir", "study"]) == 0
+    assert cli.main([*command, "--style-size", "60+0.5x", "--output-dir", "study"]) == 0
     folder = sources.content["photo"].parent
     record = json.loads((folder / "study" / "study.json").read_text())
     assert record["settings"]["style_size"] == ["60", "0.5x"]
@@ -74,6 +74,37 @@ def test_a_study_and_a_lane_of_it_keep_the_sizes(sources):
     np.testing.assert_array_equal(
         nst.read_image(f"{lane}.png"), nst.read_image(f"again/lanes/{lane[12:]}.png")
     )
+
+
+@pytest.mark.slow
+def test_sizes_are_an_axis_of_a_study(sources, said):
+    command = ["study", "photo.jpg", "painting.png", "other.png", *QUICK]
+    command += ["--style-layers", "conv1_1", "--output-dir", "study"]
+    sizes = ["--style-size", "24", "2x", "30+24"]
+    assert cli.main([*command, *sizes]) == 0
+    folder = sources.content["photo"].parent
+    record = json.loads((folder / "study" / "study.json").read_text())
+    assert record["axes"]["style_size"] == ["24", "2x", "30+24"]
+    assert len(record["lanes"]) == 6 and "style_size" not in record["settings"]
+    lane = "study/lanes/style=other,style_size=30+24"
+    settings = json.loads((folder / f"{lane}.json").read_text())["settings"]
+    assert settings["style_size"] == ["24"] and settings["inputs"]["style"]["path"] == "other.png"
+    # a lane is the run of those settings
+    own = ["stylize", "photo.jpg", "other.png", *QUICK, "--style-layers", "conv1_1"]
+    assert cli.main([*own, "--style-size", "24", "--output", "own.png"]) == 0
+    np.testing.assert_array_equal(nst.read_image("own.png"), nst.read_image(f"{lane}.png"))
+    first, second = (
+        nst.read_image(f"study/lanes/style=painting,style_size={size}.png") for size in ("24", "2x")
+    )
+    assert np.abs(first - second).max() > 0
+    assert cli.main(["rerun", f"{lane}.json", "--output", "again.png"]) == 0
+    np.testing.assert_array_equal(nst.read_image("again.png"), nst.read_image("own.png"))
+    assert len([line for line in said if "is enlarged to 96" in line]) == 1
+    assert cli.main([*command, *sizes]) == 0  # all are there
+    # in a file, with another size, which alone is missing
+    (folder / "grid.toml").write_text('style_size = ["24", 32, "2x", "30+24"]\n')
+    assert cli.main([*command, "--grid", "grid.toml"]) == 0
+    assert "6 of 8 lanes are there already" in said
 
 
 @pytest.mark.parametrize(
@@ -91,6 +122,6 @@ def test_a_study_and_a_lane_of_it_keep_the_sizes(sources):
 def test_a_size_that_cannot_be_is_one_line(photos, capfd, arguments, said):
     command = ["stylize", "photo.jpg", "painting.png", *QUICK, "--style-layers", "conv1_1"]
     assert cli.main([*command, "--output", "out.png", "--style-size", *arguments]) == 2
-    lines = [line for line in capfd.readouterr().err.splitlines() if "error" in line]
-    assert len(lines) == 1 and said in lines[0]
+    (line,) = capfd.readouterr().err.splitlines()  # nothing of an image that is not enlarged
+    assert "error" in line and said in line
     assert not list(photos.glob("out*"))

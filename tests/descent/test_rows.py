@@ -52,7 +52,7 @@ for pooling, shape in (("avg", (128, 97)), ("max", (212, 80))):
 
 # What lies beyond the image is beyond the first and the last device's rows, or the other's.
 content, start = rng.random((2, 64, 48, 3), np.float32)
-for border in ("replicate", "reflect", "wrap"):
+for border in ("replicate", "reflect", "wrap", "wrap_x", "wrap_y"):
     config = nst.TransferConfig(
         border=border, content_layers=("conv3_1",), style_layers=("conv1_1", "conv2_1")
     )

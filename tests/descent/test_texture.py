@@ -73,7 +73,7 @@ def test_what_cannot_be_is_refused(vgg16_params, rng):
         nst.texture(vgg16_params, source, (48,))
 
 
-COMMAND = ["texture", "painting.png", "photo.jpg", "--network", "vgg16", "--source-size", "48"]
+COMMAND = ["texture", "painting.png", "photo.jpg", "--network", "vgg16", "--style-size", "48"]
 COMMAND += ["--num-steps", "6", "--style-layers", "conv1_1", "conv2_1", "--size", "64", "48"]
 
 
@@ -93,9 +93,43 @@ def test_the_command_blends_records_and_makes_it_again(photos, capfd):
 
 
 @pytest.mark.parametrize(
+    "words, border",
+    [
+        ([], "replicate"),
+        (["--wrap"], "wrap"),
+        (["--wrap", "both"], "wrap"),
+        (["--wrap", "x"], "wrap_x"),
+        (["--wrap", "y"], "wrap_y"),
+        (["--wrap", "y", "x"], "wrap"),
+    ],
+)
+def test_a_texture_tiles_along_the_sides_that_are_named(photos, monkeypatch, words, border):
+    asked = []
+    monkeypatch.setattr("nst_jax.cli.texture.run_and_say", asked.append)
+    assert cli.main([*COMMAND, *words]) == 0
+    (job,) = asked
+    assert job.preset.config.border == border
+
+
+@pytest.mark.slow
+def test_one_side_alone_has_no_seam(vgg16_params, rng):
+    rough = rng.random((64, 64, 3), np.float32)
+    source = sum(np.roll(rough, shift, (0, 1)) for shift in ((0, 0), (0, 1), (1, 0), (1, 1))) / 4
+    config = nst.TransferConfig(border="wrap_x", num_steps=80, style_layers=LAYERS)
+    tile = np.asarray(nst.texture(vgg16_params, source, (512, 32), config).image)
+    seams = []
+    for axis in (0, 1):
+        steps = steps_by_line(tile, axis)
+        seams.append(steps[-1] / steps[:-1].mean())
+    assert seams[0] > 1.5 and abs(seams[1] - 1) < 0.05
+
+
+@pytest.mark.parametrize(
     "arguments, said",
     [
         (["--wrap", "--size", "65", "48"], "65 × 48 pixels cannot wrap"),
+        (["--wrap", "y", "--size", "65", "47"], "of 65 × 46 or 65 × 48"),
+        (["--wrap", "z"], "--wrap"),
         (
             ["--size", "8", "48"],
             "a texture of 8 × 48 is too small; each side must be at least 16 pixels",

@@ -136,3 +136,33 @@ def test_a_near_colour_is_of_a_region_only_where_no_other_is_the_same():
     near, same, red = [140, 140, 140], [101, 100, 100], [250, 0, 0]
     belongs = lambda *colours: region_maps._regions_of(np.array(colours), content).tolist()
     assert belongs(near, red) == [0, 1] and belongs(near, same, red) == [-1, 0, 1]
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGB"])
+def test_labels_are_regions_each_by_its_number(tmp_path, mode):
+    labels = np.repeat(np.uint8([0, 1, 2, 8]), 16)[None].repeat(32, 0)
+    of_style = np.where(labels == 0, 9, labels)[:, ::-1].copy()  # 9, which is next to no other
+    for name, values in (("content", labels), ("style", of_style)):
+        image = Image.fromarray(values)
+        if mode == "P":  # as arrays are written without a palette
+            image.putpalette(bytes(level for value in range(256) for level in [value] * 3))
+        image.convert(mode).save(tmp_path / f"{name}.png")
+    paths = tmp_path / "content.png", [tmp_path / "style.png"]
+    regions = read_regions(*paths, (32, 64), [(32, 64)])
+    assert {region.name: region.styles for region in regions} == {
+        "0": (),  # no style has it
+        **dict.fromkeys(("1", "2", "8"), (0,)),
+    }
+    for region in regions:
+        np.testing.assert_array_equal(region.mask, labels == int(region.name))
+        for mask in region.style_masks:
+            np.testing.assert_array_equal(mask, of_style == int(region.name))
+
+
+def test_a_dark_picture_has_no_labels(tmp_path, rng):
+    noise = rng.integers(0, 40, (32, 32), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "dark.png")
+    assert not read_colour_map(tmp_path / "dark.png", (32, 32)).has_labels
+    colours = region_maps._label_colours().astype(int)
+    apart = np.linalg.norm(colours[:, None] - colours, axis=-1) + 1000 * np.eye(len(colours))
+    assert apart.min() >= 64

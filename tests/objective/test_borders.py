@@ -14,8 +14,14 @@ from nst_jax.objective.regions import shares_of
 from nst_jax.objective.tiles import Tiles
 from tests import reference
 
-BORDERS = ["replicate", "reflect", "wrap"]
-NUMPY = {"replicate": "edge", "reflect": "reflect", "wrap": "wrap"}
+BORDERS = ["replicate", "reflect", "wrap", "wrap_x"]
+NUMPY = {  # of rows, and of columns
+    "replicate": ("edge", "edge"),
+    "reflect": ("reflect", "reflect"),
+    "wrap": ("wrap", "wrap"),
+    "wrap_x": ("edge", "wrap"),
+    "wrap_y": ("wrap", "edge"),
+}
 LAYERS = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
 WEIGHTS = nst.LossWeights(total_variation=0.1, edges=0.5)
 EVALUATE = jax.jit(nst.loss_and_gradient, static_argnums=4)
@@ -24,7 +30,7 @@ EVALUATE = jax.jit(nst.loss_and_gradient, static_argnums=4)
 def padded(array, border, widths):
     """By NumPy, which cannot mirror a side of one."""
     for axis, own in enumerate(widths):
-        kind = "edge" if array.shape[axis] == 1 else NUMPY[border]
+        kind = "edge" if array.shape[axis] == 1 else NUMPY[border][axis]
         array = np.pad(array, [own if place == axis else (0, 0) for place in range(3)], kind)
     return array
 
@@ -50,6 +56,8 @@ def seen(params, image, border, pooling):
         ("reflect", (21, 14), "max"),
         ("reflect", (9, 4), "avg"),  # at conv3_1 one column, which has no other to mirror
         ("wrap", (20, 12), "avg"),
+        ("wrap_x", (21, 12), "avg"),
+        ("wrap_y", (20, 14), "max"),
     ],
 )
 def test_features_agree_with_numpy_in_float64(rng, border, shape, pooling):
@@ -102,11 +110,15 @@ def test_a_flat_picture_is_flat_to_the_edge_without_zeros(vgg16_params):
 
 
 @pytest.mark.slow
-def test_a_picture_that_wraps_may_be_rolled(vgg16_params, rng):
+@pytest.mark.parametrize(
+    "border, by", [("wrap", (32, 16)), ("wrap_x", (0, 16)), ("wrap_y", (16, 0))]
+)
+def test_a_picture_that_wraps_may_be_rolled(vgg16_params, rng, border, by):
     content, image, style = (rng.random((64, 48, 3), np.float32) for _ in range(3))
-    config = nst.TransferConfig(border="wrap")
-    rolled = lambda array: np.roll(array, (32, 16), (0, 1))
-    params, terms = nst.prepare_params(vgg16_params), nst.default_loss(config, WEIGHTS)
+    config = nst.TransferConfig(border=border)
+    rolled = lambda array: np.roll(array, by, (0, 1))
+    params = nst.prepare_params(vgg16_params)
+    terms = nst.default_loss(config, WEIGHTS) + nst.Matting()
     aims = [
         nst.make_targets(params, own, style, config, terms) for own in (content, rolled(content))
     ]
@@ -114,12 +126,25 @@ def test_a_picture_that_wraps_may_be_rolled(vgg16_params, rng):
     (moved_loss, _), moved_gradient = EVALUATE(params, rolled(image), aims[1], terms, config)
     np.testing.assert_allclose(moved_loss, loss, rtol=1e-6)
     np.testing.assert_allclose(moved_gradient, rolled(gradient), atol=1e-5 * np.ptp(gradient))
+    if 0 in by:  # but not along the other side
+        rolled = lambda array: np.roll(array, by[::-1], (0, 1))
+        aims = nst.make_targets(params, rolled(content), style, config, terms)
+        (other_loss, _), _ = EVALUATE(params, rolled(image), aims, terms, config)
+        assert abs(other_loss / loss - 1) > 1e-5
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "border, shape",
-    [("replicate", (213, 147)), ("reflect", (213, 147)), ("wrap", (208, 144)), ("wrap", (208, 16))],
+    [
+        *[("replicate", (213, 147)), ("reflect", (213, 147))],
+        *[
+            ("wrap", (208, 144)),
+            ("wrap", (208, 16)),
+            ("wrap_x", (213, 208)),
+            ("wrap_y", (208, 147)),
+        ],
+    ],
 )
 def test_tiles_are_the_whole(vgg16_params, rng, border, shape):
     content, image = rng.random((2, *shape, 3), np.float32)
@@ -147,15 +172,15 @@ def test_tiles_are_the_whole(vgg16_params, rng, border, shape):
     np.testing.assert_allclose(tiled_gradient, gradient, atol=1e-5 * np.abs(gradient).max())
 
 
-def test_total_variation_of_a_picture_that_wraps_has_the_seam(vgg16_params, rng):
+@pytest.mark.parametrize("border", ["wrap", "wrap_x", "wrap_y"])
+def test_total_variation_of_a_picture_that_wraps_has_the_seam(vgg16_params, rng, border):
     image = rng.random((16, 32, 3), np.float32)
-    loss, config = nst.TotalVariation(), nst.TransferConfig(border="wrap")
+    loss, config = nst.TotalVariation(), nst.TransferConfig(border=border)
     targets = nst.make_targets(vgg16_params, image, image, config, loss)
     found, _ = nst.total_loss(vgg16_params, image, targets, loss, config)
-    steps = (np.roll(image, -1, axis) - image for axis in (0, 1))
-    np.testing.assert_allclose(
-        found, (sum(step**2 for step in steps) ** 1.25).sum() / (16 * 32), rtol=1e-5
-    )
+    rough = sum((np.roll(image, -1, axis) - image) ** 2 for axis in (0, 1)) ** 1.25
+    rough = rough[: None if border != "wrap_x" else -1, : None if border != "wrap_y" else -1]
+    np.testing.assert_allclose(found, rough.sum() / (16 * 32), rtol=1e-5)
 
 
 def test_shares_of_a_region_have_the_positions_of_the_layer(rng):
@@ -165,6 +190,16 @@ def test_shares_of_a_region_have_the_positions_of_the_layer(rng):
         even = mask[:8] if border == "zero" else np.concatenate([mask, mask[-1:]])
         wanted = even.reshape(rows, 2, 3, 2).mean((1, 3))
         np.testing.assert_allclose(shares[..., 0], wanted / wanted.sum(), rtol=1e-5)
+
+
+def test_one_side_that_wraps_leaves_the_other_free(vgg16_params, rng):
+    content = rng.random((66, 50, 3), np.float32)
+    for border, said in (("wrap_x", "48 × 66 or 52 × 66"), ("wrap_y", "50 × 64 or 50 × 68")):
+        config = nst.TransferConfig(border=border, content_layers=("conv3_1",), style_layers=())
+        with pytest.raises(nst.ConfigError, match=f"50 × 66 pixels cannot wrap.* of {said}"):
+            nst.stylize(vgg16_params, content, content, config)
+    shapes = features_shapes(vgg16_params, (66, 48), ("conv3_1",), "wrap_x")
+    assert shapes["conv3_1"][:2] == (17, 12)
 
 
 def test_what_cannot_wrap_is_told_the_next_sizes(vgg16_params, rng):
@@ -180,11 +215,20 @@ def test_what_cannot_wrap_is_told_the_next_sizes(vgg16_params, rng):
 @pytest.mark.parametrize("shape", [(32, 48), (16, 8), (24, 24)])
 def test_resizing_what_wraps_rolls_along(rng, shape):
     image = rng.random((16, 24, 3), np.float32)
-    found = np.asarray(resize(image, shape, True))
+    found = np.asarray(resize(image, shape, (True, True)))
     steps = [side // 8 * 2 for side in image.shape[:2]]  # whole pixels of either size
     ahead = [step * new // old for step, new, old in zip(steps, shape, image.shape, strict=False)]
-    moved = resize(np.roll(image, steps, (0, 1)), shape, True)
+    moved = resize(np.roll(image, steps, (0, 1)), shape, (True, True))
     np.testing.assert_allclose(moved, np.roll(found, ahead, (0, 1)), atol=1e-5)
+    for axis in (0, 1):  # along one side alone; the other is as without
+        wraps = axis == 0, axis == 1
+        one = np.asarray(resize(image, shape, wraps))
+        moved = resize(np.roll(image, steps[axis], axis), shape, wraps)
+        np.testing.assert_allclose(moved, np.roll(one, ahead[axis], axis), atol=1e-5)
+        middle = (slice(None), slice(shape[1] // 2, -shape[1] // 2 + 1))
+        middle = middle if axis else (slice(shape[0] // 2, -shape[0] // 2 + 1), slice(None))
+        if shape == (32, 48):
+            np.testing.assert_allclose(one[middle], resize(image, shape)[middle], atol=1e-5)
     if shape == (32, 48):  # inside, as without a seam
         plain = resize(image, shape)
         np.testing.assert_allclose(found[8:-8, 8:-8], plain[8:-8, 8:-8], atol=1e-5)

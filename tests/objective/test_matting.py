@@ -69,7 +69,9 @@ def test_affine_maps_of_the_colours_cost_nothing(vgg16_params, rng):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("border", "shape"), [("zero", (130, 141)), ("wrap", (128, 144))])
+@pytest.mark.parametrize(
+    ("border", "shape"), [("zero", (130, 141)), ("wrap", (128, 144)), ("wrap_y", (128, 141))]
+)
 def test_in_tiles_as_whole(vgg16_params, rng, border, shape):
     content, image = (rng.random((*shape, 3)).astype(np.float32) for _ in range(2))
     loss = nst.content(("conv1_2",)) + 5 * nst.Matting()

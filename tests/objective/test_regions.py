@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax.objective.regions import with_regions
+from nst_jax.objective.regions import small_regions, with_regions
 from nst_jax.objective.tiles import Tiles
 from tests import reference
 
@@ -116,6 +116,29 @@ def test_tiles_see_the_regions_of_the_whole(vgg16_params, rng):
     np.testing.assert_allclose(tiled.losses, whole.losses, rtol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("border", ["zero", "reflect", "wrap_x"])
+def test_regions_and_what_is_kept_are_those_of_the_whole_in_tiles(vgg16_params, rng, border):
+    content, style = rng.random((2, 160, 176, 3), np.float32)
+    mask = left_half(content.shape)
+    regions = [nst.Region(mask), nst.Region(1 - mask, style=1)]
+    keep = np.zeros(content.shape[:2], np.float32)
+    keep[50:90, 60:130], keep[90:100] = 1, 0.5  # over tiles and regions
+    how = dict(num_steps=2, optimizer="adam", border=border, **TILED)
+    configs = [nst.TransferConfig(tile=tile, **how) for tile in (0, 64)]
+    check_tiles(vgg16_params, content.shape, configs[1])
+    whole, tiled = (
+        nst.stylize(vgg16_params, content, [style, style**3], config, regions=regions, keep=keep)
+        for config in configs
+    )
+    np.testing.assert_allclose(tiled.losses, whole.losses, rtol=1e-5)
+    for name in ("style_1", "style_2"):
+        for layer, rows in whole.terms[name].items():
+            np.testing.assert_allclose(tiled.terms[name][layer], rows, rtol=1e-4, err_msg=layer)
+    for found in (whole, tiled):
+        np.testing.assert_array_equal(np.asarray(found.image)[keep == 1], content[keep == 1])
+
+
 def test_one_region_of_the_whole_picture_is_none(vgg16_params, pictures):
     content, style, _ = pictures
     full = nst.Region(np.ones(content.shape[:2], np.float32))
@@ -134,13 +157,14 @@ def test_one_region_of_a_small_picture_keeps_all_layers(vgg16_params, rng):
     np.testing.assert_array_equal(found.losses, wanted.losses)
 
 
-def test_layers_that_are_left_out_leave_their_weight_to_the_others(caplog):
+def test_layers_that_are_left_out_leave_their_weight_to_the_others():
     mask = np.zeros((64, 96), np.float32)
     mask[:10, :10] = 1  # 6 positions at conv3_1
     config = nst.TransferConfig(**LAYERS)
-    spelt = with_regions(nst.default_loss(config), [nst.Region(mask, weight=1.0, name="a")])
+    plain = nst.default_loss(config)
+    spelt = with_regions(plain, [nst.Region(mask, weight=1.0, name="a")])
     assert sum(spelt["style_a"].part_weights.values()) == pytest.approx(1)
-    assert "region a is too small for conv3_1" in caplog.text
+    assert small_regions(plain, spelt) == ["region a is too small for conv3_1, left out there"]
     alike = with_regions(nst.style(config.style_layers) + nst.content(), [nst.Region(mask)])
     assert alike["style_1"].part_weights is None  # which weighs its layers alike, summing to 1
     assert alike["style_1"].layers == spelt["style_a"].layers == ("conv1_1", "conv2_1")

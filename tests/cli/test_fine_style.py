@@ -1,0 +1,115 @@
+"""The fine detail of one style with the large forms of another, from files."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+import nst_jax as nst
+from nst_jax import cli
+from nst_jax.jobs import checkpoint
+from tests.runs import QUICK
+
+COMMAND = ["stylize", "photo.jpg", "painting.png", *QUICK, "--output", "out.png"]
+FINE = ["--fine-style", "fine.png", "--fine-until", "conv1_1"]
+MADE = "out_fine_style.png"
+
+
+@pytest.fixture
+def pictures(photos, rng):
+    nst.write_image("fine.png", rng.random((40, 44, 3)) ** 3)
+    return photos
+
+
+@pytest.mark.slow
+def test_it_is_made_beside_the_result_and_again_from_the_record(pictures, capfd):
+    assert cli.main([*COMMAND, *FINE]) == 0
+    record = json.loads((pictures / "out.json").read_text())["settings"]
+    paths = {kind: file["path"] for kind, file in record["inputs"].items()}
+    assert paths == {"content": "photo.jpg", "style": "painting.png", "fine": "fine.png"}
+    assert record["fine_until"] == "conv1_1" and record["num_steps"] == 4
+    # what was made is what the library makes of the files, in half of the steps
+    params = nst.load_params("vgg16")
+    style, fine = (nst.read_image(name, size=48) for name in ("painting.png", "fine.png"))
+    layers = {"style_layers": ("conv1_1", "conv2_1")}
+    config = nst.TransferConfig(num_steps=2, **layers)
+    made = nst.fine_style(params, style, fine, config, until="conv1_1").image
+    nst.write_image("wanted.png", made)
+    np.testing.assert_array_equal(nst.read_image(MADE), nst.read_image("wanted.png"))
+    # and what the run was painted with
+    own = ["stylize", "photo.jpg", MADE, *QUICK, "--output", "own.png"]
+    assert cli.main(own) == 0
+    np.testing.assert_array_equal(nst.read_image("own.png"), nst.read_image("out.png"))
+    assert cli.main(["rerun", "out.json"]) == 0
+    for name in ("out", "out_rerun"):
+        np.testing.assert_array_equal(nst.read_image(f"{name}.png"), nst.read_image("own.png"))
+    np.testing.assert_array_equal(
+        nst.read_image("out_rerun_fine_style.png"), nst.read_image("wanted.png")
+    )
+    assert cli.main([*COMMAND, *FINE, "--resume"]) == 0  # both are there, finished
+    assert "is there already, finished" in capfd.readouterr().out
+    nst.write_image("fine.png", style)
+    assert cli.main([*COMMAND, *FINE, "--resume"]) == 2
+    assert cli.main(["rerun", "out.json", "--output", "other.png"]) == 2
+    assert not list(pictures.glob("other*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cut", [1, 3])
+def test_a_run_goes_on_wherever_it_was_cut_off(pictures, monkeypatch, cut):
+    assert cli.main([*COMMAND, *FINE]) == 0
+    command = ["cut.png" if word == "out.png" else word for word in [*COMMAND, *FINE]]
+    save, seen = checkpoint.Saver.save, []
+
+    def stopping(self, chunk, is_last=False):
+        seen.append(1)
+        if len(seen) == cut:  # while the style is made, or the picture
+            os.kill(os.getpid(), signal.SIGTERM)
+        save(self, chunk, is_last or len(seen) == cut)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint.Saver, "save", stopping)
+        assert cli.main(command) == 128 + signal.SIGTERM
+    assert cli.main([*command, "--resume"]) == 0
+    for first, again in ((MADE, "cut_fine_style.png"), ("out.png", "cut.png")):
+        np.testing.assert_array_equal(nst.read_image(again), nst.read_image(first))
+    assert not list(pictures.glob("*.checkpoint*")) and not list(pictures.glob(".*.partial"))
+
+
+@pytest.mark.slow
+def test_detail_is_as_large_as_it_is_and_forms_as_they_are_asked_for(pictures):
+    assert cli.main([*COMMAND, *FINE, "--style-size", "2x"]) == 0
+    assert nst.read_image(MADE).shape == (69, 96, 3)  # twice 48
+    record = json.loads((pictures / "out_fine_style.json").read_text())["settings"]
+    assert (record["size"], record["style_size"]) == (96, ["48"])
+    assert cli.main(["rerun", "out_fine_style.json", "--output", "again.png"]) == 0
+    np.testing.assert_array_equal(nst.read_image("again.png"), nst.read_image(MADE))
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--fine-style", "none.png"], "none.png: cannot be read"),
+        ([*FINE[:3], "conv9_1"], "unknown layer 'conv9_1' in --fine-until"),
+        ([*FINE, "--style-layers", "conv2_1"], "--fine-until is conv1_1, but the first of the st"),
+        (["--fine-until", "conv1_1"], "--fine-until is conv1_1, but there is no --fine-style"),
+        ([*FINE, "--overwrite", "-o", "fine.png"], "fine.png: is the fine image"),
+        (["--fine-style", MADE, "--overwrite"], f"{MADE}: is the fine image"),
+    ],
+)
+def test_what_cannot_be_is_one_line(pictures, capfd, arguments, said):
+    nst.write_image(MADE, nst.read_image("fine.png"))
+    before = {path: path.read_bytes() for path in pictures.iterdir() if path.is_file()}
+    assert cli.main([*COMMAND, *arguments]) == 2
+    lines = [line for line in capfd.readouterr().err.splitlines() if "error" in line]
+    assert len(lines) == 1 and said in lines[0]
+    assert before == {path: path.read_bytes() for path in pictures.iterdir() if path.is_file()}
+
+
+def test_several_styles_have_no_one_detail(pictures, capfd):
+    nst.write_image("other.png", nst.read_image("fine.png"))
+    command = [*COMMAND[:3], "other.png", *COMMAND[3:], *FINE]
+    assert cli.main(command) == 2
+    assert "gives one style its detail, but the style images are 2" in capfd.readouterr().err
