@@ -13,6 +13,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from nst_jax.layer_names import layer_name
+
 Pooling = Literal["avg", "max"]
 Scaling = Literal["relative", "paper", "mean", "notebook"]
 Optimizer = Literal["lbfgs", "adam", "sgd"]
@@ -31,8 +33,7 @@ LARGEST_WEIGHT = 3.4e38
 
 LARGEST_SEED = 2**32 - 1
 
-# Beyond what any run can use, so that a slip of the hand, or a hostile file, is not taken at its
-# word.
+# Beyond any use, so that a slip of the hand, or a hostile file, is not taken at its word.
 _MOST_STEPS, _MOST_PAIRS, _LARGEST_TILE = 10_000_000, 1000, 2**20
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
@@ -68,7 +69,7 @@ class TransferConfig:
     The command line has each as an option, and says of it what stands here.
 
     Args:
-        content_layers: Layers at which the content is compared.
+        content_layers: Layers at which the content is compared, such as conv4_2.
         style_layers: Layers at which the style is compared.
         style_loss: What of the style's features is compared: the Gram matrix; mean and covariance;
             means and deviations of channels (batch_norm); the cost of moving one Gaussian onto the
@@ -145,9 +146,10 @@ class TransferConfig:
                 raise ConfigError(
                     f"{name} is the text {layers!r}; give a tuple of names, such as ({layers!r},)"
                 )
-            object.__setattr__(self, name, tuple(layers))
+            layers = tuple(map(layer_name, layers))
+            object.__setattr__(self, name, layers)
             for layer in layers:
-                if not re.fullmatch(r"conv[1-5]_[1-4]", str(layer)):
+                if not re.fullmatch(r"conv[1-5]_[1-4]", layer):
                     raise ConfigError(
                         f"unknown layer {layer!r} in {name}; layers are called conv1_1 … "
                         "conv5_4 (VGG-16: … conv5_3)"
@@ -174,14 +176,16 @@ class TransferConfig:
             value = getattr(self, name)
             if not is_number(value) or not 0 < value < float("inf"):
                 raise ConfigError(f"{name} is {value!r}; it must be a positive number")
-        if not is_number(self.average) or not 0 <= self.average < 1:
-            raise ConfigError(
-                f"average is {self.average!r}; it must be a number, at least 0 and less than 1"
-            )
-        if not is_number(self.tolerance) or not 0 <= self.tolerance < 1:
-            raise ConfigError(
-                f"tolerance is {self.tolerance!r}; it must be a number, at least 0 and less than 1"
-            )
+        for name in ("average", "tolerance"):
+            value = getattr(self, name)
+            if not is_number(value) or not 0 <= value < 1:
+                raise ConfigError(
+                    f"{name} is {value!r}; it must be a number, at least 0 and less than 1"
+                )
+
+    def replace(self, **changes: Any) -> "TransferConfig":
+        """The settings with some changed, such as `config.replace(num_steps=200)`."""
+        return replace(self, **changes)
 
     def program(self, has_optimizer: bool = False) -> "TransferConfig":
         """The settings that decide a compiled program.

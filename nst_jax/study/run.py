@@ -21,7 +21,7 @@ from nst_jax.descent.lanes import Optimizer
 from nst_jax.descent.result import Callback
 from nst_jax.descent.start import checked_image
 from nst_jax.network.vgg import Params
-from nst_jax.objective.default import LossWeights
+from nst_jax.objective.default import LossWeights, check_weights
 from nst_jax.objective.styles import as_images, check_mix
 from nst_jax.objective.targets import targets_of_one
 from nst_jax.objective.terms import Loss, Term
@@ -74,6 +74,7 @@ def run_study(
     for kind, images in (("content", contents), ("style", styles)):
         if not images:
             raise ConfigError(f"there is no {kind} image; give at least one")
+    check_weights(weights)
     config, kept = chosen_optimizer(optimizer, config or TransferConfig())
     if loss is not None:
         if "loss" in axes or weights is not None:
