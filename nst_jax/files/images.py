@@ -230,7 +230,7 @@ def write_image(
         ) from error
 
 
-def make_sheet(images: Sequence[PixelArray], height: int | None = None, gap: int = 8) -> PixelArray:
+def make_sheet(images: Sequence[ArrayLike], height: int | None = None, gap: int = 8) -> PixelArray:
     """Images side by side on white, brought to one height.
 
     Args:
