@@ -17,6 +17,7 @@ from nst_jax.checks import (
     checked_shares,
     is_number,
 )
+from nst_jax.layer_names import layer_name
 
 Pooling = Literal["avg", "max"]
 Scaling = Literal["relative", "paper", "mean", "notebook"]
@@ -31,8 +32,7 @@ Border = Literal["zero", "replicate", "reflect", "wrap", "wrap_x", "wrap_y"]
 TILE_ALIGNMENT = 64
 """Pixels of which a tile's side is a multiple: four poolings, and Winograd's blocks of four."""
 
-# Beyond what any run can use, so that a slip of the hand, or a hostile file, is not taken at its
-# word.
+# Beyond any use, so that a slip of the hand, or a hostile file, is not taken at its word.
 _MOST_STEPS, _MOST_PAIRS, _LARGEST_TILE = 10_000_000, 1000, 2**20
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
@@ -63,7 +63,7 @@ class TransferConfig:
     The command line has each as an option, and says of it what stands here.
 
     Args:
-        content_layers: Layers at which the content is compared.
+        content_layers: Layers at which the content is compared, such as conv4_2.
         style_layers: Layers at which the style is compared.
         style_loss: What of the style's features is compared: the Gram matrix; mean and covariance;
             means and deviations of channels (batch_norm); the cost of moving one Gaussian onto the
@@ -143,7 +143,8 @@ class TransferConfig:
                 raise ConfigError(
                     f"{name} is the text {layers!r}; give a tuple of names, such as ({layers!r},)"
                 )
-            object.__setattr__(self, name, tuple(layers))
+            layers = tuple(map(layer_name, layers))
+            object.__setattr__(self, name, layers)
             check_layers(name, layers)
             if len(set(layers)) < len(layers):
                 raise ConfigError(f"{name} names a layer twice: {', '.join(layers)}")
@@ -173,14 +174,16 @@ class TransferConfig:
             value = getattr(self, name)
             if not is_number(value) or not 0 < value < float("inf"):
                 raise ConfigError(f"{name} is {value!r}; it must be a positive number")
-        if not is_number(self.average) or not 0 <= self.average < 1:
-            raise ConfigError(
-                f"average is {self.average!r}; it must be a number, at least 0 and less than 1"
-            )
-        if not is_number(self.tolerance) or not 0 <= self.tolerance < 1:
-            raise ConfigError(
-                f"tolerance is {self.tolerance!r}; it must be a number, at least 0 and less than 1"
-            )
+        for name in ("average", "tolerance"):
+            value = getattr(self, name)
+            if not is_number(value) or not 0 <= value < 1:
+                raise ConfigError(
+                    f"{name} is {value!r}; it must be a number, at least 0 and less than 1"
+                )
+
+    def replace(self, **changes: Any) -> "TransferConfig":
+        """The settings with some changed, such as `config.replace(num_steps=200)`."""
+        return replace(self, **changes)
 
     def program(self, has_optimizer: bool = False) -> "TransferConfig":
         """The settings that decide a compiled program.

@@ -1,5 +1,6 @@
 """Lines that a command prints."""
 
+import codecs
 import contextlib
 import logging
 import sys
@@ -36,7 +37,26 @@ def printable(line: str, stream: TextIO) -> str:
         for letter in line
     )
     encoding = stream.encoding or "utf-8"
-    return line.encode(encoding, "backslashreplace").decode(encoding)
+    return line.encode(encoding, LOOKALIKES).decode(encoding)
+
+
+LOOKALIKES = "nst_jax.lookalikes"
+"""How streams treat letters that they cannot show, if told so: `…` becomes `...`."""
+
+_LOOKALIKES = {"…": "...", "×": "x", "•": "*", "–": "-", "−": "-", "’": "'"}
+
+
+def _look_alike(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Handles an error of encoding."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letter = error.object[error.start]
+    if letter in _LOOKALIKES:
+        return _LOOKALIKES[letter], error.start + 1
+    return codecs.backslashreplace_errors(error)
+
+
+codecs.register_error(LOOKALIKES, _look_alike)
 
 
 class Lines(logging.Handler):

@@ -6,11 +6,13 @@ import gc
 import io
 import itertools
 import logging
+import os
 import re
 import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Union
 
@@ -23,7 +25,8 @@ from nst_jax.cli.config_file import option_in, read_config, with_config, with_ow
 from nst_jax.cli.demo import Demo
 from nst_jax.cli.evaluate import Evaluate
 from nst_jax.cli.events import event, tell_events
-from nst_jax.cli.lines import LINES, say
+from nst_jax.cli.lines import LINES, LOOKALIKES, say
+from nst_jax.cli.mistyped import check_command, command_in, nearest_option
 from nst_jax.cli.options import level_of, memory_limit_of
 from nst_jax.cli.reconstruct import Reconstruct
 from nst_jax.cli.rerun import Rerun
@@ -44,6 +47,14 @@ _LOG = logging.getLogger("nst_jax")
 _OBJECTS_BETWEEN_COLLECTIONS = 100_000
 _DESCRIPTION = "Neural style transfer after Gatys, Ecker and Bethge (CVPR 2016)."
 
+
+_EXAMPLES = """Examples:
+  nst-jax stylize photo.jpg painting.jpg --size 768
+  nst-jax stylize photos paintings/night.jpg --output-dir painted
+  nst-jax study photo.jpg painting.jpg --style-weight 5 20 80
+
+nst-jax COMMAND --help has the options of a command, --version the version.
+"""
 
 _NAMES = [field.name for kind in (Preset, TransferConfig) for field in dataclasses.fields(kind)] + [
     "keep",
@@ -75,6 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         gc.freeze()
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         argv = sys.argv[1:]
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # not without a console
+                stream.reconfigure(errors=LOOKALIKES)
     before = warnings.showwarning
     warnings.showwarning = lambda message, *rest, **more: _LOG.warning("%s", message)
     level = _LOG.level
@@ -94,6 +108,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     """Runs the command that the words ask for, and returns the exit status."""
+    if argv == ["--version"]:
+        say(f"nst-jax {version('nst-jax')} (jax {jax.__version__})", sys.stdout)
+        return 0
     try:
         stylize, study = _defaults(argv)
         parsed = _parse(_commands(stylize, study), argv)
@@ -115,6 +132,9 @@ def _run(argv: list[str]) -> int:
         if (reason := why_no_devices(error)) is None:
             raise
         return _refuse(reason)
+    except BrokenPipeError:  # whoever read the output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     # a folder in a file's place, a name too long, a disk that fails: wherever no better line is to
     # be had
     except OSError as error:
@@ -164,6 +184,7 @@ def _parse(command: Any, argv: list[str]) -> Any:
     """
     if {"--size", "--rows"} <= {word.partition("=")[0] for word in argv}:
         raise ConfigError("--size and --rows are both given; leave one of the two out")
+    check_command(argv)
     box, of_all = io.StringIO(), io.StringIO()
     is_of_all = argv in (["-h"], ["--help"])
     try:
@@ -181,7 +202,8 @@ def _parse(command: Any, argv: list[str]) -> Any:
     except SystemExit as ended:
         if not ended.code:  # after --help
             # The parser breaks no usage, and the names of all commands are too long for a line.
-            sys.stdout.write(re.sub(r"\{[\w,]+\}", "COMMAND ...", of_all.getvalue(), count=1))
+            told = re.sub(r"\{[\w,]+\}", "COMMAND ...", of_all.getvalue(), count=1)
+            sys.stdout.write(f"{told.rstrip()}\n\n{_EXAMPLES}" if is_of_all else told)
             raise
         lines = [line.strip("│ ") for line in box.getvalue().splitlines()[1:]]
         told = list(
@@ -190,14 +212,9 @@ def _parse(command: Any, argv: list[str]) -> Any:
         said, is_value = re.subn(r"^Error parsing \w[\w.-]*: ", "", " ".join(told).strip())
         if is_value:  # what a class of settings says of one
             raise ConfigError(said) from None
-        near = next(
-            (
-                f"; did you mean {line.split()[0]}?"
-                for before, line in itertools.pairwise(lines)
-                if before == "Perhaps you meant:"
-            ),
-            "",
-        )
+        # An option that another command has is no misplaced one.
+        said = said.partition("Arguments are applied")[0].replace(" or misplaced", "").strip()
+        said = re.sub(r" \(applied to [\w -]+\)", "", said)
         dashed = next(
             (
                 f"; if {word} is a file, give it as ./{word}"
@@ -206,9 +223,9 @@ def _parse(command: Any, argv: list[str]) -> Any:
             ),
             "",
         )
-        command = re.search(r"nst-jax[a-z ]* --help", " ".join(lines))
+        name = command_in(argv)
         raise ConfigError(
-            f"{said.rstrip('.')}{near}{dashed}; see {command[0] if command else 'nst-jax --help'}"
+            f"{said.rstrip('.')}{nearest_option(argv)}{dashed}; see nst-jax {name}--help"
         ) from None
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import optax
 from jax import Array
 
-from nst_jax.checks import ConfigError
+from nst_jax.checks import LARGEST_SEED, ConfigError, check_at_least
 from nst_jax.config import TransferConfig
-from nst_jax.objective.default import LossWeights, as_loss, default_loss
+from nst_jax.descent.start import make_key
+from nst_jax.objective.default import LossWeights, as_loss, check_weights, default_loss
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.optim.optimizers import keep_in_range
 
@@ -28,6 +29,7 @@ def spelt_out(
     Raises:
         ConfigError: Both are given, or one cannot be.
     """
+    check_weights(weights)
     if loss is None:
         return as_arrays(default_loss(config, weights))
     if weights is not None:
@@ -67,11 +69,17 @@ def check_balance(config: TransferConfig, weights: LossWeights | None) -> None:
 
 
 def checked_keys(name: str, keys: Any, num_axes: int) -> Array:
-    """Random keys with so many axes; those of JAX's older style, `jax.random.PRNGKey`, as the new.
+    """Random keys with so many axes; seeds, and `jax.random.PRNGKey`, as `jax.random.key`.
 
     Raises:
         ConfigError: They are none.
     """
+    seeds = np.asarray(keys) if isinstance(keys, int | np.integer | list | tuple | range) else None
+    if seeds is not None and seeds.dtype.kind in "iu" and seeds.ndim == num_axes and seeds.size:
+        for seed in seeds.flat:
+            check_at_least(name, int(seed), 0, LARGEST_SEED)
+        made = [make_key(int(seed)) for seed in seeds.flat]
+        return jnp.stack(made) if num_axes else made[0]
     kind = getattr(keys, "dtype", None)
     if kind == np.uint32 and np.shape(keys)[num_axes:] == (2,):
         keys = jax.random.wrap_key_data(jnp.asarray(keys))
@@ -81,9 +89,9 @@ def checked_keys(name: str, keys: Any, num_axes: int) -> Array:
         or keys.ndim != num_axes
     ):
         example = (
-            "one key a lane, such as jax.random.split(jax.random.key(0), 4)"
+            "one key a lane, such as jax.random.split(jax.random.key(0), 4), or seeds"
             if num_axes
-            else "a random key, such as jax.random.key(0)"
+            else "a random key, such as jax.random.key(0), or a seed, such as 0"
         )
         found = repr(keys) if kind is None else f"of {kind} with shape {np.shape(keys)}"
         raise ConfigError(f"{name} is {found}; give {example}")

@@ -24,7 +24,7 @@ def balanced(
     weights: LossWeights | None = None,
     *,
     loss: Loss | Term | None = None,
-    key: Array | None = None,
+    key: Array | int | None = None,
     initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
     regions: Sequence[Region] = (),

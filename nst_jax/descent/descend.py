@@ -16,7 +16,7 @@ from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.problem import make_problem
 from nst_jax.descent.snapshot import Arrays
 from nst_jax.network.vgg import Params
-from nst_jax.objective.default import LossWeights
+from nst_jax.objective.default import LossWeights, check_weights
 from nst_jax.objective.regions import Region, small_regions
 from nst_jax.objective.terms import Loss, Term
 
@@ -35,7 +35,7 @@ def descend(
     *,
     loss: Loss | Term | None = None,
     optimizer: str | optax.GradientTransformation | None = None,
-    key: Array | None = None,
+    key: Array | int | None = None,
     initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
     regions: Sequence[Region] = (),
@@ -109,7 +109,7 @@ def descend_batch(
     *,
     loss: Loss | Term | None = None,
     optimizer: str | optax.GradientTransformation | None = None,
-    keys: Array | None = None,
+    keys: Array | Sequence[int] | None = None,
     initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
     regions: Sequence[Region] = (),
@@ -160,6 +160,7 @@ def one_lane(
         ConfigError: A number is not finite, there are several where one belongs, or weights are
             given that are to be found.
     """
+    check_weights(weights)
     if weights is not None:
         check_numbers("weights", jax.tree.map(np.asarray, weights))
     check_balance(config or TransferConfig(), weights)

@@ -36,7 +36,7 @@ from nst_jax.descent.start import (
     noise_around,
 )
 from nst_jax.network.vgg import Params
-from nst_jax.objective.default import LossWeights
+from nst_jax.objective.default import LossWeights, check_weights
 from nst_jax.objective.regions import (
     Region,
     checked_regions,
@@ -76,7 +76,7 @@ def make_problem(
     weights: LossWeights | None,
     loss: Loss | Term | None,
     optimizer: str | optax.GradientTransformation | None,
-    keys: Array | None,
+    keys: Array | Sequence[int] | None,
     initial: Any,
     devices: Sequence[jax.Device] | None,
     regions: Sequence[Region] = (),
@@ -89,6 +89,7 @@ def make_problem(
     Raises:
         ConfigError: As `stylize_batch`.
     """
+    check_weights(weights)
     config, kept = chosen_optimizer(optimizer, config or TransferConfig())
     keys = None if keys is None else checked_keys("keys", keys, 1)
     images = [checked_image("style", image) for image in as_images(style)]

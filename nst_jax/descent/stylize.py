@@ -31,7 +31,7 @@ def stylize(
     *,
     loss: Loss | Term | None = None,
     optimizer: str | optax.GradientTransformation | None = None,
-    key: Array | None = None,
+    key: Array | int | None = None,
     initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
     regions: Sequence[Region] = (),
@@ -57,7 +57,7 @@ def stylize(
         optimizer: A name, as in `TransferConfig`, or any of optax's that needs no line search, such
             as `optax.adamw(0.02)`, instead of the one that `config` names. Make it once for several
             runs: another object of the same settings is compiled anew.
-        key: Makes the noise of `init="noise"`; `jax.random.key(0)` if left out.
+        key: Makes the noise of `init="noise"`, or its seed; `jax.random.key(0)` if left out.
         initial: Image to start from instead of what `config.init` says, of the content's shape. Its
             own fine detail stays where nothing paints over it, as the content's does where that is
             the start; see `nst_jax.descent.pyramid`.
@@ -119,7 +119,7 @@ def stylize_batch(
     *,
     loss: Loss | Term | None = None,
     optimizer: str | optax.GradientTransformation | None = None,
-    keys: Array | None = None,
+    keys: Array | Sequence[int] | None = None,
     initial: Image | None = None,
     devices: Sequence[jax.Device] | None = None,
     regions: Sequence[Region] = (),
@@ -137,7 +137,7 @@ def stylize_batch(
         weights: Fields are numbers that all lanes share, or arrays (lanes,).
         loss: Likewise the weights and other numbers of its terms.
         optimizer: As in `stylize`.
-        keys: Random keys, (lanes,); without them every lane has `jax.random.key(0)`.
+        keys: Random keys or seeds, (lanes,); without them every lane has `jax.random.key(0)`.
         initial: As in `stylize`; shared by all lanes.
         devices: As in `stylize`.
         regions: As in `stylize`; shared by all lanes.

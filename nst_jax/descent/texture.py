@@ -31,7 +31,7 @@ def texture(
     shape: tuple[int, int],
     config: TransferConfig | None = None,
     *,
-    key: Array | None = None,
+    key: Array | int | None = None,
     devices: Sequence[jax.Device] | None = None,
     callback: Callback | None = None,
     progress: bool | None = None,
@@ -49,7 +49,7 @@ def texture(
         shape: Height and width of the texture in pixels; multiples of 16 of sides that wrap.
         config: The run's settings, of which `content_layers` and `init` do not count;
             `TransferConfig(border="replicate")` if left out.
-        key: Makes the noise; `jax.random.key(0)` if left out.
+        key: Makes the noise, or its seed; `jax.random.key(0)` if left out.
         devices: As in `stylize`, and so `callback` and `progress`.
 
     Returns:

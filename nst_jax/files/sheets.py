@@ -15,7 +15,7 @@ from nst_jax.pixels import check_image
 _LANCZOS = Image.Resampling.LANCZOS
 
 
-def make_sheet(images: Sequence[PixelArray], height: int | None = None, gap: int = 8) -> PixelArray:
+def make_sheet(images: Sequence[ArrayLike], height: int | None = None, gap: int = 8) -> PixelArray:
     """Images side by side on white, brought to one height.
 
     Args:

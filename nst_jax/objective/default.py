@@ -7,6 +7,7 @@ from flax import struct
 
 from nst_jax.checks import ConfigError, check_one_of, check_scaling, checked_mix
 from nst_jax.config import STYLE_LAYERS, Scaling, StyleLoss, TransferConfig
+from nst_jax.layer_names import layer_name
 from nst_jax.objective.edges import Edges
 from nst_jax.objective.matting import Matting
 from nst_jax.objective.moments import BatchNorm, Covariance, Wasserstein
@@ -114,7 +115,9 @@ def _style_term(statistic: StyleLoss, scaling: Scaling, **fields: Any) -> Term:
 
 def _names(layers: Sequence[str]) -> tuple[str, ...]:
     # Text is refused with the loss.
-    return layers if isinstance(layers, str) else tuple(layers)  # type: ignore[return-value]
+    if isinstance(layers, str):
+        return layers  # type: ignore[return-value]
+    return tuple(map(layer_name, layers))
 
 
 def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> Loss:
@@ -181,6 +184,19 @@ def as_loss(loss: "Loss | Term | LossWeights | None", config: TransferConfig) ->
     return loss if isinstance(loss, Loss) else default_loss(config, loss)
 
 
+def check_weights(weights: object) -> None:
+    """Makes sure that weights are those of the default loss, or none.
+
+    Raises:
+        ConfigError: They are something else.
+    """
+    if not isinstance(weights, LossWeights | None):
+        raise ConfigError(
+            f"weights is {weights!r}; give nst.LossWeights, such as "
+            "nst.LossWeights(content=1.0, style=20.0)"
+        )
+
+
 def layer_weights(
     name: str, given: Mapping[str, Any] | None, layers: Sequence[str]
 ) -> dict[str, Any]:
@@ -191,6 +207,11 @@ def layer_weights(
     """
     if given is None:
         return {layer: 1 / len(layers) for layer in layers}
+    if not isinstance(given, Mapping):
+        raise ConfigError(
+            f"weights.{name} is {given!r}; give a weight by layer, such as {{{layers[0]!r}: 1.0}}"
+        )
+    given = {layer_name(layer): weight for layer, weight in given.items()}
     if set(given) != set(layers):
         raise ConfigError(
             f"weights.{name} weighs {', '.join(given)}, but the layers are "

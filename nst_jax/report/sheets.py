@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nst_jax.files.images import PixelArray
 from nst_jax.files.sheets import make_sheet
@@ -20,7 +21,7 @@ _GREY = 0.85
 
 @boxes_for_missing_glyphs()
 def make_labelled_sheet(
-    images: Iterable[Iterable[PixelArray | None]],
+    images: Iterable[Iterable[ArrayLike | None]],
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
     title: str = "",
@@ -165,9 +166,9 @@ def _draw_texts(texts: Iterable[_Text], width: int, height: int) -> PixelArray:
     return pixels(canvas)
 
 
-def _resized(image: PixelArray, cell: int | None) -> PixelArray:
-    check_image("sheet's", image)
-    image = np.clip(np.asarray(image, np.float32), 0, 1)
+def _resized(given: ArrayLike, cell: int | None) -> PixelArray:
+    check_image("sheet's", given)
+    image = np.clip(np.asarray(given, np.float32), 0, 1)
     longest = max(image.shape[:2])
     if cell is None or cell == longest:
         return image

@@ -26,7 +26,7 @@ from nst_jax.descent.start import checked_image
 from nst_jax.descent.stylize import seconds_between
 from nst_jax.host.bars import Bar
 from nst_jax.network.vgg import Params
-from nst_jax.objective.default import LossWeights
+from nst_jax.objective.default import LossWeights, check_weights
 from nst_jax.objective.regions import Region, small_regions, with_regions
 from nst_jax.objective.styles import as_images, check_mix, check_no_mix
 from nst_jax.objective.targets import targets_of_one
@@ -94,6 +94,7 @@ def run_study(
     for kind, images in (("content", contents), ("style", styles)):
         if not images:
             raise ConfigError(f"there is no {kind} image; give at least one")
+    check_weights(weights)
     config, kept = chosen_optimizer(optimizer, config or TransferConfig())
     if loss is not None:
         if "loss" in axes or weights is not None:

@@ -232,7 +232,7 @@ BAD_SETTINGS = [
     ["--precision", "float16"],
     ["--preset", "mine"],
     ["--content-layers", "conv4_9"],
-    ["--content-layers", "relu4_2"],
+    ["--content-layers", "relu4_9"],
     ["--style-layers", "conv1_1", "conv1_1"],
     ["--style-layers", "conv5_4"],
     ["--unknown", "3"],

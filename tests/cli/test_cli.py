@@ -456,7 +456,19 @@ def test_weights_convert_list_and_normalise(photos, capfd):
 
 WRONG_WORDS = {
     "": "Expected one of",
-    "paint": "Unrecognized options: paint",
+    "paint": "unknown command 'paint'",
+    "stylise a b": "unknown command 'stylise'; did you mean stylize?",
+    "weights lst": "unknown command 'weights lst'; did you mean weights list?",
+    "stylize a b --sytle-weight 3": (
+        "Unrecognized options: --sytle-weight, 3; did you mean --style-weight?; see nst-jax stylize"
+    ),
+    "rerun a --overwrit": (
+        "Unrecognized options: --overwrit; did you mean --overwrite?; see nst-jax rerun --help"
+    ),
+    "rerun a --style-weight 3": "Unrecognized options: --style-weight 3; see nst-jax rerun --help",
+    "stylize a b --no-corse-to-fine": (
+        "Unrecognized options: --no-corse-to-fine; did you mean --no-coarse-to-fine?"
+    ),
     "stylize": "Missing from nst-jax stylize: CONTENT",
     "stylize a": "Missing from nst-jax stylize: STYLE",
     "stylize a b --size": "Missing value for argument '--size'",
@@ -587,6 +599,40 @@ def test_the_defaults_of_a_preset_are_in_its_help(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         cli.main(["stylize", "--preset=notebook", "--help"])
     assert "2.5e-08)" in capsys.readouterr().out
+
+
+def test_the_help_has_examples_and_the_version_is_told(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    examples = [line for line in capsys.readouterr().out.splitlines() if "  nst-jax s" in line]
+    assert len(examples) == 3
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("nst-jax 0.")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", ["--help", "texture --help", "evaluate --help", "weights --help", "weights list"]
+)
+def test_an_ascii_terminal_gets_all_help(words):
+    environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "COLUMNS": "80"}
+    command = [sys.executable, "-m", "nst_jax", *words.split()]
+    ended = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert ended.returncode == 0 and not ended.stderr, ended.stderr
+    assert ended.stdout.isascii() and b"\\u" not in ended.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", ["--help", "stylize --help", "weights list", "--version"])
+def test_a_reader_who_has_read_enough_is_no_error(words):
+    command = [sys.executable, "-m", "nst_jax", *words.split()]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(writing)
+    assert ended.stderr == b""
 
 
 @pytest.mark.slow
