@@ -262,6 +262,7 @@ def controls() -> dict[str, dict]:
         "an area kept": {"mask": left, "keep": lambda mask: mask},
         "luminance": {"config": {"colours": "luminance"}},
         "edges": {"weights": nst.LossWeights(edges=0.2)},
+        "matting": {"weights": nst.LossWeights(matting=30_000.0)},
         "border replicate": {"config": {"border": "replicate"}},
         "border wrap": {"config": {"border": "wrap"}},
     }
