@@ -112,7 +112,7 @@ def with_config(default: C, given: Mapping[str, Any]) -> C:
         elif field.name in given:
             own[field.name] = given[field.name]
     if hasattr(default, "others") and "style" in own:
-        own["style"], *others = own["style"]
+        own["style"], *others = own["style"] or (default.style,)  # type: ignore[attr-defined]
         own["others"] = tuple(others)
     return dataclasses.replace(default, **own)  # type: ignore[type-var]
 
@@ -132,7 +132,7 @@ def print_config(command: Any) -> None:
     """Prints all options of a command as a file for `--config`."""
     values = _values(command)
     if hasattr(command, "others"):
-        values["style"] = (values["style"], *command.others)
+        values["style"] = tuple(path for path in (values["style"], *command.others) if path)
     for field in _hints(type(command)):
         if (value := values[field]) is not None:
             say(f"{_option(field)} = {_as_toml(value)}", sys.stdout)

@@ -114,8 +114,8 @@ def _run(argv: list[str]) -> int:
     try:
         stylize, study = _defaults(argv)
         parsed = _parse(_commands(stylize, study), argv)
-        if isinstance(parsed, Stylize):
-            parsed = with_own_styles(parsed, stylize)
+        if isinstance(parsed, Stylize | Study):
+            parsed = with_own_styles(parsed, stylize if isinstance(parsed, Stylize) else study)
         if isinstance(parsed, Rerun):  # once more, with the record's settings for those not given
             rerun = Rerun.with_defaults(parsed.record)
             parsed = _parse(_commands(stylize, study, rerun), argv)

@@ -11,7 +11,7 @@ from tyro.conf import FlagCreatePairsOff, arg
 from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
 from nst_jax.jobs.presets import Preset
-from nst_jax.study.lane import AXES
+from nst_jax.study.lane import AXES, NUMBERS_AXES
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -222,7 +222,7 @@ def _split(name: str, values: Any) -> Any:
     if name not in _JOINED:
         return values
     parts = [tuple(text.split("+")) for text in values]
-    if name.endswith("_layers"):
+    if name not in NUMBERS_AXES:
         return parts
     try:
         return [tuple(map(float, shares)) for shares in parts]

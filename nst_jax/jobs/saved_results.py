@@ -207,7 +207,7 @@ def _outcome(result: TransferResult) -> dict[str, Any]:
         "reason": str(result.failure) or None,
         "best_loss": finite_or_none(result.loss),
         "best_step": int(result.best_step),
-        "num_steps": int(result.num_steps),
+        "steps": int(result.num_steps),
         "history": plain(describe_history(result)),
         "versions": describe_versions(),
         "device": describe_device(),

@@ -295,12 +295,12 @@ def test_keys_of_both_styles_make_the_same_noise(make, vgg16_params, pictures):
 
 @pytest.mark.parametrize(
     "key",
-    [0, 1.5, "seed", np.zeros(3, np.uint32), jax.random.split(jax.random.key(0), 2)],
+    [1.5, "seed", np.zeros(3, np.uint32), jax.random.split(jax.random.key(0), 2)],
     ids=repr,
 )
 def test_what_is_no_key_is_told_how_to_make_one(key, vgg16_params, pictures):
     with pytest.raises(
-        nst.ConfigError, match=r"^key is .*; give a random key, such as jax.random.key\(0\)$"
+        nst.ConfigError, match=r"^key is .*; give a random key, such as jax.random.key\(0\), or a seed"
     ):
         nst.stylize(vgg16_params, *pictures, nst.TransferConfig(init="noise"), key=key)
     with pytest.raises(

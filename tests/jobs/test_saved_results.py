@@ -127,7 +127,7 @@ def test_a_study_is_saved_with_its_page(study, tmp_path):
     lanes = sorted((tmp_path / "study" / "lanes").glob("*.json"))
     assert len(lanes) == 4 and all(lane.stem in page for lane in lanes)
     found = json.loads(lanes[0].read_text())
-    assert found["lpips"] > 0 and found["num_steps"] == 3
+    assert found["lpips"] > 0 and found["steps"] == 3
     with pytest.raises(nst.ConfigError, match="is not the record of a lane"):
         job_of_record(lanes[0])
 
