@@ -300,7 +300,7 @@ def test_keys_of_both_styles_make_the_same_noise(make, vgg16_params, pictures):
 )
 def test_what_is_no_key_is_told_how_to_make_one(key, vgg16_params, pictures):
     with pytest.raises(
-        nst.ConfigError, match=r"^key is .*; give a random key, such as jax.random.key\(0\), or a seed"
+        nst.ConfigError, match=r"^key is .*; give a random key, such as jax.random.key\(0\), or a "
     ):
         nst.stylize(vgg16_params, *pictures, nst.TransferConfig(init="noise"), key=key)
     with pytest.raises(
