@@ -465,7 +465,7 @@ WRONG_WORDS = {
     "rerun a --overwrit": (
         "Unrecognized options: --overwrit; did you mean --overwrite?; see nst-jax rerun --help"
     ),
-    "rerun a --xyzzy 3": "Unrecognized options: --xyzzy 3; see nst-jax rerun --help",
+    "rerun a --xyzzy 3": "Unrecognized options: --xyzzy, 3; see nst-jax rerun --help",
     "stylize a b --no-corse-to-fine": (
         "Unrecognized options: --no-corse-to-fine; did you mean --no-coarse-to-fine?"
     ),
