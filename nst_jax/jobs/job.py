@@ -12,7 +12,7 @@ from nst_jax.files.images import MAX_PIXELS
 from nst_jax.jobs.checkpoint import Checkpoint, check_checkpoint_every
 from nst_jax.jobs.presets import FINE_UNTIL, Preset
 from nst_jax.objective.default import LossWeights
-from nst_jax.study.lane import check_layer_weights, weights_by_layer
+from nst_jax.study.lane import check_layer_weights, weights_by_layer, weights_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,14 +158,7 @@ class Job:
             by_layer = [None, chosen]
         elif chosen:
             by_layer = [weights_by_layer(chosen, names) for names in layers]
-        return LossWeights(
-            preset.content_weight,
-            preset.style_weight,
-            preset.tv_weight,
-            *by_layer,
-            edges=preset.edge_weight or None,
-            matting=preset.matting_weight or None,
-        )
+        return weights_of(preset, *by_layer)
 
     @property
     def record(self) -> Path:

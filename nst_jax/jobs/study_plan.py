@@ -29,8 +29,8 @@ from nst_jax.jobs.record_files import plain
 from nst_jax.jobs.study_folder import StudyFolder, lane_names
 from nst_jax.jobs.study_lanes import is_lane_finished, lanes_by_new_names
 from nst_jax.jobs.style_sizes import style_sizes_of
-from nst_jax.objective.default import LossWeights
 from nst_jax.study.grid import Grid, make_grid
+from nst_jax.study.lane import weights_of
 from nst_jax.study.result import Images
 from nst_jax.study.run import check_study
 
@@ -79,13 +79,7 @@ def plan_study(job: StudyJob) -> StudyPlan:
     preset, folder = job.preset, StudyFolder(job.output_dir)
     named = named_images("content", job.contents), named_images("style", job.styles)
     sources = Sources(*named, None, job.masks, job.region_maps, job.keep)
-    weights = LossWeights(
-        content=preset.content_weight,
-        style=preset.style_weight,
-        total_variation=preset.tv_weight,
-        edges=preset.edge_weight,
-        matting=preset.matting_weight,
-    )
+    weights = weights_of(preset)
     mixed = _mixed_styles(job, list(sources.style))
     axes = {"style_size": [preset.style_size], **job.axes} if preset.style_size else job.axes
     grid = make_grid(axes, list(sources.content), list(mixed), preset.config, weights, job.zipped)

@@ -24,6 +24,7 @@ from nst_jax.study.lane import (
     Lane,
     check_layer_weights,
     weights_by_layer,
+    weights_of,
 )
 
 _LOG = logging.getLogger(__name__)
@@ -190,15 +191,7 @@ def loss_of(lane: Lane, grid: Grid) -> Loss:
         weights_by_layer(chosen, layers)
         for layers in (lane.config.content_layers, lane.config.style_layers)
     )
-    weights = LossWeights(
-        lane.content_weight,
-        lane.style_weight,
-        lane.tv_weight,
-        *by_layer,
-        edges=lane.edge_weight or None,
-        matting=lane.matting_weight or None,
-    )
-    return spelt_out(None, weights, lane.config)
+    return spelt_out(None, weights_of(lane, *by_layer), lane.config)
 
 
 def _axis_values(

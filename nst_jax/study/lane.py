@@ -7,6 +7,7 @@ from typing import Any
 
 from nst_jax.checks import ConfigError, check_weight
 from nst_jax.config import TransferConfig
+from nst_jax.objective.default import LossWeights
 
 CONFIG = tuple(field.name for field in dataclasses.fields(TransferConfig))
 """The names of the config's fields."""
@@ -98,6 +99,23 @@ NUMBERS_AXES = tuple(
     field.name for field in dataclasses.fields(TransferConfig) if field.type == tuple[float, ...]
 )
 """Those each of whose values is several numbers."""
+
+
+def weights_of(named: Any, *by_layer: Mapping[str, Any] | None) -> LossWeights:
+    """The weights that a lane, or a preset, has by the options' names.
+
+    Args:
+        named: The lane or the preset.
+        by_layer: The weights of the content layers, and of the style layers.
+    """
+    return LossWeights(
+        named.content_weight,
+        named.style_weight,
+        named.tv_weight,
+        *by_layer,
+        edges=named.edge_weight or None,
+        matting=named.matting_weight or None,
+    )
 
 
 def weights_by_layer(chosen: Mapping[str, float], layers: Sequence[str]) -> dict[str, float]:
