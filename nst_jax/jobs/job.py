@@ -91,6 +91,7 @@ class Job:
         resume: Go on from the checkpoint that a run of the same settings left, if it did.
         overwrite: Whether what is there already may be lost.
         checkpoint_every: Seconds between two checkpoints; 0 writes one only when asked to stop.
+        preview_every: Seconds between two previews, and before the first; 0 writes none.
         max_pixels: An image of more is refused.
         hashes: SHA-256 that images (`content NAME`, `style NAME`, `mask NUMBER`, `region map
             NUMBER`, `keep`, `fine`, `initial`) and the `network` must have; names are the stems of
@@ -113,6 +114,7 @@ class Job:
     resume: bool = False
     overwrite: bool = False
     checkpoint_every: float = 60.0
+    preview_every: float = 15.0
     max_pixels: int = MAX_PIXELS
     hashes: Mapping[str, str] = field(default_factory=dict)
 
@@ -180,6 +182,11 @@ class Job:
     def at_iteration(self, step: int) -> Path:
         """The image saved at a step on the way."""
         return self.output.with_name(f"{self.output.stem}_at_iteration_{step}.png")
+
+    @property
+    def preview(self) -> Path:
+        """The best image so far, while the run lasts."""
+        return self.output.with_name(f"{self.output.stem}_preview.png")
 
     @property
     def checkpoint(self) -> Checkpoint:

@@ -57,7 +57,8 @@ def check_run_outputs(job: Job, sources: Sources) -> None:
     on_the_way = sorted(job.output.parent.glob(pattern)) if job.preset.save_every else []
     there = [path for path in (job.output, job.record, *on_the_way) if path.exists()]
     before = [job.fine_output, job.fine_output.with_suffix(".json")] if job.fine else []
-    _refuse_inputs([*there, *filter(Path.exists, before)], sources, job.preset.network, _OTHER_FILE)
+    lost = [*there, *filter(Path.exists, [job.preview, *before])]
+    _refuse_inputs(lost, sources, job.preset.network, _OTHER_FILE)
     if job.overwrite or job.resume:
         return
     if job.checkpoint.exists:
