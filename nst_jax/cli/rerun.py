@@ -64,7 +64,7 @@ class Rerun(Follow):
     """Result; a folder for a study."""
     resume: Resume = False
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
-    """Replace a result that is there already."""
+    """Replace a result that is there already, and remove its images of --save-every."""
     max_pixels: MaxPixels = MAX_PIXELS
     memory_limit: MemoryLimit = None
     compilation_cache: CompilationCache = True

@@ -106,7 +106,7 @@ class Stylize(Follow):
     """Save all that it takes to go on so often; 0: only at Ctrl-C or SIGTERM."""
     resume: Resume = False
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
-    """Replace a result that is there already."""
+    """Replace a result that is there already, and remove its images of --save-every."""
     memory_limit: MemoryLimit = None
     compilation_cache: CompilationCache = True
     config: ConfigFile = None

@@ -136,6 +136,9 @@ def _run(
         job = _balanced(job, config, inputs, devices)
         settings = _describe(job, config, inputs)
         job.checkpoint.remove()
+        if job.overwrite:  # pictures on the way to another result
+            for path in job.on_the_way():
+                path.unlink(missing_ok=True)
     on_start(plan_run(inputs, settings.preset().config, devices, goes_on=saved is not None))
     preview = Preview(job.preview, job.output.stem, job.preview_every)
     with StopSignals() as signals:

@@ -35,7 +35,7 @@ function fillHead() {
   const sizes = axes.map(name => `${study.axes[name].length} × ${name}`).join(", ");
   $("summary").textContent = [`${lanes.length} ${lanes.length === 1 ? "lane" : "lanes"}: ${states}`, sizes].filter(Boolean).join(" · ");
   if (counts.has("to come")) {
-    document.querySelector(".files").textContent = "The study is under way: load this page again to see more of it. Its table, contact sheet and loss plot are written at its end.";
+    document.querySelector(".files").textContent = "The study is under way: load this page again to see more of it. lanes.csv, the contact sheet and the loss plot are written at its end.";
   }
   for (const [kind, images] of [["content", study.contents], ["style", study.styles]]) {
     for (const [name, image] of Object.entries(images)) {

@@ -341,7 +341,7 @@ def test_a_signal_saves_and_stops(photos, number):
     with subprocess.Popen(
         [*words, "--save-every", "5"], stderr=subprocess.PIPE, text=True
     ) as process:
-        while not (photos / "out_at_iteration_5.png").exists() and process.poll() is None:
+        while not (photos / "out_at_iteration_000005.png").exists() and process.poll() is None:
             time.sleep(0.05)
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
