@@ -26,6 +26,14 @@ class Talk:
     """Tell progress and outcome to a program, as JSON, an object a line, on standard output."""
 
 
+@dataclasses.dataclass(kw_only=True)
+class Follow(Talk):
+    """How a command that takes long can be followed."""
+
+    show: Annotated[bool, FlagCreatePairsOff] = False
+    """Serve a page, to browsers on this machine alone, that shows picture, loss and time left."""
+
+
 def level_of(command: Any) -> int:
     """The level of what a command tells."""
     if not isinstance(command, Talk):

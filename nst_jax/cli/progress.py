@@ -10,6 +10,7 @@ from tqdm import tqdm
 from nst_jax.cli.durations import duration
 from nst_jax.cli.events import event
 from nst_jax.cli.lines import LINES, printable, say, tells
+from nst_jax.cli.live import LivePage
 from nst_jax.descent.result import Progress
 from nst_jax.descent.schedule import Scale
 from nst_jax.descent.time_left import TimeLeft, seconds_for
@@ -25,9 +26,14 @@ def _is_terminal() -> bool:
 
 
 class _Display:
-    """A context manager that writes above its bar, and closes it, if it has drawn one."""
+    """A context manager that writes above its bar, and closes it, if it has drawn one.
 
-    def __init__(self) -> None:
+    Args:
+        page: A page that shows the same, if there is one.
+    """
+
+    def __init__(self, page: LivePage | None = None) -> None:
+        self._page = page
         self._bar: tqdm | None = None
         self._started = time.monotonic()
         self._time_left = TimeLeft()
@@ -72,8 +78,8 @@ class ProgressDisplay(_Display):
     Both say the loss, the time left and each change of size.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, page: LivePage | None = None) -> None:
+        super().__init__(page)
         self._last_line = self._started
         self._has_told_time = False
         self._program = ""
@@ -85,6 +91,8 @@ class ProgressDisplay(_Display):
         told = {"num_steps": plan.num_steps, "num_devices": plan.num_devices}
         told |= {"device": plan.device, "num_cores": plan.num_cores}
         event("start", width=width, height=height, **told, seconds=_seconds_for(plan, rates))
+        if self._page is not None:
+            self._page.begin(f"compiling: {_plan_in_words(plan)}")
         if not tells():
             return
         self._say(_plan_in_words(plan))
@@ -94,6 +102,8 @@ class ProgressDisplay(_Display):
         """Called with where the run stands."""
         left = self._time_left.see(time.monotonic(), progress)
         _progress_event(progress, float(progress.best_loss), left)
+        if self._page is not None:
+            self._page.see(progress, left)
         if not tells():
             return
         text = f"loss {float(progress.best_loss):.4g}"
@@ -183,14 +193,16 @@ def _sides(scale: Scale) -> str:
 class StudyDisplay(_Display):
     """A study's progress: a line a finished lane, and on a terminal a bar below them."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, page: LivePage | None = None) -> None:
+        super().__init__(page)
         self._num_lanes = self._finished = 0
         self._lane_seconds: float | None = None
 
     def start(self, num_lanes: int) -> None:
         """Called before the first of `num_lanes`."""
         self._num_lanes, self._started = num_lanes, time.monotonic()
+        if self._page is not None:
+            self._page.begin("compiling …", num_lanes=num_lanes)
         if num_lanes and _is_terminal() and tells():
             self._draw(num_lanes).set_description_str("compiling …")
 
@@ -204,6 +216,8 @@ class StudyDisplay(_Display):
         if left is not None and self._lane_seconds is not None:
             left += waiting * self._lane_seconds
         _progress_event(progress, None, left)
+        if self._page is not None:
+            self._page.see(progress, left)
         if self._bar is not None:
             self._bar.bar_format = "{percentage:3.0f} % |{bar}| {desc}"
             times = [self._gone]
@@ -221,6 +235,8 @@ class StudyDisplay(_Display):
         ended = {"loss": float(result.loss), "reason": str(result.failure) or None}
         place = {"number": self._finished, "count": self._num_lanes, "seconds": lane.seconds}
         event("lane", name=name, **place, **ended)
+        if self._page is not None:
+            self._page.add_lane(name, what, lane)
         if not tells() and not result.failure:
             return
         self._say(

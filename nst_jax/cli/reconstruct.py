@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from nst_jax.cli.options import NETWORK_OPTION, CompilationCache, MaxPixels, MemoryLimit, Talk
+from nst_jax.cli.options import NETWORK_OPTION, CompilationCache, Follow, MaxPixels, MemoryLimit
 from nst_jax.cli.study import run_and_report
 from nst_jax.config import STYLE_LAYERS, Pooling
 from nst_jax.files.images import MAX_PIXELS
@@ -17,7 +17,7 @@ from nst_jax.jobs.presets import Preset
 
 
 @dataclass
-class Reconstruct(Talk):
+class Reconstruct(Follow):
     """Find, from noise, images with the content or the style that single layers see.
 
     Figure 1 of the paper.
@@ -83,7 +83,7 @@ class Reconstruct(Talk):
         job = StudyJob(
             (self.image,), (self.image,), self.output_dir, preset, axes, zipped=True, **how
         )
-        return run_and_report(job, Processes())
+        return run_and_report(job, Processes(), self.show)
 
 
 RECONSTRUCTED_CONTENT = ("conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_2")

@@ -12,13 +12,13 @@ from nst_jax.cli.options import (
     CompilationCache,
     Descent,
     Files,
+    Follow,
     Loss,
     MaxPixels,
     MemoryLimit,
     Picture,
     Resume,
     Styles,
-    Talk,
     as_preset,
     of_preset,
 )
@@ -33,7 +33,7 @@ from nst_jax.jobs.rerun import changed_job, job_of_record, settings_of_record
 
 
 @dataclass
-class Rerun(Talk):
+class Rerun(Follow):
     """Make a result again from its record, or with some settings changed.
 
     Options of settings change the record's, which hold where none is given. The run begins anew,
@@ -64,7 +64,7 @@ class Rerun(Talk):
     """Result; a folder for a study."""
     resume: Resume = False
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
-    """Replace a result that is there already."""
+    """Replace a result that is there already, and remove its images of --save-every."""
     max_pixels: MaxPixels = MAX_PIXELS
     memory_limit: MemoryLimit = None
     compilation_cache: CompilationCache = True
@@ -95,7 +95,8 @@ class Rerun(Talk):
             return run_and_say(
                 replace(
                     job, resume=self.resume, overwrite=self.overwrite, max_pixels=self.max_pixels
-                )
+                ),
+                self.show,
             )
         if self.resume:
             raise ConfigError(
@@ -103,7 +104,9 @@ class Rerun(Talk):
                 "command is given again; leave --resume out"
             )
         return run_and_report(
-            replace(job, overwrite=self.overwrite, max_pixels=self.max_pixels), Processes()
+            replace(job, overwrite=self.overwrite, max_pixels=self.max_pixels),
+            Processes(),
+            self.show,
         )
 
     def _changes(self) -> dict[str, Any]:

@@ -14,15 +14,16 @@ from nst_jax.checks import ConfigError
 from nst_jax.cli.config_file import ConfigFile, PrintConfig, print_config
 from nst_jax.cli.durations import duration
 from nst_jax.cli.events import outcome
+from nst_jax.cli.live import live_page
 from nst_jax.cli.options import (
     NETWORK_OPTION,
     Axes,
     CompilationCache,
+    Follow,
     MaxPixels,
     MemoryLimit,
     PresetName,
     Side,
-    Talk,
     axes_of,
 )
 from nst_jax.cli.progress import StudyDisplay
@@ -38,7 +39,7 @@ from nst_jax.jobs.study_job import run_study_job
 
 
 @dataclass
-class Study(Talk):
+class Study(Follow):
     """Paint a grid of settings, compiled once, and write a report that compares them.
 
     The options of axes take one value or several. Several make an axis: every value is combined
@@ -113,7 +114,7 @@ class Study(Talk):
             processes = join_processes(*where)
         with processes.together():
             job = self._job()
-        return run_and_report(job, processes)
+        return run_and_report(job, processes, self.show)
 
     def _job(self) -> StudyJob:
         contents = images_in(self.content) if self.content else ()
@@ -160,10 +161,11 @@ class Study(Talk):
         )
 
 
-def run_and_report(job: StudyJob, processes: Processes) -> int:
+def run_and_report(job: StudyJob, processes: Processes, show: bool) -> int:
     """Runs a study, shows how it comes along, and prints how it ended; 1 if a lane failed."""
     started = time.perf_counter()
-    with StudyDisplay() as display:
+    shows = show and processes.index == 0
+    with live_page(job.output_dir.name, shows) as page, StudyDisplay(page) as display:
         summary = run_study_job(job, processes, display.start, display, display.finish)
     if processes.index == 0:
         there = f", {summary.kept} were there" if summary.kept else ""

@@ -16,10 +16,12 @@ from nst_jax.cli.config_file import ConfigFile, PrintConfig, print_config
 from nst_jax.cli.durations import duration
 from nst_jax.cli.events import event, outcome
 from nst_jax.cli.lines import say, tell
+from nst_jax.cli.live import live_page
 from nst_jax.cli.options import (
     CompilationCache,
     Descent,
     Files,
+    Follow,
     Loss,
     MaxPixels,
     MemoryLimit,
@@ -27,7 +29,6 @@ from nst_jax.cli.options import (
     PresetName,
     Resume,
     Styles,
-    Talk,
     as_preset,
     of_preset,
 )
@@ -60,7 +61,7 @@ class Areas:
 
 
 @dataclass
-class Stylize(Talk):
+class Stylize(Follow):
     """Paint a photograph in the style of a painting."""
 
     content: Positional[Annotated[Path, arg(metavar="CONTENT")]]
@@ -105,7 +106,7 @@ class Stylize(Talk):
     """Save all that it takes to go on so often; 0: only at Ctrl-C or SIGTERM."""
     resume: Resume = False
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
-    """Replace a result that is there already."""
+    """Replace a result that is there already, and remove its images of --save-every."""
     memory_limit: MemoryLimit = None
     compilation_cache: CompilationCache = True
     config: ConfigFile = None
@@ -148,7 +149,7 @@ class Stylize(Talk):
         if os.path.isdir(self.content):
             return self._run_folder(name)
         output = self.output or (self.output_dir or Path()) / f"{self.content.stem}_{name}.png"
-        return run_and_say(self._job(self.content, output))
+        return run_and_say(self._job(self.content, output), self.show)
 
     def _settings(self) -> Preset:
         groups = self.picture, self.loss, self.styles, self.descent, self.files
@@ -201,13 +202,13 @@ class Stylize(Talk):
         for style in self._styles:
             read_image(style, max_pixels=self.max_pixels)  # once, instead of in each run
         jobs = jobs_of_folder(images_in(self.content), folder, f"_{name}.png", self._job)
-        return run_all_and_say(jobs, folder)
+        return run_all_and_say(jobs, folder, self.show)
 
 
-def run_and_say(job: Job) -> int:
+def run_and_say(job: Job, show: bool = False) -> int:
     """Runs a job, shows how it comes along, and prints how it ended; the status is 1 if early."""
     started = time.perf_counter()
-    with ProgressDisplay() as display:
+    with live_page(job.output.name, show) as page, ProgressDisplay(page) as display:
         result = run_job(job, display, display.start)
     if result is None:
         outcome(
@@ -233,10 +234,10 @@ def run_and_say(job: Job) -> int:
     return status
 
 
-def run_all_and_say(jobs: Sequence[Job], folder: Path) -> int:
+def run_all_and_say(jobs: Sequence[Job], folder: Path, show: bool) -> int:
     """`run_and_say` of many photographs; those that failed are listed at the end."""
     started = time.perf_counter()
-    with contextlib.ExitStack() as displays:
+    with live_page(folder.name, show) as page, contextlib.ExitStack() as displays:
 
         def on_job(place: Place) -> tuple[Callback, Callable[[RunPlan], None]]:
             displays.close()
@@ -252,7 +253,9 @@ def run_all_and_say(jobs: Sequence[Job], folder: Path) -> int:
                 f"{place.number}/{place.count}  {place.job.content}"
                 + (f", {duration(left)} left" if left is not None else "")
             )
-            display = displays.enter_context(ProgressDisplay())
+            if page is not None:
+                page.begin("reading …", f"{place.number}/{place.count}  {place.job.output.name}")
+            display = displays.enter_context(ProgressDisplay(page))
             return display, display.start
 
         summary = run_jobs(jobs, on_job)

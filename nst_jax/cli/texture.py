@@ -10,10 +10,10 @@ from nst_jax.cli.options import (
     NETWORK_OPTION,
     CompilationCache,
     Files,
+    Follow,
     MaxPixels,
     MemoryLimit,
     Resume,
-    Talk,
     as_preset,
     of_preset,
 )
@@ -27,7 +27,7 @@ from nst_jax.jobs.presets import Preset
 
 
 @dataclass
-class Texture(Talk):
+class Texture(Follow):
     """Paint a texture of any size that looks like a source, or like several blended."""
 
     source: Positional[Annotated[Path, arg(metavar="SOURCE")]]
@@ -112,5 +112,6 @@ class Texture(Talk):
                 overwrite=self.overwrite,
                 checkpoint_every=self.checkpoint_every,
                 max_pixels=self.max_pixels,
-            )
+            ),
+            self.show,
         )

@@ -43,12 +43,14 @@ def make_sheet(images: Sequence[ArrayLike], height: int | None = None, gap: int 
     return np.concatenate(columns[1:], axis=1)
 
 
-def make_thumbnail(image: PixelArray, size: int) -> bytes:
+def make_thumbnail(image: PixelArray, size: int, *, quality: int = 60, effort: int = 6) -> bytes:
     """The image as a WebP of a few kilobytes, at most `size` pixels a side.
 
     Args:
         image: (height, width, 3) of floating-point sRGB in [0, 1].
         size: Longest side in pixels; a smaller image is not enlarged.
+        quality: 1 to 100.
+        effort: 0 to 6, of which the last takes four times as long as the first.
 
     Raises:
         ConfigError: It is not such an image.
@@ -56,7 +58,7 @@ def make_thumbnail(image: PixelArray, size: int) -> bytes:
     pixels = _to_pillow("thumbnail's", image)
     pixels.thumbnail((size, size), _LANCZOS)
     stream = io.BytesIO()
-    pixels.save(stream, "WEBP", quality=60, method=6)
+    pixels.save(stream, "WEBP", quality=quality, method=effort)
     return stream.getvalue()
 
 

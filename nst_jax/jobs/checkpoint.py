@@ -18,11 +18,11 @@ from nst_jax.checks import ConfigError
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.snapshot import Arrays
 from nst_jax.files.atomic import remove_partials, whole_file
+from nst_jax.host.now_and_then import NowAndThen
 
 _LOG = logging.getLogger(__name__)
 
 _SETTINGS = "settings"
-_MOST_OF_THE_TIME = 1 / 20  # that may go into saving
 
 
 class Saved(NamedTuple):
@@ -131,16 +131,14 @@ class Saver:
     """
 
     def __init__(self, checkpoint: Checkpoint, settings: Mapping[str, Any], every: float) -> None:
-        self._checkpoint, self._settings, self._every = checkpoint, settings, every
-        self._last, self._cost = time.monotonic(), 0.0
+        self._checkpoint, self._settings, self._times = checkpoint, settings, NowAndThen(every)
 
     def save(self, chunk: Chunk, is_last: bool = False) -> None:
         """Saves a chunk if it is time, or if it is the last before the run is stopped."""
+        if not (is_last or self._times.is_time):
+            return
         started = time.monotonic()
-        is_time = bool(self._every) and started - self._last >= max(
-            self._every, self._cost / _MOST_OF_THE_TIME
-        )
-        if is_last or is_time:
+        with self._times.timed():
             try:
                 self._checkpoint.save(self._settings, chunk.snapshot())
             except OSError as error:
@@ -148,6 +146,4 @@ class Saver:
                     f"{self._checkpoint.path}: cannot be written "
                     f"({error.strerror or error}); the run goes on, make room"
                 )
-            self._last = time.monotonic()
-            self._cost = self._last - started
-            _LOG.debug("saved %s in %.1f s", self._checkpoint.path, self._cost)
+        _LOG.debug("saved %s in %.1f s", self._checkpoint.path, time.monotonic() - started)

@@ -1,6 +1,8 @@
 """What to make of which files: a single run, or a study."""
 
 import dataclasses
+import glob
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
@@ -13,6 +15,8 @@ from nst_jax.jobs.checkpoint import Checkpoint, check_checkpoint_every
 from nst_jax.jobs.presets import FINE_UNTIL, Preset
 from nst_jax.objective.default import LossWeights
 from nst_jax.study.lane import check_layer_weights, weights_by_layer, weights_of
+
+_ON_THE_WAY = "_at_iteration_"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Job:
         resume: Go on from the checkpoint that a run of the same settings left, if it did.
         overwrite: Whether what is there already may be lost.
         checkpoint_every: Seconds between two checkpoints; 0 writes one only when asked to stop.
+        preview_every: Seconds between two previews, and before the first; 0 writes none.
         max_pixels: An image of more is refused.
         hashes: SHA-256 that images (`content NAME`, `style NAME`, `mask NUMBER`, `region map
             NUMBER`, `keep`, `fine`, `initial`) and the `network` must have; names are the stems of
@@ -113,6 +118,7 @@ class Job:
     resume: bool = False
     overwrite: bool = False
     checkpoint_every: float = 60.0
+    preview_every: float = 15.0
     max_pixels: int = MAX_PIXELS
     hashes: Mapping[str, str] = field(default_factory=dict)
 
@@ -171,8 +177,20 @@ class Job:
         return self.output.with_name(f"{self.output.stem}_fine_style.png")
 
     def at_iteration(self, step: int) -> Path:
-        """The image saved at a step on the way."""
-        return self.output.with_name(f"{self.output.stem}_at_iteration_{step}.png")
+        """The image saved at a step on the way; all that a run saves sort by their names."""
+        width = len(str(self.preset.config.num_steps))
+        return self.output.with_name(f"{self.output.stem}{_ON_THE_WAY}{step:0{width}}.png")
+
+    def on_the_way(self) -> list[Path]:
+        """Images on the way to this output that are there, of whatever run, in order of name."""
+        pattern = re.compile(rf"{re.escape(self.output.stem + _ON_THE_WAY)}[0-9]+\.png")
+        found = self.output.parent.glob(f"{glob.escape(self.output.stem + _ON_THE_WAY)}*.png")
+        return sorted(path for path in found if pattern.fullmatch(path.name) and path.is_file())
+
+    @property
+    def preview(self) -> Path:
+        """The best image so far, while the run lasts."""
+        return self.output.with_name(f"{self.output.stem}_preview.png")
 
     @property
     def checkpoint(self) -> Checkpoint:

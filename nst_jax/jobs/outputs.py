@@ -4,7 +4,6 @@ It is checked before the job runs, compared where the job goes on, and written a
 """
 
 import dataclasses
-import glob
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
@@ -53,11 +52,11 @@ def check_run_outputs(job: Job, sources: Sources) -> None:
         ConfigError, ImageError: It cannot.
     """
     _refuse_folders([job.record], _OTHER_FILE)
-    pattern = glob.escape(job.output.stem) + "_at_iteration_*.png"
-    on_the_way = sorted(job.output.parent.glob(pattern)) if job.preset.save_every else []
+    on_the_way = job.on_the_way() if job.preset.save_every or job.overwrite else []
     there = [path for path in (job.output, job.record, *on_the_way) if path.exists()]
     before = [job.fine_output, job.fine_output.with_suffix(".json")] if job.fine else []
-    _refuse_inputs([*there, *filter(Path.exists, before)], sources, job.preset.network, _OTHER_FILE)
+    lost = [*there, *filter(Path.exists, [job.preview, *before])]
+    _refuse_inputs(lost, sources, job.preset.network, _OTHER_FILE)
     if job.overwrite or job.resume:
         return
     if job.checkpoint.exists:

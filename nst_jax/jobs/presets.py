@@ -52,7 +52,8 @@ class Preset:
         bits: Bits of each colour in the result's file; 16 for PNG and TIFF.
         quality: Of JPEG and WebP results, 1 to 100.
         dpi: Pixels an inch that the result's file says, for print.
-        save_every: Also write OUTPUT_at_iteration_<n>.png every so many steps; 0 never does.
+        save_every: Also write OUTPUT_at_iteration_<n>.png every so many steps, with zeros before n
+            so that they sort; 0 never does.
 
     Raises:
         ConfigError: A value cannot be.

@@ -78,5 +78,5 @@ def clean_up(job: Job) -> None:
     job.checkpoint.remove()
     every, num_steps = job.preset.save_every, job.preset.config.num_steps
     steps = range(every, num_steps + 1, every) if every else ()
-    for output in (job.output, job.record, *map(job.at_iteration, steps)):
+    for output in (job.output, job.record, job.preview, *map(job.at_iteration, steps)):
         remove_partials(output)

@@ -17,6 +17,7 @@ from nst_jax.jobs.job import StudyJob
 from nst_jax.jobs.record_files import deciding, plain
 from nst_jax.jobs.study_folder import StudyFolder
 from nst_jax.jobs.study_lanes import rename_lane
+from nst_jax.jobs.study_page import StudyPage
 from nst_jax.jobs.study_plan import StudyPlan, plan_study
 from nst_jax.jobs.study_results import write_lane, write_study
 from nst_jax.study.result import FinishedLane, RunningLanes
@@ -88,7 +89,8 @@ def run_study_job(
         with processes.together(), StopSignals() as signals:
             checkpoint = Checkpoint(plan.folder.checkpoint(processes.index))
             if own:
-                _run(plan, own, checkpoint, signals, show, on_lane)
+                page = StudyPage(plan, 15.0 if processes.index == 0 else 0.0)
+                _run(plan, own, checkpoint, signals, show, on_lane, page)
             checkpoint.remove()
         with processes.together():
             failed = write_study(plan) if processes.index == 0 else {}
@@ -109,6 +111,7 @@ def _run(
     signals: StopSignals,
     show: Callback,
     on_lane: Callable[[str, FinishedLane], None],
+    page: StudyPage,
 ) -> None:
     """Runs lanes, and writes each when it has ended.
 
@@ -129,6 +132,7 @@ def _run(
         if isinstance(event, FinishedLane):
             write_lane(plan, event)
             on_lane(plan.names[event.index], event)
+            page.update()
             continue
         show(event.chunk.progress)
         saving.save(event, is_last=signals.received is not None)

@@ -102,12 +102,8 @@ def write_study(plan: StudyPlan) -> dict[str, str]:
         )
     for path in folder.leftovers():
         path.unlink(missing_ok=True)
-    copies: dict[str, dict[str, str]] = {}
-    for kind, images in (("content", plan.inputs.contents), ("style", plan.inputs.styles)):
-        copies[kind] = {name: folder.copy(kind, name).name for name in images}
-        for name, image in images.items():
-            write_image(folder.copy(kind, name), image)
-    write_record(folder.record, _describe(plan, copies["content"], copies["style"]))
+    write_copies(plan)
+    write_record(folder.record, describe_study(plan))
     try:
         write_report(folder.path)
     except OSError as error:
@@ -122,8 +118,22 @@ def write_study(plan: StudyPlan) -> dict[str, str]:
     return {name: lane.reason or "" for name, lane in lanes.items() if lane.status == "failed"}
 
 
-def _describe(plan: StudyPlan, contents: dict[str, str], styles: dict[str, str]) -> StudyRecord:
+def write_copies(plan: StudyPlan) -> None:
+    """Writes the images as they were read, which the page shows.
+
+    Raises:
+        ImageError: One cannot be written.
+    """
+    for kind, images in (("content", plan.inputs.contents), ("style", plan.inputs.styles)):
+        for name, image in images.items():
+            write_image(plan.folder.copy(kind, name), image)
+
+
+def describe_study(plan: StudyPlan) -> StudyRecord:
+    """The record of a study."""
     job, grid, inputs = plan.job, plan.grid, plan.inputs
+    contents = {name: plan.folder.copy("content", name).name for name in inputs.contents}
+    styles = {name: plan.folder.copy("style", name).name for name in inputs.styles}
     height, width = inputs.shape
     varied = {"content", "style", *grid.axes}
     fixed = {key: value for key, value in grid.lanes[0].settings().items() if key not in varied}

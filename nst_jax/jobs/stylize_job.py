@@ -50,6 +50,7 @@ from nst_jax.jobs.outputs import (
 )
 from nst_jax.jobs.parts import values_of
 from nst_jax.jobs.presets import Preset
+from nst_jax.jobs.preview import Preview
 from nst_jax.jobs.record import RunInputs, RunSettings
 from nst_jax.jobs.record_files import plain
 from nst_jax.jobs.run_plan import RunPlan, plan_run
@@ -135,11 +136,16 @@ def _run(
         job = _balanced(job, config, inputs, devices)
         settings = _describe(job, config, inputs)
         job.checkpoint.remove()
+        if job.overwrite:  # pictures on the way to another result
+            for path in job.on_the_way():
+                path.unlink(missing_ok=True)
     on_start(plan_run(inputs, settings.preset().config, devices, goes_on=saved is not None))
+    preview = Preview(job.preview, job.output.stem, job.preview_every)
     with StopSignals() as signals:
-        result = _descend(job, inputs, settings, saved, devices, show, signals)
+        result = _descend(job, inputs, settings, saved, devices, show, preview, signals)
     stopped = signal.Signals(signals.received).name if signals.received else ""
     write_run(job, settings, result, inputs, stopped, time.monotonic() - started)
+    preview.remove()
     if result.cut_off and signals.received:
         how = (
             "the same command with --resume goes on"
@@ -233,6 +239,7 @@ def _descend(
     saved: Saved | None,
     devices: Sequence[jax.Device],
     show: Callback,
+    preview: Preview,
     signals: StopSignals,
 ) -> TransferResult:
     """Runs the descent until its end or a signal; saves, shows and writes what comes on the way."""
@@ -250,6 +257,7 @@ def _descend(
                 on_the_way = told | {"iteration": progress.step}
                 path = job.at_iteration(progress.step)
                 write_picture(path, progress.image, on_the_way, inputs.alpha, inputs.origin)
+            preview.show(progress)
             show(progress)
             saver.save(chunk, is_last=signals.received is not None)
             if signals.received:

@@ -12,6 +12,9 @@ from urllib.parse import quote
 from nst_jax.files.images import read_image
 from nst_jax.files.sheets import make_thumbnail
 
+TO_COME = "to come"
+"""The status of a lane that is not there yet."""
+
 _DATA = Path(__file__).parent
 _THUMBNAIL = 192  # pixels
 _MOST_POINTS = 100
@@ -74,7 +77,8 @@ def _lane(folder: Path, lane: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{name: lane[name] for name in shown},
         "settings": lane["lane"],
-        "image": _image(folder, f"lanes/{lane['name']}.png"),
+        # without a record, a picture is none of this study's
+        "image": None if lane["status"] == TO_COME else _image(folder, f"lanes/{lane['name']}.png"),
         "curve": _curve(lane["history"]["loss"]),
     }
 

@@ -34,6 +34,9 @@ function fillHead() {
   const states = [...counts].map(([status, count]) => `${count} ${status}`).join(", ");
   const sizes = axes.map(name => `${study.axes[name].length} × ${name}`).join(", ");
   $("summary").textContent = [`${lanes.length} ${lanes.length === 1 ? "lane" : "lanes"}: ${states}`, sizes].filter(Boolean).join(" · ");
+  if (counts.has("to come")) {
+    document.querySelector(".files").textContent = "The study is under way: load this page again to see more of it. lanes.csv, the contact sheet and the loss plot are written at its end.";
+  }
   for (const [kind, images] of [["content", study.contents], ["style", study.styles]]) {
     for (const [name, image] of Object.entries(images)) {
       if (!image) continue;
@@ -57,7 +60,7 @@ function makeThumbnail(index) {
   } else {
     const content = study.contents[lane.settings.content];
     const { width, height } = shrunk(content ?? { width: 1, height: 1 });
-    const blank = make("span", { className: "blank" }, make("strong", { className: "failed" }, lane.status), ...reason);
+    const blank = make("span", { className: "blank" }, make("strong", { className: failed ? "failed" : "quiet" }, lane.status), ...reason);
     blank.style.width = `${width}px`;
     blank.style.aspectRatio = width / height;
     button.append(blank);

@@ -13,7 +13,7 @@ from typing import Any
 
 from nst_jax.files.atomic import whole_file
 from nst_jax.files.images import PixelArray, read_image, write_image
-from nst_jax.report.page import make_page
+from nst_jax.report.page import TO_COME, make_page
 from nst_jax.report.plots import make_loss_plot
 from nst_jax.report.sheets import make_labelled_sheet
 
@@ -41,6 +41,49 @@ def write_report(folder: Path) -> None:
     _write_table(folder / "lanes.csv", lanes)
     _write_contact_sheet(folder, study["title"], lanes, grid)
     _write_loss_plot(folder / "losses.png", study, lanes)
+    _write_page(folder, study, lanes, grid)
+
+
+def write_page_so_far(
+    folder: Path, study: Mapping[str, Any], planned: Sequence[Mapping[str, Any]]
+) -> None:
+    """Writes `index.html` of a study that is under way, whole or not at all.
+
+    Args:
+        folder: As in `write_report`, but without `study.json`, and with the lanes that are there.
+        study: What `study.json` will say.
+        planned: Of each lane, what its record is going to say as its `coordinates` and its `lane`.
+
+    Raises:
+        OSError, ImageError: As in `write_report`.
+    """
+    lanes = []
+    for name, known in zip(study["lanes"], planned, strict=True):
+        path = folder / "lanes" / f"{name}.json"
+        lanes.append(
+            (_read_json(path) if path.exists() else {**_TO_COME, **known}) | {"name": name}
+        )
+    _write_page(folder, study, lanes, lay_out(study["axes"], study["zipped"]))
+
+
+_TO_COME = {
+    "status": TO_COME,
+    "reason": None,
+    "best_loss": None,
+    "best_step": 0,
+    "steps": None,
+    "seconds": None,
+    "lpips": None,
+    "history": {"loss": [], "terms": {}, "size": []},
+}
+
+
+def _write_page(
+    folder: Path,
+    study: Mapping[str, Any],
+    lanes: Sequence[Mapping[str, Any]],
+    grid: Mapping[str, Any],
+) -> None:
     page = make_page(folder, study, lanes, grid, _size_changes(lanes))
     with whole_file(folder / "index.html") as partial:
         partial.write_text(page, encoding="utf-8")

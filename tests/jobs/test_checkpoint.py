@@ -20,6 +20,7 @@ from PIL import Image
 import nst_jax as nst
 from nst_jax import cli
 from nst_jax.files import atomic as files
+from nst_jax.host import now_and_then
 from nst_jax.jobs import checkpoint
 from nst_jax.jobs.checkpoint import Checkpoint
 from nst_jax.jobs.rerun import job_of_record
@@ -178,7 +179,7 @@ def test_a_save_that_fails_leaves_the_last(saved, monkeypatch, said):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint.np, "savez", full)
-    monkeypatch.setattr(checkpoint, "_MOST_OF_THE_TIME", float("inf"))
+    monkeypatch.setattr(now_and_then, "_MOST_OF_THE_TIME", float("inf"))
     said.clear()
     saver = checkpoint.Saver(saved, {"step": 3}, 1e-9)
     for _ in range(2):
@@ -340,7 +341,7 @@ def test_a_signal_saves_and_stops(photos, number):
     with subprocess.Popen(
         [*words, "--save-every", "5"], stderr=subprocess.PIPE, text=True
     ) as process:
-        while not (photos / "out_at_iteration_5.png").exists() and process.poll() is None:
+        while not (photos / "out_at_iteration_000005.png").exists() and process.poll() is None:
             time.sleep(0.05)
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)

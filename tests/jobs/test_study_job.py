@@ -143,7 +143,8 @@ def test_a_study_killed_half_way_ends_as_one_never_stopped(photos):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     finished = {path: path.stat().st_mtime_ns for path in lanes.glob("*.json")}
-    assert 2 <= len(finished) < 6 and not Path("killed/index.html").exists()
+    assert 2 <= len(finished) < 6 and not Path("killed/study.json").exists()
+    assert "to come" in Path("killed/index.html").read_text()
     done = subprocess.run([*words, "killed"], check=True, capture_output=True, text=True)
     assert f"{6 - len(finished)} lanes run here" in done.stdout
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in finished.items())
