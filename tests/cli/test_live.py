@@ -22,6 +22,7 @@ from nst_jax.cli.progress import ProgressDisplay, StudyDisplay
 from nst_jax.descent.schedule import Scale
 from nst_jax.host.loopback import LoopbackServer, Served
 from nst_jax.study.result import FinishedLane
+from tests.report.test_report_page import browser  # noqa: F401
 from tests.runs import QUICK
 
 RED = np.broadcast_to(np.float32([1, 0, 0]), (30, 40, 3))
@@ -167,3 +168,33 @@ def test_the_command_says_where_its_page_is(photos, capsys):
     assert re.match(r"follow it at http://127\.0\.0\.1:\d+/\n", capsys.readouterr().err)
     assert Path("photo_painting.png").exists()
     assert os.listdir() and not Path("photo_painting_preview.png").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_shows_it_without_complaint(browser, width, capsys):  # noqa: F811
+    complaints, images = [], np.stack([RED, RED[..., ::-1]])
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("requestfailed", lambda request: complaints.append(request.url))
+    lane = SimpleNamespace(loss=np.float32(2), failure="", image=RED)
+    failed = SimpleNamespace(loss=np.float32(np.inf), failure="gone", image=RED)
+    with live_page("a<i>b</i>", wanted=True) as live, StudyDisplay(live) as display:
+        page.goto(re.search(r"http://\S+", capsys.readouterr().err)[0])
+        display.start(4)
+        for step in range(1, 4):
+            display(progress(step, [3 / step, np.inf if step == 2 else 5 / step], images))
+            page.wait_for_timeout(300)
+        display.finish("x" * 70 + "<script>1</script>", FinishedLane(0, lane, 1.0, None))
+        display.finish("two", FinishedLane(1, failed, 1.0, None))
+        page.locator("#lanes figure").nth(1).wait_for(timeout=5000)
+        assert page.locator("h1").inner_text() == page.title() == "a<i>b</i>"
+        assert page.locator("#picture").evaluate("image => image.naturalWidth") == 40
+        assert page.locator("#lanes img").evaluate("image => image.naturalWidth") == 40
+        assert page.locator("#plot path.curve").count() == 2
+        assert page.locator("#lanes .failed").inner_text() == "FAILED: gone"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_text("· done").wait_for(timeout=5000)
+    page.close()
+    assert not complaints

@@ -105,7 +105,7 @@ def test_the_command_blends_records_and_makes_it_again(photos, capfd):
 )
 def test_a_texture_tiles_along_the_sides_that_are_named(photos, monkeypatch, words, border):
     asked = []
-    monkeypatch.setattr("nst_jax.cli.texture.run_and_say", asked.append)
+    monkeypatch.setattr("nst_jax.cli.texture.run_and_say", lambda job, show: asked.append(job))
     assert cli.main([*COMMAND, *words]) == 0
     (job,) = asked
     assert job.preset.config.border == border
