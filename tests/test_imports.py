@@ -51,9 +51,9 @@ def test_no_module_is_too_long():
         assert len(path.read_text().splitlines()) <= 300, path.name
 
 
-def test_scripts_use_the_public_names_alone():
-    scripts = Path(__file__).parents[1] / "scripts"
-    for path in scripts.glob("*.py"):
+def test_scripts_and_integrations_use_the_public_names_alone():
+    root = PACKAGE.parent
+    for path in (*root.glob("scripts/*.py"), *root.glob("integrations/*/*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom):
                 assert not (node.module or "").startswith("nst_jax."), path.name

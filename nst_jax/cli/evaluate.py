@@ -58,7 +58,7 @@ class Evaluate(Talk):
             self.max_pixels,
         )
         for place, row in enumerate(evaluate_files(job)):
-            for line in (*_HEAD, _line(row)) if place == 0 else (_line(row),):
+            for line in (*(_HEAD if place == 0 else ()), *_lines(row)):
                 say(line, sys.stdout)
         if self.csv:
             say(f"wrote {self.csv}", sys.stdout)
@@ -73,7 +73,8 @@ _HEAD = (
 )
 
 
-def _line(row: Evaluated) -> str:
+def _lines(row: Evaluated) -> list[str]:
+    """A row of the table, below its name where that is too long."""
     found = row.found
     numbers = [
         found.lpips,
@@ -84,8 +85,10 @@ def _line(row: Evaluated) -> str:
         _mean(found.sliced),
     ]
     name = str(row.path)
-    name = name if len(name) < _NAME else f"...{name[4 - _NAME :]}"
-    return name.ljust(_NAME) + "".join(_short(number).rjust(_COLUMN) for number in numbers)
+    columns = "".join(_short(number).rjust(_COLUMN) for number in numbers)
+    if len(name) < _NAME:
+        return [name.ljust(_NAME) + columns]
+    return [name, " " * _NAME + columns]
 
 
 def _mean(by_layer: Mapping[str, float]) -> float:

@@ -83,11 +83,13 @@ class ProgressDisplay(_Display):
         self._last_line = self._started
         self._has_told_time = False
         self._program = ""
+        self._compiled: frozenset[tuple[int, int]] = frozenset()
 
     def start(self, plan: RunPlan) -> None:
         """Called before the first step: says what is about to be done."""
         self._program = plan.program
         (height, width), rates = plan.shape, read_rates(plan.program)
+        self._compiled = frozenset(rates)
         told = {"num_steps": plan.num_steps, "num_devices": plan.num_devices}
         told |= {"device": plan.device, "num_cores": plan.num_cores}
         event("start", width=width, height=height, **told, seconds=_seconds_for(plan, rates))
@@ -96,7 +98,7 @@ class ProgressDisplay(_Display):
         if not tells():
             return
         self._say(_plan_in_words(plan))
-        self._show(f"compiling for {_size(plan.scales[0])} …", plan.num_steps)
+        self._show(self._preparation(plan.scales[0]), plan.num_steps)
 
     def __call__(self, progress: Progress) -> None:
         """Called with where the run stands."""
@@ -115,7 +117,7 @@ class ProgressDisplay(_Display):
             times = [self._gone, *([f"{duration(left)} left"] if left is not None else [])]
             text = f"{text} [{', '.join(times)}]"
             if to_come and not present.num_steps:
-                text = f"{text} compiling for {_size(to_come[0])} …"
+                text = f"{text} {self._preparation(to_come[0])}"
             bar.set_description_str(text, refresh=False)
             bar.total = progress.num_steps  # fewer where a size has ended early
             bar.n = progress.step
@@ -130,7 +132,7 @@ class ProgressDisplay(_Display):
         ends = f"  {duration(left)} left" if left is not None and not is_end else ""
         self._show(f"step {progress.step}/{progress.num_steps}  {text}{ends}")
         if changes:
-            self._show(f"compiling for {_size(to_come[0])} …")
+            self._show(self._preparation(to_come[0]))
 
     def __exit__(
         self,
@@ -141,6 +143,11 @@ class ProgressDisplay(_Display):
         super().__exit__(kind, error, trace)
         if self._program:
             keep_rates(self._program, self._time_left.rates)
+
+    def _preparation(self, scale: Scale) -> str:
+        """What comes before the steps at a size."""
+        is_compiled = scale.shape in self._compiled
+        return f"{'starting at' if is_compiled else 'compiling for'} {_size(scale)} …"
 
     def _show(self, line: str, total: int = 0) -> None:
         """A line; on a terminal, where the bar will be."""

@@ -261,11 +261,14 @@ def run_all_and_say(jobs: Sequence[Job], folder: Path, show: bool) -> int:
         summary = run_jobs(jobs, on_job)
     for photograph, reason in summary.failed.items():
         say(f"FAILED {photograph}: {reason}")
-    there = f", {summary.kept} were there" if summary.kept else ""
+    painted = f"{summary.computed} picture{'s' * (summary.computed != 1)}"
+    there = (
+        f", {summary.kept} {'was' if summary.kept == 1 else 'were'} there" if summary.kept else ""
+    )
     failed = f", {len(summary.failed)} FAILED" if summary.failed else ""
     seconds, status = time.perf_counter() - started, 1 if summary.failed else 0
     outcome(
-        f"wrote {summary.computed} pictures to {folder}{there}{failed} ({duration(seconds)})",
+        f"wrote {painted} to {folder}{there}{failed} ({duration(seconds)})",
         output=str(folder),
         computed=summary.computed,
         kept=summary.kept,

@@ -3,6 +3,7 @@
 With the other modules of this folder, the only one that knows Pillow.
 """
 
+import difflib
 import os
 import warnings
 from collections.abc import Mapping
@@ -129,6 +130,10 @@ def decode_file(path: str | os.PathLike[str], max_pixels: int) -> Decoded:
         raise ImageError(
             f"{path}: not an image in a known format; use PNG, JPEG, WebP or TIFF"
         ) from error
+    except FileNotFoundError as error:
+        raise ImageError(
+            f"{path}: cannot be read ({error.strerror}); {_advice_on_missing(Path(path))}"
+        ) from error
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise ImageError(
@@ -139,6 +144,13 @@ def decode_file(path: str | os.PathLike[str], max_pixels: int) -> Decoded:
         raise ImageError(
             f"{path}: damaged image ({' '.join(str(error).split())}); save it again"
         ) from error
+
+
+def _advice_on_missing(path: Path) -> str:
+    """The file of its folder that a path is near, or where else to look."""
+    names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, names, 1, 0.75)
+    return f"did you mean {path.with_name(near[0])}?" if near else "check the path"
 
 
 def check_output(path: str | os.PathLike[str], has_alpha: bool = False, bits: int = 8) -> None:

@@ -1,8 +1,14 @@
 """A bar for the library's long calls, where somebody looks: in a terminal or a notebook."""
 
 import sys
+import warnings
 from types import TracebackType
 from typing import Any, Self
+
+with warnings.catch_warnings():
+    # Without ipywidgets, a notebook's bar is one of text. Pooch imports this, too, and later.
+    warnings.filterwarnings("ignore", "IProgress not found")
+    from tqdm.auto import tqdm
 
 
 class Bar:
@@ -42,8 +48,6 @@ class Bar:
         if not self._shows:
             return
         if self._bar is None:
-            from tqdm.auto import tqdm  # which looks for a notebook when imported
-
             form = "{percentage:3.0f} % |{bar}| {desc} [{elapsed} gone, {remaining} left]"
             self._bar = tqdm(total=1.0, bar_format=form, dynamic_ncols=True)
         self._bar.set_description_str(text, refresh=False)

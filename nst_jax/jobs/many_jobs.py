@@ -4,6 +4,7 @@ Runs of one size share a compiled program.
 """
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from nst_jax.jobs.job import Job
 from nst_jax.jobs.run_plan import RunPlan
 from nst_jax.jobs.stylize_job import run_job
 from nst_jax.weights import load_weights
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Place:
         number: From 1.
         count: How many there are.
         job: The run.
-        seconds_left: About how long this and the others take; None before one has ended.
+        seconds_left: About how long this and the others take that are not there yet; None before
+            one has ended, and where all are there.
     """
 
     number: int
@@ -70,8 +74,9 @@ def run_jobs(
     computed, kept, spent = 0, 0, 0.0
     for number, job in enumerate(jobs, 1):
         started, left = time.monotonic(), None
-        if computed:
-            left = spent / computed * (len(jobs) - number + 1)
+        waiting = [job for job in jobs[number - 1 :] if job.overwrite or not job.output.exists()]
+        if computed and waiting:
+            left = spent / computed * len(waiting)
         show, on_start = on_job(Place(number, len(jobs), job, left))
         is_there = job.output.exists() or job.record.exists() or job.checkpoint.exists
         job = dataclasses.replace(job, resume=is_there and not job.overwrite)
@@ -83,6 +88,7 @@ def run_jobs(
             continue
         if result is None:
             kept += 1
+            _LOG.info(f"{job.output} is there already, of the same settings")
             continue
         if result.failure:
             failed[photograph] = str(result.failure)

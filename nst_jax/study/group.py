@@ -196,7 +196,7 @@ class Group:
                 shared, own = self._bytes_for(per_device)
         size = per_device * num_devices
         _LOG.info(
-            f"{num_lanes} lanes, {size} at once "
+            f"{num_lanes} lane{'s' * (num_lanes > 1)}, {size} at once "
             f"on {num_devices} {self._devices[0].platform} device{'s' * (num_devices > 1)}, "
             f"{(shared + own) / 1e9:.2f} GB on each"
         )

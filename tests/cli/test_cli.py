@@ -14,6 +14,7 @@ from nst_jax import cli, weights
 from nst_jax.cli import demo
 from nst_jax.cli.progress import ProgressDisplay
 from nst_jax.descent.schedule import Scale
+from nst_jax.host.timings import keep_rates
 from nst_jax.jobs.run_plan import RunPlan
 from tests import reference
 from tests.runs import QUICK
@@ -679,6 +680,13 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(monkeypatch, capsys):
         assert "left]" in bar and "compiling" not in bar
         display(end)
     assert "10/10 |" in (bar := capsys.readouterr().err) and "loss 1.5" in bar
+    keep_rates("of a run before", {(20, 24): 1e-5})
+    plan = RunPlan(plan.scales, "cpu", 1, 2, "of a run before")
+    with ProgressDisplay() as display:
+        display.start(plan)
+        assert "starting at 24 × 20 pixels" in capsys.readouterr().err
+        display(first)
+        assert "compiling for 48 × 40 pixels" in capsys.readouterr().err
 
 
 def test_the_callers_own_way_to_show_warnings_comes_back():

@@ -46,8 +46,10 @@ def test_a_folder_of_photographs_is_painted_and_what_is_done_is_skipped(folders,
     before = stamps(Path("out"))
     Path("out/a_painting.png").unlink()
     assert cli.main(words) == 1
-    out, _ = capfd.readouterr()
-    assert "wrote 1 pictures to out, 3 were there, 1 FAILED" in out
+    out, err = capfd.readouterr()
+    assert "out/d_painting.png is there already" in err
+    assert "5/5  in/d.png\n" in err  # no time of what is done
+    assert "wrote 1 picture to out, 3 were there, 1 FAILED" in out
     assert {name for name, stamp in stamps(Path("out")).items() if stamp != before[name]} == {
         "a_painting.png",
         "a_painting.json",

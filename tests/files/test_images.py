@@ -231,6 +231,10 @@ def test_too_small_too_thin_and_missing(tmp_path, ramp):
         nst.ImageError, match=r"none.png: cannot be read \(No such file or directory\)"
     ):
         nst.read_image(tmp_path / "none.png")
+    with pytest.raises(nst.ImageError, match=r"aa.png: cannot be .*; did you mean .*/a.png\?$"):
+        nst.read_image(tmp_path / "aa.png")
+    with pytest.raises(nst.ImageError, match=r"\(No such file or directory\); check the path$"):
+        nst.read_image(tmp_path / "none" / "a.png")
 
 
 def test_where_nothing_can_be_written(tmp_path):
