@@ -1,4 +1,4 @@
-"""Records sessions at a terminal of 80 columns, as docs/transcripts has them.
+"""Records what a terminal of 80 columns shows, as docs/transcripts has them.
 
     python scripts/transcripts.py [NAME …]
 
@@ -84,7 +84,7 @@ def prepare(folder: Path) -> None:
 
 
 def record(title: str, steps: tuple[tuple[str, str], ...], folder: Path) -> str:
-    """A session as a page."""
+    """A transcript as a page."""
     programs, home = Path(sys.executable).parent, folder.parent
     environment = os.environ | {
         "COLUMNS": str(COLUMNS),
