@@ -85,8 +85,8 @@ def fine_style(
             to `until`.
 
     Example:
-        >>> style = fine_style(params, cubes, brush_strokes).image
-        >>> stylize(params, content, style)
+        >>> style = fine_style(params, first, second, config).image
+        >>> result = stylize(params, content, style, config)
 
     References:
         Gatys, Ecker, Bethge, Hertzmann and Shechtman, "Controlling perceptual factors in neural

@@ -13,7 +13,6 @@ import nst_jax as nst
 PROGRAM = """
 import dataclasses, jax, numpy as np, nst_jax as nst
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from nst_jax.descent import schedule
 from tests import reference
 
 params, rng = reference.random_params("vgg16", narrow=4), np.random.default_rng(0)
@@ -29,26 +28,22 @@ pooled = summed.lower(jax.device_put(np.ones((132, 64, 8), np.float32), by_rows)
 assert "all-gather" not in pooled.as_text()
 
 # the second's rows do not go round behind the first pooling
-for pooling, shape in (("avg", (128, 97)), ("max", (212, 80))):
+# numbers that are multiplied with, wherever the rows are
+for pooling, scaling, shape in (("avg", "relative", (128, 97)), ("max", "notebook", (212, 80))):
     content, style, start = (
         rng.random((*shape, 3), np.float32),
         rng.random((64, 70, 3), np.float32),
         rng.random((*shape, 3), np.float32),
     )
-    # numbers that are multiplied with, wherever the rows are
-    for scaling in ("relative", "notebook"):
-        config, weights = (
-            nst.TransferConfig(pooling=pooling, scaling=scaling),
-            nst.LossWeights(total_variation=0.1, edges=2.0),
-        )
-        terms = nst.default_loss(config, weights)
-        targets = nst.make_targets(params, content, style, config, terms)
-        (loss, _), gradient = evaluate(params, start, targets, terms, config)
-        (shared_loss, _), shared_gradient = evaluate(
-            params, jax.device_put(start, by_rows), targets, terms, config
-        )
-        np.testing.assert_allclose(shared_loss, loss, rtol=1e-5)
-        assert np.abs(shared_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max()
+    config = nst.TransferConfig(pooling=pooling, scaling=scaling)
+    terms = nst.default_loss(config, nst.LossWeights(total_variation=0.1, edges=2.0))
+    targets = nst.make_targets(params, content, style, config, terms)
+    (loss, _), gradient = evaluate(params, start, targets, terms, config)
+    (shared_loss, _), shared_gradient = evaluate(
+        params, jax.device_put(start, by_rows), targets, terms, config
+    )
+    np.testing.assert_allclose(shared_loss, loss, rtol=1e-5)
+    assert np.abs(shared_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max()
 
 # What lies beyond the image is beyond the first and the last device's rows, or the other's.
 content, start = rng.random((2, 64, 48, 3), np.float32)
@@ -80,10 +75,11 @@ for other in ({"style_loss": "wasserstein"}, {"content_loss": "self_similarity"}
 
 # The deep layers were compared above; descents on them take a minute to compile for four devices.
 layers = {"content_layers": ("conv3_1",), "style_layers": ("conv1_1", "conv2_1", "conv3_1")}
-schedule._LEAST_FINEST, schedule._SHARE = 128, 0.1
 content, style = rng.random((128, 96, 3), np.float32), rng.random((64, 70, 3), np.float32)
 for optimizer in ("lbfgs", "adam"):
-    config = nst.TransferConfig(num_steps=20, optimizer=optimizer, **layers)
+    config = nst.TransferConfig(
+        num_steps=20, optimizer=optimizer, coarse_steps=(0.1,), **layers
+    )
     alone = nst.stylize(params, content, style, config)
     shared = nst.stylize(params, content, style, config, devices=devices)
     # a descent amplifies rounding, and alone is Winograd's

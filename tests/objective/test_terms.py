@@ -284,9 +284,7 @@ def test_a_study_of_losses_reports_their_terms_by_name(vgg16_params, pair):
     content, style = pair[0][:40, :48], pair[1]
     study = nst.run_study(vgg16_params, content, style, {"loss": losses}, config)
     table = study.to_dataframe()
-    assert (
-        list(table["loss_name"]) == ["plain", "mine", "more"] and table["style_weight"].isna().all()
-    )
+    assert list(table["loss"]) == ["plain", "mine", "more"] and table["style_weight"].isna().all()
     assert {"contrast_rough", "contrast_features", "content_conv2_2", "style_conv1_1"} <= set(
         table.columns
     )
