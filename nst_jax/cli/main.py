@@ -120,6 +120,7 @@ def _run(argv: list[str]) -> int:
             rerun = Rerun.with_defaults(parsed.record)
             parsed = _parse(_commands(stylize, study, rerun), argv)
         _LOG.setLevel(level_of(parsed))
+        tell_events(getattr(parsed, "json_lines", False))  # which a file may ask for
         limit_memory(memory_limit_of(parsed))
         return parsed.run() or 0
     except (ConfigError, ImageError, WeightsError) as error:

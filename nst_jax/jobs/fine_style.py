@@ -44,6 +44,7 @@ def fine_style_job(job: Job) -> Job:
             config=dataclasses.replace(config, num_steps=max(config.num_steps // 2, 1)),
             tv_weight=0.0,
             edge_weight=0.0,
+            matting_weight=0.0,
             squash_style=False,
             fine_until=FINE_UNTIL,
             keep_alpha=False,

@@ -70,6 +70,7 @@ def run_jobs(
         Stopped: Ctrl-C or SIGTERM came.
     """
     loaded = load_weights(jobs[0].preset.network)
+    _LOG.info(f"network: {loaded.why}")
     failed: dict[Path, str] = {}
     computed, kept, spent = 0, 0, 0.0
     for number, job in enumerate(jobs, 1):

@@ -101,7 +101,8 @@ def changed_job(job: Job | StudyJob, changes: Mapping[str, Any], record: Path) -
                     f"--{name.replace('_', '-')} out, or give the study's command"
                 )
         return dataclasses.replace(job, preset=preset, hashes=hashes)
-    weights = None if changes and preset.config.balance else job.layer_weights
+    was_found = job.preset.config.balance or preset.config.balance
+    weights = None if changes and was_found else job.layer_weights
     return dataclasses.replace(
         job,
         preset=preset,

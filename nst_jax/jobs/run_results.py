@@ -42,9 +42,7 @@ def write_run(
     """
     if result.failure and result.best_step <= 1:  # the last good image is what the run began with
         job.checkpoint.remove()
-        raise ConfigError(
-            f"{result.failure} (--style-weight, --content-weight, --tv-weight, --edge-weight)"
-        )
+        raise ConfigError(f"{result.failure} (--style-weight and the other weights)")
     if result.failure:
         _LOG.warning(f"{result.failure}; the best image is that of step {result.best_step}")
     # The record first: without it, nobody could tell whose image is there, and whether the run may

@@ -121,7 +121,9 @@ def _run(
     if job.fine:
         _LOG.info(f"first the style with the detail of {job.fine}: {job.fine_output}")
         before, show = as_one_run(show, job.preset)
-        run_job(fine_style_job(job), before)
+        made = run_job(fine_style_job(job), before, loaded=inputs.loaded)
+        if made is not None and made.failure:
+            raise ConfigError(f"{job.fine_output}: {made.failure}")
         inputs = inputs._replace(styles=read_fine_style(job, inputs.shape))
     saved = job.checkpoint.read() if job.resume else None
     if saved:

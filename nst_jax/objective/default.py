@@ -1,4 +1,4 @@
-"""The loss that is lowered where none is given: the paper's two terms, and two of the pixels."""
+"""The loss that is lowered where none is given: the paper's two terms, and three of the pixels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args

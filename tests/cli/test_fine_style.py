@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 import nst_jax as nst
 from nst_jax import cli
 from nst_jax.jobs import checkpoint
+from nst_jax.jobs.fine_style import fine_style_job
+from nst_jax.jobs.job import Job
 from tests.runs import QUICK
 
 COMMAND = ["stylize", "photo.jpg", "painting.png", *QUICK, "--output", "out.png"]
@@ -113,3 +116,12 @@ def test_several_styles_have_no_one_detail(pictures, capfd):
     command = [*COMMAND[:3], "other.png", *COMMAND[3:], *FINE]
     assert cli.main(command) == 2
     assert "gives one style its detail, but the style images are 2" in capfd.readouterr().err
+
+
+def test_nothing_holds_it_to_the_style_that_it_begins_with(tmp_path):
+    weights = {"tv_weight": 1.0, "edge_weight": 1.0, "matting_weight": 1.0}
+    paths = Path("photo.jpg"), (Path("style.jpg"),), tmp_path / "out.png"
+    job = Job(*paths, nst.Preset(**weights), fine=Path("fine.jpg"))
+    made = fine_style_job(job)
+    assert made.preset.config.content_layers == ()
+    assert [getattr(made.preset, name) for name in weights] == [0, 0, 0]
