@@ -36,9 +36,11 @@ KINDS = {"run": RunRecord, "lane": LaneRecord, "study": StudyRecord}
 
 numbers = st.floats(0, 1e30)
 names = st.binary(min_size=1, max_size=9).filter(lambda name: 0 not in name).map(os.fsdecode)
-files = st.builds(File, path=names, sha256=names)
+# absolute ones are written as seen from the record
+paths = names.filter(lambda name: not name.startswith("/"))
+files = st.builds(File, path=paths, sha256=names)
 networks = st.builds(
-    Network, name=names, file=names, path=names, sha256=names, normalised=st.booleans()
+    Network, name=names, file=names, path=paths, sha256=names, normalised=st.booleans()
 )
 layers = st.lists(st.sampled_from(("conv1_1", "conv2_2", "conv4_2")), min_size=1, unique=True)
 configs = st.builds(
