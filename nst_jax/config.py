@@ -94,7 +94,7 @@ class TransferConfig:
         coarse_to_fine: Descend at half the size first, from 384 pixels up; from noise, at several
             smaller sizes.
         coarse_steps: Shares of the steps at half the size, at a quarter, and so on, where the usual
-            ones are not wanted; more there paint larger strokes.
+            ones are not wanted.
         colours: Whose colours the picture has: the style's; the content's, by recolouring the style
             before; or the content's by painting its luminance alone.
         style_mix: Shares of several style images in the style, in any unit; equal if left out.
