@@ -86,7 +86,7 @@ def main() -> None:
         name: tuple(nst.read_image(path, size=arguments.size) for path in pair)
         for name, pair in pairs().items()
     }
-    lanes = [(name, weight) for weight in STYLE_WEIGHTS for name in images]
+    lanes = [(name, weight) for name in images for weight in STYLE_WEIGHTS]
     for name, weight in lanes:
         content, style = images[name]
         own = f"{name}_{weight:g}"
