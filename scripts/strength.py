@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument(
         "--output-dir", type=Path, default=Path("docs/strength"), help="the strip and the table"
     )
+    parser.add_argument("--pairs", nargs="+", choices=pairs(), default=list(pairs()))
     parser.add_argument("--network", default="vgg19-8bit")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--num-steps", type=int, default=500)
@@ -83,8 +84,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     images = {
-        name: tuple(nst.read_image(path, size=arguments.size) for path in pair)
-        for name, pair in pairs().items()
+        name: tuple(nst.read_image(path, size=arguments.size) for path in pairs()[name])
+        for name in arguments.pairs
     }
     lanes = [(name, weight) for name in images for weight in STYLE_WEIGHTS]
     for name, weight in lanes:
