@@ -3,16 +3,14 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 
 from nst_jax.checks import ConfigError
-from nst_jax.config import TransferConfig
 from nst_jax.descent.arguments import (
     as_arrays,
     check_balance,
@@ -26,6 +24,7 @@ from nst_jax.descent.keep import checked_keep, pasting
 from nst_jax.descent.lanes import Lanes
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.pyramid import Pyramid
+from nst_jax.descent.run_arguments import RunArguments
 from nst_jax.descent.scaled_targets import ScaledTargets, distinct_losses
 from nst_jax.descent.start import (
     check_sharing,
@@ -35,10 +34,8 @@ from nst_jax.descent.start import (
     mean_colour,
     noise_around,
 )
-from nst_jax.network.vgg import Params
-from nst_jax.objective.default import LossWeights, check_weights
+from nst_jax.objective.default import check_weights
 from nst_jax.objective.regions import (
-    Region,
     checked_regions,
     names_of,
     shared_masks,
@@ -46,7 +43,7 @@ from nst_jax.objective.regions import (
     with_weights_of,
 )
 from nst_jax.objective.styles import as_images, first_image, make_style, styles_in
-from nst_jax.objective.terms import Loss, Term
+from nst_jax.objective.terms import Loss
 from nst_jax.optim.optimizers import traced_hyperparams
 
 
@@ -59,6 +56,7 @@ class Problem(NamedTuple):
         keeps_detail: As in `Pyramid.descend`.
         finish: Makes the picture of an image of the run; None where the image is the picture.
         loss: The loss of each lane, as it is without regions.
+        is_single: Whether it is a batch of one, whose result has no axis of lanes.
     """
 
     pyramid: Pyramid
@@ -66,66 +64,54 @@ class Problem(NamedTuple):
     keeps_detail: Sequence[bool]
     finish: Callable[[Array], Array] | None
     loss: Loss
+    is_single: bool
 
 
-def make_problem(
-    params: Params,
-    content: Any,
-    style: Any,
-    config: TransferConfig | None,
-    weights: LossWeights | None,
-    loss: Loss | Term | None,
-    optimizer: str | optax.GradientTransformation | None,
-    keys: Array | Sequence[int] | None,
-    initial: Any,
-    devices: Sequence[jax.Device] | None,
-    regions: Sequence[Region] = (),
-    keep: Any = None,
-) -> Problem:
-    """Checks the arguments of `stylize_batch`, which are described there.
+def make_problem(run: RunArguments) -> Problem:
+    """Checks the arguments of a run.
 
     A picture without content, of which the size is given instead, begins with faint noise.
 
     Raises:
         ConfigError: As `stylize_batch`.
     """
-    check_weights(weights)
-    config, kept = chosen_optimizer(optimizer, config or TransferConfig())
-    keys = None if keys is None else checked_keys("keys", keys, 1)
-    images = [checked_image("style", image) for image in as_images(style)]
-    has_content = np.ndim(content) != 1
-    if not has_content and config.init != "noise":
+    check_weights(run.weights)
+    config, kept = chosen_optimizer(run.optimizer, run.config)
+    keys = None if run.keys is None else checked_keys("keys", run.keys, 1)
+    images = [checked_image("style", image) for image in as_images(run.style)]
+    shape = run.texture_shape
+    if shape is not None and config.init != "noise":
         raise ConfigError(
             f"init is {config.init!r}, but without a content image a run begins from noise; give "
             "init='noise', or call nst.texture"
         )
-    if not has_content and config.colours != "style":
+    if shape is not None and config.colours != "style":
         raise ConfigError(
             f"colours is {config.colours!r}, but there is no content to take them from; "
             "leave it out"
         )
     photograph = (
-        checked_image("content", content)
-        if has_content
-        else mean_colour(make_style(images, config.style_mix), content)
+        checked_image("content", run.content)
+        if shape is None
+        else mean_colour(make_style(images, config.style_mix), shape)
     )
-    keep = checked_keep(keep, photograph.shape)
+    keep = checked_keep(run.keep, photograph.shape)
     content, images, finish = recolour(photograph, images, config.colours)
     finish = pasting(finish, photograph, keep)
-    regions = checked_regions(regions, content.shape, [image.shape for image in images])
-    check_balance(config, weights)
-    plain = spelt_out(loss, weights, config)
+    regions = checked_regions(run.regions, content.shape, [image.shape for image in images])
+    check_balance(config, run.weights)
+    plain = spelt_out(run.loss, run.weights, config)
     styles = styles_in(images, config, regions, plain)
     start = (
         partial(initial_image, content, first_image(styles), kind=config.init)
-        if has_content
+        if shape is None
         else partial(noise_around, content)
     )
-    num_lanes = count_lanes("weights", as_arrays(weights), keys) if weights else 1
+    num_lanes = count_lanes("weights", as_arrays(run.weights), keys) if run.weights else 1
     terms = as_arrays(with_regions(plain, regions)) if regions else plain
     num_lanes = max(num_lanes, count_lanes("loss", terms, keys))
-    if initial is not None:
-        initial = checked_image("initial", initial)
+    if run.initial is not None:
+        initial = checked_image("initial", run.initial)
         if initial.shape != content.shape:
             raise ConfigError(
                 f"the initial image has shape {initial.shape}, the content image "
@@ -140,7 +126,7 @@ def make_problem(
     else:
         key = make_key(0) if config.init == "noise" else None
         images = _for_each_lane(start(key=key), num_lanes)
-    check_sharing(content.shape[0], config, devices or ())
+    check_sharing(content.shape[0], config, run.devices or ())
     by_lane, plain = jax.tree.map(lambda number: np.broadcast_to(number, num_lanes), (terms, plain))
     losses = [
         jax.tree.map(lambda numbers, lane=lane: numbers[lane], by_lane) for lane in range(num_lanes)
@@ -158,18 +144,18 @@ def make_problem(
         active=np.ones(num_lanes, bool),
         is_grey=np.zeros(num_lanes, bool),  # the pyramid finds out
     )
-    placement = Placement(tuple(devices or ()), by_rows=True)
+    placement = Placement(tuple(run.devices or ()), by_rows=True)
     aims = of_content[0], of_style[0]
     masks = dict(zip(names_of(regions), shared_masks(regions), strict=True))
     targets = ScaledTargets(
-        params, [content], [styles], config, *aims, placement.shares_rows, masks, keep
+        run.params, [content], [styles], config, *aims, placement.shares_rows, masks, keep
     )
     pyramid = Pyramid(targets, config, placement, kept)
     keeps_detail = [config.init != "noise"] * num_lanes
     if config.balance:
         plain = pyramid.balance(lanes, keeps_detail, plain)
         lanes = dataclasses.replace(lanes, loss=with_weights_of(by_lane, plain))
-    return Problem(pyramid, lanes, keeps_detail, finish, plain)
+    return Problem(pyramid, lanes, keeps_detail, finish, plain, run.is_single)
 
 
 def _for_each_lane(image: Array, num_lanes: int) -> Array:
