@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 
 from nst_jax.checks import ConfigError
+from nst_jax.config import TransferConfig
 from nst_jax.descent.arguments import (
     as_arrays,
     check_balance,
@@ -67,65 +68,42 @@ class Problem(NamedTuple):
     is_single: bool
 
 
+Start = Callable[[Array, Array, Any], Array]
+"""Makes the image that a run starts from of its content, its first style, and a random key."""
+
+
 def make_problem(run: RunArguments) -> Problem:
     """Checks the arguments of a run.
-
-    A picture without content, of which the size is given instead, begins with faint noise.
 
     Raises:
         ConfigError: As `stylize_batch`.
     """
     check_weights(run.weights)
-    config, kept = chosen_optimizer(run.optimizer, run.config)
+    config, own_optimizer = chosen_optimizer(run.optimizer, run.config)
     keys = None if run.keys is None else checked_keys("keys", run.keys, 1)
     images = [checked_image("style", image) for image in as_images(run.style)]
-    shape = run.texture_shape
-    if shape is not None and config.init != "noise":
-        raise ConfigError(
-            f"init is {config.init!r}, but without a content image a run begins from noise; give "
-            "init='noise', or call nst.texture"
-        )
-    if shape is not None and config.colours != "style":
-        raise ConfigError(
-            f"colours is {config.colours!r}, but there is no content to take them from; "
-            "leave it out"
-        )
-    photograph = (
-        checked_image("content", run.content)
-        if shape is None
-        else mean_colour(make_style(images, config.style_mix), shape)
+    photograph, start = (
+        _of_content(run.content, config)
+        if run.texture_shape is None
+        else _of_texture(run.texture_shape, images, config)
     )
     keep = checked_keep(run.keep, photograph.shape)
     content, images, finish = recolour(photograph, images, config.colours)
-    finish = pasting(finish, photograph, keep)
     regions = checked_regions(run.regions, content.shape, [image.shape for image in images])
     check_balance(config, run.weights)
     plain = spelt_out(run.loss, run.weights, config)
     styles = styles_in(images, config, regions, plain)
-    start = (
-        partial(initial_image, content, first_image(styles), kind=config.init)
-        if shape is None
-        else partial(noise_around, content)
-    )
     num_lanes = count_lanes("weights", as_arrays(run.weights), keys) if run.weights else 1
     terms = as_arrays(with_regions(plain, regions)) if regions else plain
     num_lanes = max(num_lanes, count_lanes("loss", terms, keys))
     if run.initial is not None:
-        initial = checked_image("initial", run.initial)
-        if initial.shape != content.shape:
-            raise ConfigError(
-                f"the initial image has shape {initial.shape}, the content image "
-                f"{content.shape}; they must be the same"
-            )
-        if config.colours == "luminance":
-            initial = in_luminance(initial)
-        images = _for_each_lane(initial, num_lanes)
+        first = _for_each_lane(_checked_initial(run.initial, content, config), num_lanes)
         config = dataclasses.replace(config, init="content")
     elif config.init == "noise" and keys is not None:
-        images = jnp.stack([start(key=key) for key in keys])
+        first = jnp.stack([start(content, first_image(styles), key) for key in keys])
     else:
         key = make_key(0) if config.init == "noise" else None
-        images = _for_each_lane(start(key=key), num_lanes)
+        first = _for_each_lane(start(content, first_image(styles), key), num_lanes)
     check_sharing(content.shape[0], config, run.devices or ())
     by_lane, plain = jax.tree.map(lambda number: np.broadcast_to(number, num_lanes), (terms, plain))
     losses = [
@@ -138,9 +116,9 @@ def make_problem(run: RunArguments) -> Problem:
         loss=by_lane,
         hyperparams={
             name: np.full(num_lanes, number, np.float32)
-            for name, number in traced_hyperparams(config, kept).items()
+            for name, number in traced_hyperparams(config, own_optimizer).items()
         },
-        images=images,
+        images=first,
         active=np.ones(num_lanes, bool),
         is_grey=np.zeros(num_lanes, bool),  # the pyramid finds out
     )
@@ -150,12 +128,55 @@ def make_problem(run: RunArguments) -> Problem:
     targets = ScaledTargets(
         run.params, [content], [styles], config, *aims, placement.shares_rows, masks, keep
     )
-    pyramid = Pyramid(targets, config, placement, kept)
+    pyramid = Pyramid(targets, config, placement, own_optimizer)
     keeps_detail = [config.init != "noise"] * num_lanes
     if config.balance:
         plain = pyramid.balance(lanes, keeps_detail, plain)
         lanes = dataclasses.replace(lanes, loss=with_weights_of(by_lane, plain))
+    finish = pasting(finish, photograph, keep)
     return Problem(pyramid, lanes, keeps_detail, finish, plain, run.is_single)
+
+
+def _of_content(content: Any, config: TransferConfig) -> tuple[Array, Start]:
+    """A photograph, and where a picture of it begins."""
+    return checked_image("content", content), partial(initial_image, kind=config.init)
+
+
+def _of_texture(
+    shape: Sequence[int], styles: Sequence[Array], config: TransferConfig
+) -> tuple[Array, Start]:
+    """What stands for the photograph of a texture, its mean colour, and faint noise around that.
+
+    Raises:
+        ConfigError: The settings are of a picture with content, or the shape is none.
+    """
+    if config.init != "noise":
+        raise ConfigError(
+            f"init is {config.init!r}, but without a content image a run begins from noise; give "
+            "init='noise', or call nst.texture"
+        )
+    if config.colours != "style":
+        raise ConfigError(
+            f"colours is {config.colours!r}, but there is no content to take them from; "
+            "leave it out"
+        )
+    colour = mean_colour(make_style(styles, config.style_mix), shape)
+    return colour, lambda content, style, key: noise_around(content, key)
+
+
+def _checked_initial(initial: Any, content: Array, config: TransferConfig) -> Array:
+    """The caller's own image to start from, as the run sees it.
+
+    Raises:
+        ConfigError: It is no image of the content's shape.
+    """
+    image = checked_image("initial", initial)
+    if image.shape != content.shape:
+        raise ConfigError(
+            f"the initial image has shape {image.shape}, the content image {content.shape}; they "
+            "must be the same"
+        )
+    return in_luminance(image) if config.colours == "luminance" else image
 
 
 def _for_each_lane(image: Array, num_lanes: int) -> Array:
