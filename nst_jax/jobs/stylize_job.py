@@ -16,7 +16,7 @@ from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
 from nst_jax.descent.descend import chunks_of, only_lane
 from nst_jax.descent.fit import fitting_run
-from nst_jax.descent.problem import make_problem
+from nst_jax.descent.problem import Problem, make_problem
 from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.descent.run_arguments import RunArguments
 from nst_jax.descent.snapshot import SnapshotError
@@ -127,12 +127,14 @@ def _run(
         job = with_saved_weights(job, saved)
         settings = _describe(job, config_of(saved, job.preset.config), inputs)
         check_same(plain(settings), saved.settings, job.checkpoint.path)
+        problem = make_problem(_arguments(job, settings.preset().config, inputs, devices))
     else:
         as_asked = _describe(job, job.preset.config, inputs)
         if job.resume and is_run_finished(job, plain(as_asked)):
             return None
         config = _fitting_config(job, inputs, devices)
-        job = _balanced(job, config, inputs, devices)
+        problem = make_problem(_arguments(job, config, inputs, devices))
+        job = _with_weights_of(problem, job)
         settings = _describe(job, config, inputs)
         job.checkpoint.remove()
         if job.overwrite:  # pictures on the way to another result
@@ -141,7 +143,7 @@ def _run(
     on_start(plan_run(inputs, settings.preset().config, devices, goes_on=saved is not None))
     preview = Preview(job.preview, job.output.stem, job.preview_every)
     with StopSignals() as signals:
-        result = _descend(job, inputs, settings, saved, devices, show, preview, signals)
+        result = _descend(job, problem, inputs, settings, saved, show, preview, signals)
     stopped = signal.Signals(signals.received).name if signals.received else ""
     write_run(job, settings, result, inputs, stopped, time.monotonic() - started)
     preview.remove()
@@ -170,13 +172,11 @@ def _fitting_config(job: Job, inputs: Inputs, devices: Sequence[jax.Device]) -> 
     return fitting
 
 
-def _balanced(
-    job: Job, config: TransferConfig, inputs: Inputs, devices: Sequence[jax.Device]
-) -> Job:
-    """The job with the weights of the style's layers, if they are to be found and are not yet."""
-    if not config.balance or job.layer_weights is not None:
+def _with_weights_of(problem: Problem, job: Job) -> Job:
+    """The job with the weights of the style's layers, if its run was to find them."""
+    if not job.preset.config.balance or job.layer_weights is not None:
         return job
-    loss = only_lane(make_problem(_arguments(job, config, inputs, devices)).loss)
+    loss = only_lane(problem.loss)
     found = loss["style"].part_weights if "style" in loss else None
     weights = {layer: float(weight) for layer, weight in (found or {}).items()}
     return dataclasses.replace(job, layer_weights=weights or None)
@@ -229,18 +229,17 @@ def _describe(job: Job, config: TransferConfig, inputs: Inputs) -> RunSettings:
 
 def _descend(
     job: Job,
+    problem: Problem,
     inputs: Inputs,
     settings: RunSettings,
     saved: Saved | None,
-    devices: Sequence[jax.Device],
     show: Callback,
     preview: Preview,
     signals: StopSignals,
 ) -> TransferResult:
     """Runs the descent until its end or a signal; saves, shows and writes what comes on the way."""
-    config, every, told = settings.preset().config, job.preset.save_every, plain(settings)
+    every, told = job.preset.save_every, plain(settings)
     saver = Saver(job.checkpoint, told, job.checkpoint_every)
-    problem = make_problem(_arguments(job, config, inputs, devices))
     chunks = chunks_of(problem, saved and saved.arrays, every)
     chunk = None
     try:
