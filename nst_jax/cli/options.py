@@ -11,7 +11,7 @@ from tyro.conf import FlagCreatePairsOff, arg
 from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
 from nst_jax.jobs.presets import Preset
-from nst_jax.study.lane import AXES, NUMBERS_AXES
+from nst_jax.study.lane import AXES, NUMBERS_AXES, WEIGHTS
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -141,7 +141,7 @@ def _settings() -> dict[str, tuple[Any, str]]:
 _IN_GROUP = {
     "Picture": ("size", "rows", "resample", "init", "border", "keep_alpha", "save_every"),
     "Loss": (
-        *("content_weight", "style_weight", "tv_weight", "edge_weight", "matting_weight"),
+        *WEIGHTS,
         *("content_layers", "style_layers", "content_loss", "style_loss"),
         *("scaling", "pooling", "balance"),
     ),

@@ -7,9 +7,9 @@ import jax
 from jax import Array
 
 from nst_jax.config import TransferConfig
-from nst_jax.descent.arguments import checked_keys
-from nst_jax.descent.descend import Image, Mask, one_lane, only_lane
+from nst_jax.descent.descend import only_lane
 from nst_jax.descent.problem import make_problem
+from nst_jax.descent.run_arguments import Image, Mask, RunArguments
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights
 from nst_jax.objective.regions import Region
@@ -66,9 +66,16 @@ def balanced(
         >>> stylize(params, content, style, config, loss=loss)
     """
     config = dataclasses.replace(config or TransferConfig(), balance=True, average=0.0)
-    keys = None if key is None else checked_keys("key", key, 0)[None]
-    loss = one_lane(weights, loss, config)
-    problem = make_problem(
-        params, content, style, config, None, loss, None, keys, initial, devices, regions, keep
+    run = RunArguments(
+        params,
+        content,
+        style,
+        config,
+        weights,
+        loss=loss,
+        initial=initial,
+        devices=devices,
+        regions=regions,
+        keep=keep,
     )
-    return only_lane(problem.loss)
+    return only_lane(make_problem(run.single(key)).loss)

@@ -8,22 +8,18 @@ import jax
 import numpy as np
 import optax
 from jax import Array
-from jaxtyping import Float
 
 from nst_jax.config import TransferConfig
-from nst_jax.descent.arguments import check_balance, check_numbers, checked_keys, spelt_out
 from nst_jax.descent.chunk import Chunk
-from nst_jax.descent.problem import make_problem
+from nst_jax.descent.problem import Problem, make_problem
+from nst_jax.descent.run_arguments import Image, Mask, RunArguments
 from nst_jax.descent.snapshot import Arrays
 from nst_jax.network.vgg import Params
-from nst_jax.objective.default import LossWeights, check_weights
+from nst_jax.objective.default import LossWeights
 from nst_jax.objective.regions import Region, small_regions
 from nst_jax.objective.terms import Loss, Term
 
 _LOG = logging.getLogger(__name__)
-
-Image = Float[Array | np.ndarray, "_height _width 3"]
-Mask = Float[Array | np.ndarray, "_height _width"]
 
 
 def descend(
@@ -79,25 +75,20 @@ def descend(
         ...         break
         >>> picture = chunk.result().image
     """
-    loss = one_lane(weights, loss, config)
-    keys = None if key is None else checked_keys("key", key, 0)[None]
-    chunks = descend_batch(
+    run = RunArguments(
         params,
         content,
         style,
-        config,
+        config or TransferConfig(),
+        weights,
         loss=loss,
         optimizer=optimizer,
-        keys=keys,
         initial=initial,
         devices=devices,
         regions=regions,
         keep=keep,
-        start=start,
-        every=every,
-        seconds=seconds,
     )
-    return (chunk.picking(only_lane) for chunk in chunks)
+    return chunks_of(make_problem(run.single(key)), start, every, seconds)
 
 
 def descend_batch(
@@ -128,45 +119,35 @@ def descend_batch(
         >>> for chunk in descend_batch(params, content, style, config, weights):
         ...     print(chunk.progress.step, chunk.progress.loss)  # of both lanes
     """
-    problem = make_problem(
+    run = RunArguments(
         params,
         content,
         style,
-        config,
+        config or TransferConfig(),
         weights,
-        loss,
-        optimizer,
-        keys,
-        initial,
-        devices,
-        regions,
-        keep,
+        loss=loss,
+        optimizer=optimizer,
+        keys=keys,
+        initial=initial,
+        devices=devices,
+        regions=regions,
+        keep=keep,
     )
+    return chunks_of(make_problem(run), start, every, seconds)
+
+
+def chunks_of(
+    problem: Problem, start: Arrays | None = None, every: int = 0, seconds: float = 2.0
+) -> Iterator[Chunk]:
+    """The pieces of a run that is ready to begin; the other arguments are those of `descend`."""
     for note in dict.fromkeys(small_regions(problem.loss, problem.lanes.loss)):
         _LOG.warning(note)
     chunks = problem.pyramid.descend(problem.lanes, problem.keeps_detail, every, start, seconds)
-    if problem.finish is None:
-        return chunks
-    finish = jax.vmap(problem.finish)
-    return (chunk.picking(lambda seen: seen._replace(image=finish(seen.image))) for chunk in chunks)
-
-
-def one_lane(
-    weights: LossWeights | None, loss: Loss | Term | None, config: TransferConfig | None
-) -> Loss:
-    """The loss of a single run as that of a batch of one.
-
-    Raises:
-        ConfigError: A number is not finite, there are several where one belongs, or weights are
-            given that are to be found.
-    """
-    check_weights(weights)
-    if weights is not None:
-        check_numbers("weights", jax.tree.map(np.asarray, weights))
-    check_balance(config or TransferConfig(), weights)
-    return jax.tree.map(
-        lambda leaf: leaf[None], spelt_out(loss, weights, config or TransferConfig())
-    )
+    if problem.finish is not None:
+        finish = jax.vmap(problem.finish)
+        with_pictures = lambda seen: seen._replace(image=finish(seen.image))
+        chunks = (chunk.picking(with_pictures) for chunk in chunks)
+    return (chunk.picking(only_lane) for chunk in chunks) if problem.is_single else chunks
 
 
 def only_lane(batch: Any) -> Any:

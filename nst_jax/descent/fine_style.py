@@ -7,11 +7,9 @@ import jax
 
 from nst_jax.checks import ConfigError, check_layers
 from nst_jax.config import TransferConfig
-from nst_jax.descent.descend import Image, descend
-from nst_jax.descent.fit import fitting_run
 from nst_jax.descent.result import Callback, TransferResult
-from nst_jax.descent.stylize import seconds_between, to_the_end
-from nst_jax.host.bars import Bar
+from nst_jax.descent.run_arguments import Image, RunArguments
+from nst_jax.descent.stylize import painted
 from nst_jax.network.borders import wraps
 from nst_jax.network.vgg import Params
 
@@ -94,9 +92,5 @@ def fine_style(
         `match_colours`.
     """
     config = fine_style_config(config or TransferConfig(), until)
-    config = fitting_run(params, style, fine, config, None, None, None, devices, ())
-    bar = Bar(progress, callback is not None)
-    seconds = seconds_between(callback or bar)
-    return to_the_end(
-        descend(params, style, fine, config, devices=devices, seconds=seconds), callback, bar
-    )
+    run = RunArguments(params, style, fine, config, devices=devices)
+    return painted(run.single(None), callback, progress)

@@ -12,22 +12,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from nst_jax.checks import ConfigError
 from nst_jax.config import Border, TransferConfig
 from nst_jax.descent.arguments import chosen_optimizer, spelt_out
 from nst_jax.descent.lanes import LaneProgram, Lanes, Optimizer
 from nst_jax.descent.placement import Placement
+from nst_jax.descent.run_arguments import RunArguments
 from nst_jax.descent.scaled_targets import stack_targets
 from nst_jax.descent.schedule import LEAST_SIDE
 from nst_jax.host.memory import FreeBytes, free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params, plain_params, prepare_params
-from nst_jax.objective.default import LossWeights
-from nst_jax.objective.regions import Region, checked_regions, with_regions
+from nst_jax.objective.regions import checked_regions, with_regions
 from nst_jax.objective.styles import as_images
 from nst_jax.objective.targets import Targets, targets_of_one
-from nst_jax.objective.terms import Loss, Term
+from nst_jax.objective.terms import Loss
 from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import layers_shapes
 
@@ -115,43 +114,28 @@ def fitting_config(
     )
 
 
-def fitting_run(
-    params: Params,
-    content: Any,
-    style: Any,
-    config: TransferConfig | None,
-    weights: LossWeights | None,
-    loss: Loss | Term | None,
-    optimizer: str | optax.GradientTransformation | None,
-    devices: Sequence[jax.Device] | None,
-    regions: Sequence[Region],
-) -> TransferConfig:
-    """`fitting_config` of the arguments of `stylize`, which are described there.
+def fitting_run(run: RunArguments) -> tuple[TransferConfig, str]:
+    """`fitting_config` of a run. Of a batch, one lane is measured.
 
-    Those that are wrong are left for the run to find. Of a batch, one lane is measured.
+    Arguments that are wrong are left for the run to find.
 
     Raises:
         ConfigError: As `fitting_config`.
     """
-    config, own = chosen_optimizer(optimizer, config or TransferConfig())
-    shapes = [np.shape(image) for image in (content, *as_images(style))]
-    if np.ndim(content) == 1:  # the height and width of a texture
-        shapes[0] = (*np.asarray(content).tolist(), 3)
+    config, own = chosen_optimizer(run.optimizer, run.config)
+    shapes = [np.shape(image) for image in (run.content, *as_images(run.style))]
+    if run.texture_shape:
+        shapes[0] = (*run.texture_shape, 3)
     if len(shapes) < 2 or any(len(shape) != 3 for shape in shapes):
-        return config
+        return config, ""
     images = shapes[0], max(shapes[1:], key=math.prod)
     content, style = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in images)
-    terms = spelt_out(loss, weights, config)
-    if regions:
-        terms = with_regions(terms, checked_regions(regions, shapes[0], shapes[1:]))
+    terms = spelt_out(run.loss, run.weights, config)
+    if run.regions:
+        terms = with_regions(terms, checked_regions(run.regions, shapes[0], shapes[1:]))
     terms = jax.tree.map(lambda numbers: numbers.flat[0], terms)
-    fitting, said = fitting_config(
-        params, content, style, terms, config, tuple(devices or ()), optimizer=own
-    )
-    if said:
-        level = logging.WARNING if fitting.memory < config.memory else logging.INFO
-        _LOG.log(level, said)
-    return fitting
+    devices = tuple(run.devices or ())
+    return fitting_config(run.params, content, style, terms, config, devices, optimizer=own)
 
 
 def _bytes_needed(

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 
 from nst_jax.checks import ConfigError
@@ -26,6 +25,7 @@ from nst_jax.descent.keep import checked_keep, pasting
 from nst_jax.descent.lanes import Lanes
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.pyramid import Pyramid
+from nst_jax.descent.run_arguments import RunArguments
 from nst_jax.descent.scaled_targets import ScaledTargets, distinct_losses
 from nst_jax.descent.start import (
     check_sharing,
@@ -35,10 +35,8 @@ from nst_jax.descent.start import (
     mean_colour,
     noise_around,
 )
-from nst_jax.network.vgg import Params
-from nst_jax.objective.default import LossWeights, check_weights
+from nst_jax.objective.default import check_weights
 from nst_jax.objective.regions import (
-    Region,
     checked_regions,
     names_of,
     shared_masks,
@@ -46,7 +44,7 @@ from nst_jax.objective.regions import (
     with_weights_of,
 )
 from nst_jax.objective.styles import as_images, first_image, make_style, styles_in
-from nst_jax.objective.terms import Loss, Term
+from nst_jax.objective.terms import Loss
 from nst_jax.optim.optimizers import traced_hyperparams
 
 
@@ -59,6 +57,7 @@ class Problem(NamedTuple):
         keeps_detail: As in `Pyramid.descend`.
         finish: Makes the picture of an image of the run; None where the image is the picture.
         loss: The loss of each lane, as it is without regions.
+        is_single: Whether it is a batch of one, whose result has no axis of lanes.
     """
 
     pyramid: Pyramid
@@ -66,81 +65,46 @@ class Problem(NamedTuple):
     keeps_detail: Sequence[bool]
     finish: Callable[[Array], Array] | None
     loss: Loss
+    is_single: bool
 
 
-def make_problem(
-    params: Params,
-    content: Any,
-    style: Any,
-    config: TransferConfig | None,
-    weights: LossWeights | None,
-    loss: Loss | Term | None,
-    optimizer: str | optax.GradientTransformation | None,
-    keys: Array | Sequence[int] | None,
-    initial: Any,
-    devices: Sequence[jax.Device] | None,
-    regions: Sequence[Region] = (),
-    keep: Any = None,
-) -> Problem:
-    """Checks the arguments of `stylize_batch`, which are described there.
+Start = Callable[[Array, Array, Any], Array]
+"""Makes the image that a run starts from of its content, its first style, and a random key."""
 
-    A picture without content, of which the size is given instead, begins with faint noise.
+
+def make_problem(run: RunArguments) -> Problem:
+    """Checks the arguments of a run.
 
     Raises:
         ConfigError: As `stylize_batch`.
     """
-    check_weights(weights)
-    config, kept = chosen_optimizer(optimizer, config or TransferConfig())
-    keys = None if keys is None else checked_keys("keys", keys, 1)
-    images = [checked_image("style", image) for image in as_images(style)]
-    has_content = np.ndim(content) != 1
-    if not has_content and config.init != "noise":
-        raise ConfigError(
-            f"init is {config.init!r}, but without a content image a run begins from noise; give "
-            "init='noise', or call nst.texture"
-        )
-    if not has_content and config.colours != "style":
-        raise ConfigError(
-            f"colours is {config.colours!r}, but there is no content to take them from; "
-            "leave it out"
-        )
-    photograph = (
-        checked_image("content", content)
-        if has_content
-        else mean_colour(make_style(images, config.style_mix), content)
+    check_weights(run.weights)
+    config, own_optimizer = chosen_optimizer(run.optimizer, run.config)
+    keys = None if run.keys is None else checked_keys("keys", run.keys, 1)
+    images = [checked_image("style", image) for image in as_images(run.style)]
+    photograph, start = (
+        _of_content(run.content, config)
+        if run.texture_shape is None
+        else _of_texture(run.texture_shape, images, config)
     )
-    keep = checked_keep(keep, photograph.shape)
+    keep = checked_keep(run.keep, photograph.shape)
     content, images, finish = recolour(photograph, images, config.colours)
-    finish = pasting(finish, photograph, keep)
-    regions = checked_regions(regions, content.shape, [image.shape for image in images])
-    check_balance(config, weights)
-    plain = spelt_out(loss, weights, config)
+    regions = checked_regions(run.regions, content.shape, [image.shape for image in images])
+    check_balance(config, run.weights)
+    plain = spelt_out(run.loss, run.weights, config)
     styles = styles_in(images, config, regions, plain)
-    start = (
-        partial(initial_image, content, first_image(styles), kind=config.init)
-        if has_content
-        else partial(noise_around, content)
-    )
-    num_lanes = count_lanes("weights", as_arrays(weights), keys) if weights else 1
+    num_lanes = count_lanes("weights", as_arrays(run.weights), keys) if run.weights else 1
     terms = as_arrays(with_regions(plain, regions)) if regions else plain
     num_lanes = max(num_lanes, count_lanes("loss", terms, keys))
-    if initial is not None:
-        initial = checked_image("initial", initial)
-        if initial.shape != content.shape:
-            raise ConfigError(
-                f"the initial image has shape {initial.shape}, the content image "
-                f"{content.shape}; they must be the same"
-            )
-        if config.colours == "luminance":
-            initial = in_luminance(initial)
-        images = _for_each_lane(initial, num_lanes)
+    if run.initial is not None:
+        first = _for_each_lane(_checked_initial(run.initial, content, config), num_lanes)
         config = dataclasses.replace(config, init="content")
     elif config.init == "noise" and keys is not None:
-        images = jnp.stack([start(key=key) for key in keys])
+        first = jnp.stack([start(content, first_image(styles), key) for key in keys])
     else:
         key = make_key(0) if config.init == "noise" else None
-        images = _for_each_lane(start(key=key), num_lanes)
-    check_sharing(content.shape[0], config, devices or ())
+        first = _for_each_lane(start(content, first_image(styles), key), num_lanes)
+    check_sharing(content.shape[0], config, run.devices or ())
     by_lane, plain = jax.tree.map(lambda number: np.broadcast_to(number, num_lanes), (terms, plain))
     losses = [
         jax.tree.map(lambda numbers, lane=lane: numbers[lane], by_lane) for lane in range(num_lanes)
@@ -152,24 +116,67 @@ def make_problem(
         loss=by_lane,
         hyperparams={
             name: np.full(num_lanes, number, np.float32)
-            for name, number in traced_hyperparams(config, kept).items()
+            for name, number in traced_hyperparams(config, own_optimizer).items()
         },
-        images=images,
+        images=first,
         active=np.ones(num_lanes, bool),
         is_grey=np.zeros(num_lanes, bool),  # the pyramid finds out
     )
-    placement = Placement(tuple(devices or ()), by_rows=True)
+    placement = Placement(tuple(run.devices or ()), by_rows=True)
     aims = of_content[0], of_style[0]
     masks = dict(zip(names_of(regions), shared_masks(regions), strict=True))
     targets = ScaledTargets(
-        params, [content], [styles], config, *aims, placement.shares_rows, masks, keep
+        run.params, [content], [styles], config, *aims, placement.shares_rows, masks, keep
     )
-    pyramid = Pyramid(targets, config, placement, kept)
+    pyramid = Pyramid(targets, config, placement, own_optimizer)
     keeps_detail = [config.init != "noise"] * num_lanes
     if config.balance:
         plain = pyramid.balance(lanes, keeps_detail, plain)
         lanes = dataclasses.replace(lanes, loss=with_weights_of(by_lane, plain))
-    return Problem(pyramid, lanes, keeps_detail, finish, plain)
+    finish = pasting(finish, photograph, keep)
+    return Problem(pyramid, lanes, keeps_detail, finish, plain, run.is_single)
+
+
+def _of_content(content: Any, config: TransferConfig) -> tuple[Array, Start]:
+    """A photograph, and where a picture of it begins."""
+    return checked_image("content", content), partial(initial_image, kind=config.init)
+
+
+def _of_texture(
+    shape: Sequence[int], styles: Sequence[Array], config: TransferConfig
+) -> tuple[Array, Start]:
+    """What stands for the photograph of a texture, its mean colour, and faint noise around that.
+
+    Raises:
+        ConfigError: The settings are of a picture with content, or the shape is none.
+    """
+    if config.init != "noise":
+        raise ConfigError(
+            f"init is {config.init!r}, but without a content image a run begins from noise; give "
+            "init='noise', or call nst.texture"
+        )
+    if config.colours != "style":
+        raise ConfigError(
+            f"colours is {config.colours!r}, but there is no content to take them from; "
+            "leave it out"
+        )
+    colour = mean_colour(make_style(styles, config.style_mix), shape)
+    return colour, lambda content, style, key: noise_around(content, key)
+
+
+def _checked_initial(initial: Any, content: Array, config: TransferConfig) -> Array:
+    """The caller's own image to start from, as the run sees it.
+
+    Raises:
+        ConfigError: It is no image of the content's shape.
+    """
+    image = checked_image("initial", initial)
+    if image.shape != content.shape:
+        raise ConfigError(
+            f"the initial image has shape {image.shape}, the content image {content.shape}; they "
+            "must be the same"
+        )
+    return in_luminance(image) if config.colours == "luminance" else image
 
 
 def _for_each_lane(image: Array, num_lanes: int) -> Array:

@@ -1,5 +1,7 @@
 """Whole runs of the descent: `stylize`, and `stylize_batch` over lanes."""
 
+import dataclasses
+import logging
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -9,15 +11,19 @@ from jax import Array
 
 from nst_jax.config import TransferConfig
 from nst_jax.descent.chunk import Chunk
-from nst_jax.descent.descend import Image, Mask, descend, descend_batch
+from nst_jax.descent.descend import chunks_of
 from nst_jax.descent.fit import fitting_run
+from nst_jax.descent.problem import make_problem
 from nst_jax.descent.result import Callback, TransferResult
+from nst_jax.descent.run_arguments import Image, Mask, RunArguments
 from nst_jax.host.bars import Bar
 from nst_jax.host.stopping import HeldInterrupt
 from nst_jax.network.vgg import Params
 from nst_jax.objective.default import LossWeights
 from nst_jax.objective.regions import Region
 from nst_jax.objective.terms import Loss, Term
+
+_LOG = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS = 10.0  # for Ctrl-C, where nobody else looks
 
@@ -87,27 +93,20 @@ def stylize(
     References:
         Gatys, Ecker and Bethge (CVPR 2016).
     """
-    bar = Bar(progress, callback is not None)
-    config = fitting_run(params, content, style, config, weights, loss, optimizer, devices, regions)
-    return to_the_end(
-        descend(
-            params,
-            content,
-            style,
-            config,
-            weights,
-            loss=loss,
-            optimizer=None if isinstance(optimizer, str) else optimizer,
-            key=key,
-            initial=initial,
-            devices=devices,
-            regions=regions,
-            keep=keep,
-            seconds=seconds_between(callback or bar),
-        ),
-        callback,
-        bar,
+    run = RunArguments(
+        params,
+        content,
+        style,
+        config or TransferConfig(),
+        weights,
+        loss=loss,
+        optimizer=optimizer,
+        initial=initial,
+        devices=devices,
+        regions=regions,
+        keep=keep,
     )
+    return painted(run.single(key), callback, progress)
 
 
 def stylize_batch(
@@ -159,27 +158,32 @@ def stylize_batch(
         >>> batch.image.shape[0]
         3
     """
-    bar = Bar(progress, callback is not None)
-    config = fitting_run(params, content, style, config, weights, loss, optimizer, devices, regions)
-    return to_the_end(
-        descend_batch(
-            params,
-            content,
-            style,
-            config,
-            weights,
-            loss=loss,
-            optimizer=None if isinstance(optimizer, str) else optimizer,
-            keys=keys,
-            initial=initial,
-            devices=devices,
-            regions=regions,
-            keep=keep,
-            seconds=seconds_between(callback or bar),
-        ),
-        callback,
-        bar,
+    run = RunArguments(
+        params,
+        content,
+        style,
+        config or TransferConfig(),
+        weights,
+        loss=loss,
+        optimizer=optimizer,
+        keys=keys,
+        initial=initial,
+        devices=devices,
+        regions=regions,
+        keep=keep,
     )
+    return painted(run, callback, progress)
+
+
+def painted(run: RunArguments, callback: Callback | None, progress: bool | None) -> TransferResult:
+    """What a run ends with, as the memory allows it; the other arguments are `stylize`'s."""
+    bar = Bar(progress, callback is not None)
+    config, said = fitting_run(run)
+    if said:
+        level = logging.WARNING if config.memory < run.config.memory else logging.INFO
+        _LOG.log(level, said)
+    problem = make_problem(dataclasses.replace(run, config=config))
+    return to_the_end(chunks_of(problem, seconds=seconds_between(callback or bar)), callback, bar)
 
 
 def seconds_between(watcher: Callback | Bar | None) -> float:

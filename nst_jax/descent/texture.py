@@ -7,11 +7,9 @@ import jax
 from jax import Array
 
 from nst_jax.config import TransferConfig
-from nst_jax.descent.descend import Image, descend
-from nst_jax.descent.fit import fitting_run
 from nst_jax.descent.result import Callback, TransferResult
-from nst_jax.descent.stylize import seconds_between, to_the_end
-from nst_jax.host.bars import Bar
+from nst_jax.descent.run_arguments import Image, RunArguments
+from nst_jax.descent.stylize import painted
 from nst_jax.network.vgg import Params
 
 
@@ -67,19 +65,5 @@ def texture(
         Gatys, Ecker and Bethge, "Texture synthesis using convolutional neural networks" (NeurIPS
         2015), with noise of low contrast and several sizes from small to large.
     """
-    bar = Bar(progress, callback is not None)
-    config = texture_config(config)
-    config = fitting_run(params, shape, source, config, None, None, None, devices, ())
-    return to_the_end(
-        descend(
-            params,
-            shape,
-            source,
-            config,
-            key=key,
-            devices=devices,
-            seconds=seconds_between(callback or bar),
-        ),
-        callback,
-        bar,
-    )
+    run = RunArguments(params, shape, source, texture_config(config), devices=devices)
+    return painted(run.single(key), callback, progress)

@@ -15,6 +15,7 @@ from nst_jax.files.images import PixelArray, read_image
 from nst_jax.jobs.job import Job
 from nst_jax.jobs.presets import FINE_UNTIL, Preset
 from nst_jax.jobs.style_sizes import style_sides, usual_side
+from nst_jax.study.lane import WEIGHTS
 
 
 def fine_style_job(job: Job) -> Job:
@@ -42,9 +43,7 @@ def fine_style_job(job: Job) -> Job:
         preset=dataclasses.replace(
             preset,
             config=dataclasses.replace(config, num_steps=max(config.num_steps // 2, 1)),
-            tv_weight=0.0,
-            edge_weight=0.0,
-            matting_weight=0.0,
+            **dict.fromkeys(set(WEIGHTS) - {"content_weight", "style_weight"}, 0.0),
             squash_style=False,
             fine_until=FINE_UNTIL,
             keep_alpha=False,

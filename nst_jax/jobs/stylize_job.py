@@ -8,18 +8,17 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 from msgspec import UNSET
 
 from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
-from nst_jax.descent.balanced import balanced
-from nst_jax.descent.descend import descend
-from nst_jax.descent.fit import fitting_config
+from nst_jax.descent.descend import chunks_of, only_lane
+from nst_jax.descent.fit import fitting_run
+from nst_jax.descent.problem import Problem, make_problem
 from nst_jax.descent.result import Callback, TransferResult
+from nst_jax.descent.run_arguments import RunArguments
 from nst_jax.descent.snapshot import SnapshotError
 from nst_jax.descent.start import check_sharing, make_key
 from nst_jax.files.images import check_output
@@ -55,8 +54,6 @@ from nst_jax.jobs.record import RunInputs, RunSettings
 from nst_jax.jobs.record_files import plain
 from nst_jax.jobs.run_plan import RunPlan, plan_run
 from nst_jax.jobs.run_results import clean_up, write_run
-from nst_jax.objective.default import default_loss
-from nst_jax.objective.regions import with_regions
 from nst_jax.weights import LoadedWeights
 
 _LOG = logging.getLogger(__name__)
@@ -130,12 +127,14 @@ def _run(
         job = with_saved_weights(job, saved)
         settings = _describe(job, config_of(saved, job.preset.config), inputs)
         check_same(plain(settings), saved.settings, job.checkpoint.path)
+        problem = make_problem(_arguments(job, settings.preset().config, inputs, devices))
     else:
         as_asked = _describe(job, job.preset.config, inputs)
         if job.resume and is_run_finished(job, plain(as_asked)):
             return None
         config = _fitting_config(job, inputs, devices)
-        job = _balanced(job, config, inputs, devices)
+        problem = make_problem(_arguments(job, config, inputs, devices))
+        job = _with_weights_of(problem, job)
         settings = _describe(job, config, inputs)
         job.checkpoint.remove()
         if job.overwrite:  # pictures on the way to another result
@@ -144,7 +143,7 @@ def _run(
     on_start(plan_run(inputs, settings.preset().config, devices, goes_on=saved is not None))
     preview = Preview(job.preview, job.output.stem, job.preview_every)
     with StopSignals() as signals:
-        result = _descend(job, inputs, settings, saved, devices, show, preview, signals)
+        result = _descend(job, problem, inputs, settings, saved, show, preview, signals)
     stopped = signal.Signals(signals.received).name if signals.received else ""
     write_run(job, settings, result, inputs, stopped, time.monotonic() - started)
     preview.remove()
@@ -165,13 +164,7 @@ def _run(
 
 def _fitting_config(job: Job, inputs: Inputs, devices: Sequence[jax.Device]) -> TransferConfig:
     """The settings of a run that begins, which the memory must do for."""
-    config = job.preset.config
-    content = jax.ShapeDtypeStruct((*inputs.shape, 3), jnp.float32)
-    style = max(inputs.styles.values(), key=lambda image: image.size)
-    loss = default_loss(config, job.weights)
-    if inputs.regions:
-        loss = with_regions(loss, inputs.regions)
-    fitting, memory = fitting_config(inputs.loaded.params, content, style, loss, config, devices)
+    fitting, memory = fitting_run(_arguments(job, job.preset.config, inputs, devices))
     if job.resume and not job.fine:  # whose own run may have gone on
         _LOG.info("nothing was saved; the run begins anew")
     if memory:
@@ -179,13 +172,11 @@ def _fitting_config(job: Job, inputs: Inputs, devices: Sequence[jax.Device]) -> 
     return fitting
 
 
-def _balanced(
-    job: Job, config: TransferConfig, inputs: Inputs, devices: Sequence[jax.Device]
-) -> Job:
-    """The job with the weights of the style's layers, if they are to be found and are not yet."""
-    if not config.balance or job.layer_weights is not None:
+def _with_weights_of(problem: Problem, job: Job) -> Job:
+    """The job with the weights of the style's layers, if its run was to find them."""
+    if not job.preset.config.balance or job.layer_weights is not None:
         return job
-    loss = balanced(**_arguments(job, config, inputs, devices))
+    loss = only_lane(problem.loss)
     found = loss["style"].part_weights if "style" in loss else None
     weights = {layer: float(weight) for layer, weight in (found or {}).items()}
     return dataclasses.replace(job, layer_weights=weights or None)
@@ -193,20 +184,22 @@ def _balanced(
 
 def _arguments(
     job: Job, config: TransferConfig, inputs: Inputs, devices: Sequence[jax.Device]
-) -> dict[str, Any]:
+) -> RunArguments:
     """What a descent is given."""
-    return {
-        "params": inputs.loaded.params,
-        "content": next(iter(inputs.contents.values()), inputs.shape),
-        "style": list(inputs.styles.values()),
-        "config": config,
-        "weights": job.weights,
-        "key": make_key(job.seed) if config.init == "noise" else None,
-        "initial": inputs.initial,
-        "devices": devices,
-        "regions": inputs.regions,
-        "keep": inputs.keep,
-    }
+    if job.layer_weights is not None:  # as they were found
+        config = dataclasses.replace(config, balance=False)
+    given = RunArguments(
+        inputs.loaded.params,
+        next(iter(inputs.contents.values()), inputs.shape),
+        list(inputs.styles.values()),
+        config,
+        job.weights,
+        initial=inputs.initial,
+        devices=devices,
+        regions=inputs.regions,
+        keep=inputs.keep,
+    )
+    return given.single(make_key(job.seed) if config.init == "noise" else None)
 
 
 def _describe(job: Job, config: TransferConfig, inputs: Inputs) -> RunSettings:
@@ -236,21 +229,18 @@ def _describe(job: Job, config: TransferConfig, inputs: Inputs) -> RunSettings:
 
 def _descend(
     job: Job,
+    problem: Problem,
     inputs: Inputs,
     settings: RunSettings,
     saved: Saved | None,
-    devices: Sequence[jax.Device],
     show: Callback,
     preview: Preview,
     signals: StopSignals,
 ) -> TransferResult:
     """Runs the descent until its end or a signal; saves, shows and writes what comes on the way."""
-    config, every, told = settings.preset().config, job.preset.save_every, plain(settings)
+    every, told = job.preset.save_every, plain(settings)
     saver = Saver(job.checkpoint, told, job.checkpoint_every)
-    if job.layer_weights is not None:  # as they were found
-        config = dataclasses.replace(config, balance=False)
-    arguments = _arguments(job, config, inputs, devices)
-    chunks = descend(**arguments, start=saved and saved.arrays, every=every)
+    chunks = chunks_of(problem, saved and saved.arrays, every)
     chunk = None
     try:
         for chunk in chunks:

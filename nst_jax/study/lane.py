@@ -12,21 +12,6 @@ from nst_jax.objective.default import LossWeights
 CONFIG = tuple(field.name for field in dataclasses.fields(TransferConfig))
 """The names of the config's fields."""
 
-OF_THE_DEFAULT_LOSS = (
-    "content_weight",
-    "style_weight",
-    "tv_weight",
-    "edge_weight",
-    "matting_weight",
-    "layer_weights",
-    "content_layers",
-    "style_layers",
-    "style_loss",
-    "content_loss",
-    "scaling",
-)
-"""What a loss of the study's own leaves without a meaning."""
-
 
 @dataclass(frozen=True)
 class Lane:
@@ -94,6 +79,20 @@ class Lane:
 
 AXES = (*(field.name for field in dataclasses.fields(Lane) if field.name != "config"), *CONFIG)
 """The names that an axis may have."""
+
+WEIGHTS = tuple(name for name in AXES if name.endswith("_weight"))
+"""Those that are the weight of a term of the default loss."""
+
+OF_THE_DEFAULT_LOSS = (
+    *WEIGHTS,
+    "layer_weights",
+    "content_layers",
+    "style_layers",
+    "style_loss",
+    "content_loss",
+    "scaling",
+)
+"""What a loss of the study's own leaves without a meaning."""
 
 NUMBERS_AXES = tuple(
     field.name for field in dataclasses.fields(TransferConfig) if field.type == tuple[float, ...]
