@@ -21,7 +21,13 @@ import tyro
 from tyro.conf import subcommand
 
 from nst_jax.checks import ConfigError
-from nst_jax.cli.config_file import option_in, read_config, with_config, with_own_styles
+from nst_jax.cli.config_file import (
+    beside_preset,
+    option_in,
+    read_config,
+    with_config,
+    with_own_styles,
+)
 from nst_jax.cli.demo import Demo
 from nst_jax.cli.evaluate import Evaluate
 from nst_jax.cli.events import event, tell_events
@@ -253,5 +259,5 @@ def _defaults(argv: Sequence[str]) -> tuple[Stylize, Study]:
     name: Any = option_in(argv, "--preset") or given.get("preset")
     stylize = Stylize.with_defaults(name if name in PRESETS else "default")
     if kind is Stylize:
-        stylize = with_config(stylize, given)
+        stylize = with_config(stylize, beside_preset(given, argv))
     return stylize, with_config(Study(), given) if kind is Study else Study()
