@@ -146,7 +146,11 @@ def _run(
     with StopSignals() as signals:
         result = _descend(job, inputs, settings, saved, devices, show, preview, signals)
     stopped = signal.Signals(signals.received).name if signals.received else ""
-    write_run(job, settings, result, inputs, stopped, time.monotonic() - started)
+    try:
+        write_run(job, settings, result, inputs, stopped, time.monotonic() - started)
+    except ConfigError:  # it failed at once, and has no good image
+        preview.remove()
+        raise
     preview.remove()
     if result.cut_off and signals.received:
         how = (
