@@ -32,7 +32,7 @@ from nst_jax.cli.demo import Demo
 from nst_jax.cli.evaluate import Evaluate
 from nst_jax.cli.events import event, tell_events
 from nst_jax.cli.lines import LINES, LOOKALIKES, say
-from nst_jax.cli.mistyped import check_command, command_in, nearest_option
+from nst_jax.cli.mistyped import check_command, nearest_option, with_help
 from nst_jax.cli.options import level_of, memory_limit_of
 from nst_jax.cli.reconstruct import Reconstruct
 from nst_jax.cli.rerun import Rerun
@@ -230,10 +230,8 @@ def _parse(command: Any, argv: list[str]) -> Any:
             ),
             "",
         )
-        name = command_in(argv)
-        raise ConfigError(
-            f"{said.rstrip('.')}{nearest_option(argv)}{dashed}; see nst-jax {name}--help"
-        ) from None
+        hint = dashed or nearest_option(argv)
+        raise ConfigError(with_help(f"{said.rstrip('.')}{hint}", argv)) from None
 
 
 def _in_options(message: str) -> str:
