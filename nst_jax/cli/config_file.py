@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import logging
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -14,12 +15,18 @@ from tyro.conf import FlagCreatePairsOff, arg
 
 from nst_jax.checks import ConfigError, check_known
 from nst_jax.cli.progress import say
+from nst_jax.jobs.presets import PRESETS
+
+_LOG = logging.getLogger(__name__)
 
 ConfigFile = Annotated[
     Path | None,
     arg(
         metavar="FILE",
-        help="TOML file of options by their names, such as style-weight = 20; those given win.",
+        help=(
+            "TOML file of options by their names, such as style-weight = 20; those given win. A "
+            "--preset given takes the place of the file's with its values; others of the file stay."
+        ),
         help_behavior_hint="",
     ),
 ]
@@ -95,6 +102,39 @@ def read_config(words: Sequence[str], command: type) -> dict[str, Any]:
         if option_in(words, f"--{one}") is not None:
             found.pop(other, None)
     return found
+
+
+def beside_preset(given: Mapping[str, Any], words: Sequence[str]) -> Mapping[str, Any]:
+    """A file's values beside a preset that the words name, which takes the place of the file's own.
+
+    Values of the file's own preset, as `--print-config` writes them, go with it; a note says which
+    others stand in the named one's way.
+
+    Args:
+        given: From `read_config`.
+        words: A command's words.
+    """
+    name, before = option_in(words, "--preset"), given.get("preset")
+    if name is None or name not in PRESETS:
+        return given
+    own, wanted = (
+        {**vars(preset.config), **vars(preset)}
+        for preset in (PRESETS[before or "default"], PRESETS[name])
+    )
+    is_own = lambda field: before is not None and field in own and given[field] == own[field]
+    given = {field: value for field, value in given.items() if not is_own(field)}
+    named = {word.partition("=")[0].removeprefix("--").removeprefix("no-") for word in words}
+    held = [
+        _option(field)
+        for field in given.keys() & wanted.keys()
+        if own[field] != wanted[field] != given[field] and _option(field) not in named
+    ]
+    if held:
+        _LOG.warning(
+            f"{option_in(words, '--config')} says {', '.join(sorted(held))} otherwise than "
+            f"--preset {name}, and counts; leave them out there to have the preset's"
+        )
+    return given
 
 
 def with_config(default: C, given: Mapping[str, Any]) -> C:

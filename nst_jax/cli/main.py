@@ -21,12 +21,18 @@ import tyro
 from tyro.conf import subcommand
 
 from nst_jax.checks import ConfigError
-from nst_jax.cli.config_file import option_in, read_config, with_config, with_own_styles
+from nst_jax.cli.config_file import (
+    beside_preset,
+    option_in,
+    read_config,
+    with_config,
+    with_own_styles,
+)
 from nst_jax.cli.demo import Demo
 from nst_jax.cli.evaluate import Evaluate
 from nst_jax.cli.events import event, tell_events
 from nst_jax.cli.lines import LINES, LOOKALIKES, say
-from nst_jax.cli.mistyped import check_command, command_in, nearest_option
+from nst_jax.cli.mistyped import check_command, nearest_option, with_help
 from nst_jax.cli.options import level_of, memory_limit_of
 from nst_jax.cli.reconstruct import Reconstruct
 from nst_jax.cli.rerun import Rerun
@@ -224,10 +230,8 @@ def _parse(command: Any, argv: list[str]) -> Any:
             ),
             "",
         )
-        name = command_in(argv)
-        raise ConfigError(
-            f"{said.rstrip('.')}{nearest_option(argv)}{dashed}; see nst-jax {name}--help"
-        ) from None
+        hint = dashed or nearest_option(argv)
+        raise ConfigError(with_help(f"{said.rstrip('.')}{hint}", argv)) from None
 
 
 def _in_options(message: str) -> str:
@@ -253,5 +257,5 @@ def _defaults(argv: Sequence[str]) -> tuple[Stylize, Study]:
     name: Any = option_in(argv, "--preset") or given.get("preset")
     stylize = Stylize.with_defaults(name if name in PRESETS else "default")
     if kind is Stylize:
-        stylize = with_config(stylize, given)
+        stylize = with_config(stylize, beside_preset(given, argv))
     return stylize, with_config(Study(), given) if kind is Study else Study()

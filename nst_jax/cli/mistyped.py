@@ -35,7 +35,13 @@ def check_command(argv: Sequence[str]) -> None:
     is_named = bool(words) and not words[-1].startswith("-") and words != ["weights"]
     if is_named and " ".join(words) not in _COMMANDS:
         near = _nearest(" ".join(words), _COMMANDS)
-        raise ConfigError(f"unknown command {' '.join(words)!r}{near}; see nst-jax --help")
+        raise ConfigError(with_help(f"unknown command {' '.join(words)!r}{near}", []))
+
+
+def with_help(message: str, argv: Sequence[str]) -> str:
+    """A message that ends with where to read on, after a question in a sentence of its own."""
+    see = " See" if message.endswith("?") else "; see"
+    return f"{message}{see} nst-jax {command_in(argv)}--help"
 
 
 def command_in(argv: Sequence[str]) -> str:

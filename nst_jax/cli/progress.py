@@ -84,12 +84,17 @@ class ProgressDisplay(_Display):
         self._has_told_time = False
         self._program = ""
         self._compiled: frozenset[tuple[int, int]] = frozenset()
+        self._afterwards: float | None = 0.0
 
     def start(self, plan: RunPlan) -> None:
-        """Called before the first step: says what is about to be done."""
-        self._program = plan.program
+        """Called before the first step of a run, or of that of its style: says what comes."""
+        self._keep_rates()
+        self._program, self._time_left, self._has_told_time = plan.program, TimeLeft(), False
         (height, width), rates = plan.shape, read_rates(plan.program)
         self._compiled = frozenset(rates)
+        self._afterwards = 0.0
+        if plan.then:
+            self._afterwards = _seconds_for(plan.then, read_rates(plan.then.program))
         told = {"num_steps": plan.num_steps, "num_devices": plan.num_devices}
         told |= {"device": plan.device, "num_cores": plan.num_cores}
         event("start", width=width, height=height, **told, seconds=_seconds_for(plan, rates))
@@ -102,7 +107,7 @@ class ProgressDisplay(_Display):
 
     def __call__(self, progress: Progress) -> None:
         """Called with where the run stands."""
-        left = self._time_left.see(time.monotonic(), progress)
+        left = self._left(progress)
         _progress_event(progress, float(progress.best_loss), left)
         if self._page is not None:
             self._page.see(progress, left)
@@ -141,6 +146,14 @@ class ProgressDisplay(_Display):
         trace: TracebackType | None,
     ) -> None:
         super().__exit__(kind, error, trace)
+        self._keep_rates()
+
+    def _left(self, progress: Progress) -> float | None:
+        """The seconds that are left; none are known where a run follows that was never timed."""
+        left = self._time_left.see(time.monotonic(), progress)
+        return None if left is None or self._afterwards is None else left + self._afterwards
+
+    def _keep_rates(self) -> None:
         if self._program:
             keep_rates(self._program, self._time_left.rates)
 
@@ -177,7 +190,8 @@ def _plan_in_words(plan: RunPlan) -> str:
         how_long = f", about {duration(seconds)}{'' if compiled else ' and compilation'}"
     elif not rates:
         how_long = "; the time it takes shows after the third step"
-    what = f"{_size(plan.scales[-1])}, {plan.num_steps} steps{first}"
+    steps = f"{plan.num_steps}{f' of {plan.num_steps + plan.then.num_steps}' if plan.then else ''}"
+    what = f"{_size(plan.scales[-1])}, {steps} steps{first}"
     return f"{what}, on {where} with {cores}{how_long}"
 
 

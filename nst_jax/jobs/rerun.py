@@ -58,7 +58,7 @@ def job_of_record(path: Path, output: Path | None = None) -> Job | StudyJob:
 def settings_of_record(path: Path) -> tuple[Preset, int]:
     """The settings in a record, and the seed of a run's; of a study, what its lanes have in common.
 
-    The network goes by its name.
+    The network goes by its name; the size of a texture is its own.
 
     Raises:
         ConfigError: The file is no such record.
@@ -69,13 +69,17 @@ def settings_of_record(path: Path) -> tuple[Preset, int]:
     settings = record.settings if isinstance(record, RunRecord | LaneRecord) else record
     if isinstance(settings, LaneSettings) and settings.terms is not UNSET:
         raise ConfigError(f"{path}: {_ITS_OWN_LOSS}")
-    return settings.preset(settings.network.name), settings.seed
+    preset = settings.preset(settings.network.name)
+    if settings.inputs.content is UNSET:
+        preset = preset.replace(size=max(settings.height, settings.width))
+    return preset, settings.seed
 
 
 def changed_job(job: Job | StudyJob, changes: Mapping[str, Any], record: Path) -> Job | StudyJob:
     """A job of a record with some settings changed.
 
-    Weights of layers that were found for the record's run are found anew.
+    Weights of layers that were found for the record's run are found anew. A texture of another size
+    keeps its aspect ratio, and the size of its source.
 
     Args:
         job: From `job_of_record`.
@@ -84,14 +88,23 @@ def changed_job(job: Job | StudyJob, changes: Mapping[str, Any], record: Path) -
         record: What messages call the record.
 
     Raises:
-        ConfigError: A study varies such a setting, or a value cannot be.
+        ConfigError: A study varies such a setting, or has none such, or a value cannot be.
     """
+    if isinstance(job, StudyJob) and (ignored := changes.keys() & _OF_RUNS):
+        raise ConfigError(
+            f"{record}: is of a study, whose lanes have no --{min(ignored).replace('_', '-')}; "
+            "leave it out"
+        )
     hashes = {
         label: sha256
         for label, sha256 in job.hashes.items()
         if label != "network" or "network" not in changes
     }
     of_preset = {name: value for name, value in changes.items() if name != "seed"}
+    shape = None
+    if isinstance(job, Job) and job.shape:
+        sides = {name: of_preset.pop(name) for name in ("size", "rows") if name in of_preset}
+        shape = _scaled(job.shape, sides)
     preset = job.preset.replace(**of_preset)
     if isinstance(job, StudyJob):
         for name in changes:
@@ -106,10 +119,28 @@ def changed_job(job: Job | StudyJob, changes: Mapping[str, Any], record: Path) -
     return dataclasses.replace(
         job,
         preset=preset,
+        shape=shape,
         seed=changes.get("seed", job.seed),
         layer_weights=weights,
         hashes=hashes,
     )
+
+
+_OF_RUNS = {"fine_until", "save_every"}
+"""Settings that a study has none of."""
+
+
+def _scaled(shape: tuple[int, int], changes: Mapping[str, Any]) -> tuple[int, int]:
+    """The shape of a texture of which the longest side, or the height, is changed."""
+    if not changes:
+        return shape
+    rows, size = changes.get("rows"), changes.get("size")
+    if not (wanted := rows or size):
+        raise ConfigError("--size original is a photograph's, and a texture has none; give pixels")
+    height, width = (
+        max(round(side * wanted / (shape[0] if rows else max(shape))), 1) for side in shape
+    )
+    return height, width
 
 
 def _read(path: Path) -> RunRecord | LaneRecord | StudyRecord | RunSettings | LaneSettings:

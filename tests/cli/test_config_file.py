@@ -76,6 +76,52 @@ def test_the_words_win_over_the_file_and_the_file_over_the_preset(
     }
 
 
+PRINTED = ["--style-weight", "5"]
+"""What a printed file has otherwise than its preset."""
+
+
+@pytest.mark.parametrize(
+    ("before", "preset", "wanted", "note"),
+    [
+        ("default", "paper", {"scaling": "mean", "init": "noise", "content-weight": 0.1}, True),
+        ("default", "notebook", {"rows": 400, "pooling": "max", "size": None}, True),
+        ("notebook", "default", {"rows": None, "size": 512, "pooling": "avg"}, True),
+        ("paper", "paper", {"scaling": "mean", "init": "noise"}, False),
+        ("default", "photorealistic", {"matting-weight": 30000.0}, False),
+    ],
+)
+def test_a_preset_given_takes_the_place_of_a_printed_file_s(
+    before, preset, wanted, note, photos, capfd
+):
+    words = ["stylize", "photo.jpg", "painting.png"]
+    text = printed([*words, "--preset", before, *PRINTED], capfd)
+    (photos / "run.toml").write_text(text)
+    again = [words[0], "--config", "run.toml", "--preset", preset]
+    assert cli.main([*again, "--print-config"]) == 0
+    out, err = capfd.readouterr()
+    found = tomllib.loads(out)
+    wanted |= {"style-weight": 5.0, "preset": preset}
+    assert {name: found.get(name) for name in wanted} == wanted
+    said = f"note: run.toml says style-weight otherwise than --preset {preset}, and counts; "
+    assert err.startswith(said) if note else err == ""
+    assert cli.main([*again, "--print-config", "--style-weight=7"]) == 0
+    out, err = capfd.readouterr()
+    assert tomllib.loads(out)["style-weight"] == 7.0 and err == ""
+
+
+def test_values_of_a_file_without_a_preset_all_stay_and_are_said(photos, capfd):
+    (photos / "run.toml").write_text("style-weight = 20.0\ncoarse-to-fine = true\nseed = 3")
+    words = ["stylize", "photo.jpg", "painting.png", "--config", "run.toml", "--preset", "paper"]
+    assert cli.main([*words, "--print-config"]) == 0
+    out, err = capfd.readouterr()
+    found = tomllib.loads(out)
+    assert (found["style-weight"], found["coarse-to-fine"], found["scaling"]) == (20, True, "mean")
+    assert "run.toml says coarse-to-fine, style-weight otherwise than --preset paper" in err
+    assert err.count("\n") == 1
+    assert cli.main([*words, "--print-config", "--no-coarse-to-fine"]) == 0
+    assert "run.toml says style-weight otherwise" in capfd.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_run_out_of_a_file_whose_paths_are_from_its_folder(photos, monkeypatch):
     (photos / "below").mkdir()

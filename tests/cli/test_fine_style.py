@@ -10,9 +10,12 @@ import pytest
 
 import nst_jax as nst
 from nst_jax import cli
+from nst_jax.cli import progress
+from nst_jax.descent.schedule import Scale
 from nst_jax.jobs import checkpoint
-from nst_jax.jobs.fine_style import fine_style_job
+from nst_jax.jobs.fine_style import as_one_run, fine_style_job
 from nst_jax.jobs.job import Job
+from nst_jax.jobs.run_plan import RunPlan
 from tests.runs import QUICK
 
 COMMAND = ["stylize", "photo.jpg", "painting.png", *QUICK, "--output", "out.png"]
@@ -57,6 +60,58 @@ def test_it_is_made_beside_the_result_and_again_from_the_record(pictures, capfd)
     assert cli.main([*COMMAND, *FINE, "--resume"]) == 2
     assert cli.main(["rerun", "out.json", "--output", "other.png"]) == 2
     assert not list(pictures.glob("other*"))
+
+
+@pytest.mark.slow
+def test_each_of_the_two_runs_is_said_before_it_begins(pictures, capfd):
+    assert cli.main([*COMMAND, *FINE]) == 0
+    style, own = [line for line in capfd.readouterr().err.splitlines() if " steps, on " in line]
+    assert style.startswith("48 × 34 pixels, 2 of 6 steps, on ")
+    assert own.startswith("40 × 48 pixels, 4 steps, on ")
+    assert cli.main([*COMMAND, *FINE, "--overwrite", "--json-lines"]) == 0
+    starts = [
+        event
+        for event in map(json.loads, capfd.readouterr().out.splitlines())
+        if event["event"] == "start"
+    ]
+    assert [start["num_steps"] for start in starts] == [2, 4]
+
+
+def test_the_time_left_is_of_both_runs_and_each_keeps_its_own_rates(monkeypatch, tmp_path):
+    """A style of 4 steps at 2 s, then a picture of the same size: 8 steps at 6 s."""
+    kept, now, told = {}, [0.0], []
+    monkeypatch.setattr(progress, "read_rates", lambda program: kept.get(program, {}))
+    monkeypatch.setattr(
+        progress, "keep_rates", lambda program, rates: kept.update({program: rates})
+    )
+    monkeypatch.setattr(progress, "_progress_event", lambda shown, loss, left: told.append(left))
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    def run():
+        told.clear()
+        picture = RunPlan([Scale((10, 10), 8)], "cpu", 1, 1, "picture")
+        style = RunPlan([Scale((10, 10), 4)], "cpu", 1, 1, "style", then=picture)
+        with progress.ProgressDisplay() as display:
+            shows = as_one_run(display, nst.Preset(nst.TransferConfig(num_steps=8)))
+            for plan, show, seconds in zip((style, picture), shows, (2.0, 6.0), strict=True):
+                display.start(plan)
+                now[0] += 100.0  # it is compiled
+                for step in range(1, plan.num_steps + 1):
+                    now[0] += seconds
+                    ahead = (Scale((10, 10), plan.num_steps - step),)
+                    losses = [np.float32(1)] * 3
+                    show(
+                        nst.Progress(
+                            step, plan.num_steps, step / plan.num_steps, *losses, None, ahead
+                        )
+                    )
+        return list(told)
+
+    assert run()[:4] == [None] * 4  # how long the picture takes, nobody knows yet
+    assert kept == {"style": {(10, 10): 0.02}, "picture": {(10, 10): 0.06}}
+    again = run()
+    assert again[:4] == [None, None, 50, 48]
+    assert again[4:] == [None, 36, 30, 24, 18, 12, 6, 0]
 
 
 @pytest.mark.slow

@@ -74,7 +74,41 @@ def test_a_study_changes_in_what_its_lanes_have_in_common(photos, capfd):
         assert cli.main(["rerun", record, *words, "-o", "other"]) == 2
         (line,) = capfd.readouterr().err.splitlines()
         assert "is of a study, of which" in line and f"leave {words[0]} out" in line
+    for words in (["--save-every", "1"], ["--fine-until", "conv1_1"]):
+        assert cli.main(["rerun", record, *words, "-o", "other"]) == 2
+        (line,) = capfd.readouterr().err.splitlines()
+        assert f"is of a study, whose lanes have no {words[0]}; leave it out" in line
     assert not (photos / "other").exists()
+
+
+@pytest.mark.slow
+def test_a_texture_is_made_again_at_another_size_of_the_same_source(photos, capfd):
+    quick = ["--network", "vgg16", "--num-steps", "3", "--style-layers", "conv1_1"]
+    command = ["texture", "painting.png", *quick]
+    assert cli.main([*command, "--size", "48", "32", "-o", "a.png"]) == 0
+    for words, shape in (
+        (["--size", "72"], (48, 72)),
+        (["--rows", "48"], (48, 72)),
+        (["--save-every", "3"], (32, 48)),
+        ([], (32, 48)),
+    ):
+        assert cli.main(["rerun", "a.json", *words, "--overwrite"]) == 0
+        assert nst.read_image("a_rerun.png").shape == (*shape, 3)
+        assert (photos / "a_rerun_at_iteration_3.png").exists() == ("--save-every" in words)
+    assert (photos / "a_rerun.png").read_bytes() == (photos / "a.png").read_bytes()
+    assert cli.main([*command, "--size", "72", "48", "-o", "b.png"]) == 0
+    assert cli.main(["rerun", "a.png", "--size", "72", "-o", "c.png"]) == 0
+    assert (photos / "b.png").read_bytes() == (photos / "c.png").read_bytes()
+    capfd.readouterr()
+    for words, said in (
+        (["--size", "original"], "--size original is a photograph's"),
+        (["--size", "8"], "must be at least 16"),
+        (["--fine-until", "conv1_1"], "--fine-until is conv1_1, but there is no --fine-style"),
+    ):
+        assert cli.main(["rerun", "a.json", *words, "-o", "other.png"]) == 2
+        (line,) = [line for line in capfd.readouterr().err.splitlines() if "error" in line]
+        assert said in line
+    assert not list(photos.glob("other*"))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
+from nst_jax.descent.chunk import Chunk
 from nst_jax.host.now_and_then import NowAndThen
+from nst_jax.jobs import stylize_job
 from nst_jax.jobs.job import Job
 from nst_jax.jobs.presets import PRESETS
 from nst_jax.jobs.stylize_job import run_job
@@ -54,6 +56,22 @@ def test_a_short_run_writes_none_but_removes_that_of_one_that_was_killed(ended, 
     assert not PREVIEW.exists()
     assert ended() == [None, None]
     assert ended(preview_every=0.0) == [None, None]
+
+
+def test_a_run_that_fails_at_once_leaves_none(photos, monkeypatch):
+    descend = stylize_job.descend
+
+    def failing(**arguments):
+        for chunk in descend(**arguments):
+            progress = chunk.progress
+            found = chunk.result()._replace(failure="the loss is not finite", best_step=1)
+            yield Chunk(lambda: None, lambda seen=progress: seen, lambda end=found: end)
+
+    monkeypatch.setattr(stylize_job, "descend", failing)
+    seen = []
+    with pytest.raises(nst.ConfigError, match="the loss is not finite"):
+        run_job(Job(*JOB, preview_every=1e-9), lambda progress: seen.append(PREVIEW.exists()))
+    assert seen[0] and not PREVIEW.exists()
 
 
 def test_another_file_of_its_name_is_left_alone(ended, said):

