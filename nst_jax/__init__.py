@@ -16,7 +16,6 @@ from nst_jax.descent.texture import texture
 from nst_jax.files.images import ImageError, read_image, write_image
 from nst_jax.files.metadata import read_origin
 from nst_jax.files.sheets import make_sheet
-from nst_jax.jobs import saved_results  # noqa: F401, where methods of results lead
 from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.network.normalisation import normalise_activations
 from nst_jax.network.vgg import NETWORKS, features, prepare_params

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from types import TracebackType
 from typing import Self
 
 from tqdm import tqdm
@@ -14,6 +13,7 @@ from nst_jax.cli.live import LivePage
 from nst_jax.descent.result import Progress
 from nst_jax.descent.schedule import Scale
 from nst_jax.descent.time_left import TimeLeft, seconds_for
+from nst_jax.host.bars import Closes
 from nst_jax.host.timings import Rates, keep_rates, read_rates
 from nst_jax.jobs.run_plan import RunPlan
 from nst_jax.study.result import FinishedLane
@@ -25,7 +25,7 @@ def _is_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
-class _Display:
+class _Display(Closes):
     """A context manager that writes above its bar, and closes it, if it has drawn one.
 
     Args:
@@ -42,12 +42,7 @@ class _Display:
         LINES.write = self._say
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         LINES.write = say
         if self._bar is not None:
             self._bar.close()
@@ -139,13 +134,8 @@ class ProgressDisplay(_Display):
         if changes:
             self._show(self._preparation(to_come[0]))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        super().__exit__(kind, error, trace)
+    def close(self) -> None:
+        super().close()
         self._keep_rates()
 
     def _left(self, progress: Progress) -> float | None:

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from nst_jax.descent.schedule import Scale
-from nst_jax.host.outlets import OUTLETS
+from nst_jax.host.outlets import outlets
 from nst_jax.objective.loss import LossParts
 
 
@@ -88,7 +88,7 @@ class TransferResult(NamedTuple):
         Example:
             >>> stylize(params, content, style, config).save("result.png")
         """
-        OUTLETS.save_result(self, Path(path))
+        outlets().save_result(self, Path(path))
 
     def __repr__(self) -> str:
         # Transformations of JAX put other things in the places of arrays.
@@ -97,7 +97,7 @@ class TransferResult(NamedTuple):
         return _described(self)
 
     def _repr_png_(self) -> bytes:
-        return OUTLETS.result_as_png(self)
+        return outlets().result_as_png(self)
 
 
 Callback = Callable[[Progress], None]

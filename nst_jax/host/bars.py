@@ -2,7 +2,6 @@
 
 import sys
 import warnings
-from types import TracebackType
 from typing import Any, Self
 
 with warnings.catch_warnings():
@@ -11,7 +10,20 @@ with warnings.catch_warnings():
     from tqdm.auto import tqdm
 
 
-class Bar:
+class Closes:
+    """A context manager that closes itself."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Called when the block ends, however it does."""
+
+
+class Bar(Closes):
     """Shows how far a call has come; nothing where nobody looks.
 
     Args:
@@ -26,15 +38,8 @@ class Bar:
     def __bool__(self) -> bool:
         return self._shows
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Leaves it as it is."""
         if self._bar is not None:
             self._bar.close()
 

@@ -14,7 +14,6 @@ from nst_jax.files.atomic import whole_file
 from nst_jax.files.encoding import Encoding, encode
 from nst_jax.files.images import ImageError, PixelArray, check_output, write_image
 from nst_jax.files.sheets import make_sheet
-from nst_jax.host.outlets import OUTLETS
 from nst_jax.jobs.describe import (
     describe_device,
     describe_history,
@@ -249,8 +248,3 @@ def _write(path: Path, record: dict[str, Any]) -> None:
         raise ImageError(
             f"{path}: cannot be written ({error.strerror or error}); choose another place"
         ) from error
-
-
-OUTLETS.save_result, OUTLETS.save_study = save_result, save_study
-OUTLETS.result_as_png, OUTLETS.study_as_png = result_as_png, study_as_png
-OUTLETS.plot_study = plot_study

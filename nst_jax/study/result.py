@@ -10,7 +10,7 @@ import numpy as np
 
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.result import TransferResult
-from nst_jax.host.outlets import OUTLETS
+from nst_jax.host.outlets import outlets
 from nst_jax.objective.loss import LossParts
 from nst_jax.objective.terms import Loss
 from nst_jax.study.grid import Grid
@@ -110,7 +110,7 @@ class StudyResult(NamedTuple):
             >>> study = run_study(params, content, style, {"style_weight": [5, 20]}, config)
             >>> study.save("study")
         """
-        OUTLETS.save_study(self, Path(folder))
+        outlets().save_study(self, Path(folder))
 
     def plot(self, axes: Any = None) -> Any:
         """Draws the loss of each lane over the steps.
@@ -125,7 +125,7 @@ class StudyResult(NamedTuple):
             >>> study.plot().set_title("style weights")
             Text(...)
         """
-        return OUTLETS.plot_study(self, axes)
+        return outlets().plot_study(self, axes)
 
     def __repr__(self) -> str:
         height, width = np.shape(self.image)[1:3]
@@ -140,7 +140,7 @@ class StudyResult(NamedTuple):
         )
 
     def _repr_png_(self) -> bytes:
-        return OUTLETS.study_as_png(self)
+        return outlets().study_as_png(self)
 
     def to_dataframe(self) -> Any:
         """One row a lane, as a pandas DataFrame, by the names of `lanes.csv` and of records.
