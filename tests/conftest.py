@@ -1,5 +1,6 @@
 """Shapes and types of the library's annotations are checked at run time in every test."""
 
+import gc
 import logging
 import os
 import tempfile
@@ -9,7 +10,11 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 # Most of the tests' time was the optimisation of small programs, which takes longer than they run.
 # `JAX_DISABLE_MOST_OPTIMIZATIONS=0 XLA_FLAGS= pytest` tests them as users have them.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+# Each part of a program that is cut up for threads costs as much again as a small program.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+)
 # What one test or command has compiled, the next reads; the user's cache is no place for tests.
 os.environ.pop("JAX_ENABLE_COMPILATION_CACHE", None)
 # whose processes share the folder of the one that starts them
@@ -46,6 +51,13 @@ import jax
 from . import reference
 
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+def pytest_collection_finish():
+    """Python's garbage collector leaves alone what was imported, and comes seldom."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 # A quarter of the channels, which serves most tests as well, and sooner; Winograd's algorithm still
