@@ -7,6 +7,8 @@ import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("KERAS_BACKEND", "jax")
+# NumPy's and PyTorch's threads wait for each other by turning round and round.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Most of the tests' time was the optimisation of small programs, which takes longer than they run.
 # `JAX_DISABLE_MOST_OPTIMIZATIONS=0 XLA_FLAGS= pytest` tests them as users have them.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
