@@ -1,5 +1,6 @@
 """Shapes and types of the library's annotations are checked at run time in every test."""
 
+import gc
 import logging
 import os
 import tempfile
@@ -7,11 +8,17 @@ from importlib.metadata import version
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("KERAS_BACKEND", "jax")
+# NumPy's and PyTorch's threads wait for each other by turning round and round.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Most of the tests' time was the optimisation of small programs, which takes longer than they run.
 # `JAX_DISABLE_MOST_OPTIMIZATIONS=0 XLA_FLAGS= pytest` tests them as users have them.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-if version("jaxlib").startswith("0.10."):  # later ones have no such flag, and end the process
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+if version("jaxlib").startswith("0.10."):  # later ones end the process at a flag they do not know
+    # Each part of a program that is cut up for threads costs as much again as a small program.
+    os.environ.setdefault(
+        "XLA_FLAGS",
+        "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+    )
 # What one test or command has compiled, the next reads; the user's cache is no place for tests.
 os.environ.pop("JAX_ENABLE_COMPILATION_CACHE", None)
 # whose processes share the folder of the one that starts them
@@ -48,6 +55,13 @@ import jax
 from . import reference
 
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+def pytest_collection_finish():
+    """Python's garbage collector leaves alone what was imported, and comes seldom."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 # A quarter of the channels, which serves most tests as well, and sooner; Winograd's algorithm still

@@ -1,6 +1,14 @@
 """Runs as tests make and follow them."""
 
+import jax
 import numpy as np
+
+import nst_jax as nst
+
+# Outside of `jit` each operation is a program of its own, and compiled as one.
+total_loss = jax.jit(nst.total_loss, static_argnums=4)
+loss_and_gradient = jax.jit(nst.loss_and_gradient, static_argnums=4)
+features = jax.jit(nst.features, static_argnames=("layers", "pooling", "precision", "border"))
 
 # Most of a short run is its compilation: a few seconds for each image size, set of layers and
 # optimiser. Commands that are of these and of `photos` find their programs in the tests' cache.

@@ -8,6 +8,7 @@ import pytest
 
 import nst_jax as nst
 from nst_jax.descent.resizing import carry_up
+from tests.runs import total_loss
 
 LAYERS = dict(content_layers=("conv1_2",), style_layers=("conv1_1", "conv2_1"))
 CONFIG = nst.TransferConfig(
@@ -71,7 +72,7 @@ def test_a_run_ends_with_the_average_and_its_own_loss(vgg16_params, pictures):
         np.testing.assert_allclose(found, average(images[:step], 0.8), atol=1e-6)
     np.testing.assert_array_equal(result.image, shown[-1])
     targets = nst.make_targets(vgg16_params, *pictures, CONFIG)
-    loss, parts = nst.total_loss(vgg16_params, result.image, targets, nst.LossWeights(), CONFIG)
+    loss, parts = total_loss(vgg16_params, result.image, targets, nst.LossWeights(), CONFIG)
     np.testing.assert_allclose(result.loss, loss, rtol=1e-5)
     assert result.loss == result.losses[-1] and result.best_step == result.num_steps == 6
     np.testing.assert_allclose(
@@ -134,7 +135,7 @@ def test_a_run_that_fails_says_the_loss_of_its_picture(vgg16_params, pictures):
     result = nst.stylize(vgg16_params, *pictures, config, optimizer=optimizer)
     assert "is not finite" in str(result.failure) and np.isfinite(result.image).all()
     targets = nst.make_targets(vgg16_params, *pictures, CONFIG)
-    loss, _ = nst.total_loss(vgg16_params, result.image, targets, nst.LossWeights(), CONFIG)
+    loss, _ = total_loss(vgg16_params, result.image, targets, nst.LossWeights(), CONFIG)
     np.testing.assert_allclose(result.loss, loss, rtol=1e-5)
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import nst_jax as nst
 from nst_jax.descent.colours import LUMINANCE, in_luminance, luminance
+from tests.runs import total_loss
 
 SHALLOW = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"), num_steps=4)
 
@@ -117,7 +118,7 @@ def test_a_run_on_luminance_leaves_the_contents_chroma(vgg16_params, pair, init)
     targets = nst.make_targets(
         vgg16_params, in_luminance(content), np.repeat(matched, 3, axis=-1), config
     )
-    loss, _ = nst.total_loss(vgg16_params, grey, targets, nst.LossWeights(), config)
+    loss, _ = total_loss(vgg16_params, grey, targets, nst.LossWeights(), config)
     np.testing.assert_allclose(loss, result.loss, rtol=1e-2)
 
 

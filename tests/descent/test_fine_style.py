@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
+from tests.runs import total_loss
 
 LAYERS = ("conv1_1", "conv2_1", "conv4_1")
 CONFIG = nst.TransferConfig(num_steps=40, content_layers=(), style_layers=LAYERS)
@@ -20,7 +21,7 @@ def pictures():
 def off(params, image, from_style):
     """What of a style's Gram matrices is missing, by layer."""
     targets = nst.make_targets(params, image, from_style, CONFIG)
-    _, terms = nst.total_loss(params, image, targets, nst.LossWeights(), CONFIG)
+    _, terms = total_loss(params, image, targets, nst.LossWeights(), CONFIG)
     return {layer: float(found) for layer, found in terms["style"].items()}
 
 

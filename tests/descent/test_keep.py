@@ -6,6 +6,7 @@ import pytest
 
 import nst_jax as nst
 from nst_jax.objective.tiles import Tiles
+from tests.runs import loss_and_gradient, total_loss
 
 SHALLOW = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
 CONFIG = nst.TransferConfig(num_steps=4, **SHALLOW)
@@ -45,7 +46,7 @@ def test_the_loss_is_that_of_the_picture(vgg16_params, pictures):
     content, style = pictures
     found = nst.stylize(vgg16_params, content, style, CONFIG, keep=disc(content.shape))
     targets = nst.make_targets(vgg16_params, content, style, CONFIG)
-    loss, _ = nst.total_loss(vgg16_params, found.image, targets, nst.LossWeights(), CONFIG)
+    loss, _ = total_loss(vgg16_params, found.image, targets, nst.LossWeights(), CONFIG)
     np.testing.assert_allclose(loss, found.loss, rtol=1e-5)
     assert found.loss < 0.9 * found.losses[0]
 
@@ -61,9 +62,7 @@ def test_the_gradient_is_that_of_the_picture_times_what_is_free(vgg16_params, pi
     free = 1 - mask[..., None].astype(np.float64)
     seen = ((1 - free) * content + free * start).astype(np.float32)
     targets = nst.make_targets(vgg16_params, content, style, config)
-    (loss, _), gradient = nst.loss_and_gradient(
-        vgg16_params, seen, targets, nst.LossWeights(), config
-    )
+    (loss, _), gradient = loss_and_gradient(vgg16_params, seen, targets, nst.LossWeights(), config)
     np.testing.assert_allclose(last.result().losses[0], loss, rtol=1e-6)
     wanted = rate * free * np.asarray(gradient, np.float64)
     # A pixel of about a half has a last digit of 6e-8.
@@ -144,7 +143,7 @@ def test_it_is_kept_at_each_size(vgg16_params, pictures, init):
             check_kept(early.image, content, mask)
     assert seen[0] == 1 and chunk.result().sizes.tolist() == [20] * 3 + [40] * 3
     targets = nst.make_targets(vgg16_params, content, style, config)
-    loss, _ = nst.total_loss(vgg16_params, early.image, targets, nst.LossWeights(), config)
+    loss, _ = total_loss(vgg16_params, early.image, targets, nst.LossWeights(), config)
     np.testing.assert_allclose(loss, early.loss, rtol=1e-5)
 
 

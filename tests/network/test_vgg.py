@@ -10,6 +10,7 @@ from nst_jax.network import vgg, winograd
 from nst_jax.network.convolution import convolve
 from nst_jax.network.vgg import least_size, plain_params
 from tests import reference
+from tests.runs import features
 
 FEATURE_TOLERANCE = 1e-5  # of the layer's maximum; float32
 WINOGRAD_TOLERANCE = 1e-5  # likewise
@@ -22,7 +23,7 @@ def test_every_layer_agrees_with_numpy_in_float64(network, pooling, rng):
     params = reference.random_params(network)
     image = rng.random((35, 50, 3)).astype(np.float32)
     expected = reference.features(params, image, pooling)
-    found = nst.features(params, image, list(expected), pooling)
+    found = features(params, image, tuple(expected), pooling)
     assert list(expected) == list(nst.NETWORKS[network])
     shapes = vgg.features_shapes(params, image.shape, [*expected][::-1])
     assert list(shapes.items()) == [(layer, values.shape) for layer, values in expected.items()]
@@ -38,7 +39,7 @@ def test_every_layer_agrees_with_pytorch(network, pooling):
     """The golden file holds samples of what PyTorch computed; scripts/make_golden.py made it."""
     params = reference.random_params(network, seed=int(GOLDEN["seed"]))
     image = GOLDEN["image"]
-    found = nst.features(params, image, reference.LAYERS[network], pooling)
+    found = features(params, image, tuple(reference.LAYERS[network]), pooling)
     for layer in reference.LAYERS[network]:
         key = f"{network}/{pooling}/{layer}"
         values = np.asarray(found[layer]).ravel()[GOLDEN[f"{key}/positions"]]
@@ -119,7 +120,7 @@ def test_prepared_parameters_give_the_same_features(network, rng):
     assert prepared["conv3_1"]["transformed"].shape == (6, 6, 128, 256)
     assert prepared["conv3_1"]["kernel"] is params["conv3_1"]["kernel"]
     expected = reference.features(params, image, "avg")
-    found = nst.features(prepared, image, list(expected))
+    found = features(prepared, image, tuple(expected))
     for layer, values in expected.items():
         assert np.abs(found[layer] - values).max() <= WINOGRAD_TOLERANCE * values.max(), layer
     shallow = nst.prepare_params(params, ("conv2_2",))
@@ -146,7 +147,7 @@ def test_an_image_too_small_is_told_the_least_size(vgg16_params):
     assert least_size("conv1_2") == 1
     assert least_size("conv5_1") == 16
     smallest = np.zeros((16, 16, 3), np.float32)
-    assert nst.features(vgg16_params, smallest, ("conv5_3",))["conv5_3"].shape == (1, 1, 128)
+    assert features(vgg16_params, smallest, ("conv5_3",))["conv5_3"].shape == (1, 1, 128)
     with pytest.raises(
         nst.ConfigError,
         match="15 × 40 pixels is too small for conv5_3: each side must be at least 16",

@@ -13,6 +13,7 @@ from nst_jax.network.vgg import features_shapes
 from nst_jax.objective.regions import shares_of
 from nst_jax.objective.tiles import Tiles
 from tests import reference
+from tests.runs import features, loss_and_gradient, total_loss
 
 BORDERS = ["replicate", "reflect", "wrap", "wrap_x"]
 NUMPY = {  # of rows, and of columns
@@ -24,7 +25,6 @@ NUMPY = {  # of rows, and of columns
 }
 LAYERS = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
 WEIGHTS = nst.LossWeights(total_variation=0.1, edges=0.5)
-EVALUATE = jax.jit(nst.loss_and_gradient, static_argnums=4)
 
 
 def padded(array, border, widths):
@@ -70,7 +70,7 @@ def test_features_agree_with_numpy_in_float64(rng, border, shape, pooling):
     prepared = nst.prepare_params(vgg16_params, ("conv3_1",))
     assert "transformed" in prepared["conv2_2"]
     for params in (vgg16_params, prepared):
-        found = nst.features(params, image, list(expected), pooling, border=border)
+        found = features(params, image, tuple(expected), pooling, border=border)
         for layer, values in expected.items():
             assert np.abs(found[layer] - values).max() <= 1e-5 * values.max(), layer
 
@@ -99,7 +99,7 @@ def test_a_flat_picture_is_flat_to_the_edge_without_zeros(vgg16_params):
     grey = np.full((16, 24, 3), 0.5, np.float32)
 
     def unevenness(border):
-        found = nst.features(vgg16_params, grey, ("conv1_2", "conv3_1"), border=border)
+        found = features(vgg16_params, grey, ("conv1_2", "conv3_1"), border=border)
         return [
             float(jnp.ptp(values, axis=(0, 1)).max() / values.max()) for values in found.values()
         ]
@@ -122,14 +122,16 @@ def test_a_picture_that_wraps_may_be_rolled(vgg16_params, rng, border, by):
     aims = [
         nst.make_targets(params, own, style, config, terms) for own in (content, rolled(content))
     ]
-    (loss, _), gradient = EVALUATE(params, image, aims[0], terms, config)
-    (moved_loss, _), moved_gradient = EVALUATE(params, rolled(image), aims[1], terms, config)
+    (loss, _), gradient = loss_and_gradient(params, image, aims[0], terms, config)
+    (moved_loss, _), moved_gradient = loss_and_gradient(
+        params, rolled(image), aims[1], terms, config
+    )
     np.testing.assert_allclose(moved_loss, loss, rtol=1e-6)
     np.testing.assert_allclose(moved_gradient, rolled(gradient), atol=1e-5 * np.ptp(gradient))
     if 0 in by:  # but not along the other side
         rolled = lambda array: np.roll(array, by[::-1], (0, 1))
         aims = nst.make_targets(params, rolled(content), style, config, terms)
-        (other_loss, _), _ = EVALUATE(params, rolled(image), aims, terms, config)
+        (other_loss, _), _ = loss_and_gradient(params, rolled(image), aims, terms, config)
         assert abs(other_loss / loss - 1) > 1e-5
 
 
@@ -161,8 +163,8 @@ def test_tiles_are_the_whole(vgg16_params, rng, border, shape):
         ),
         *targets,
     )
-    (loss, parts), gradient = EVALUATE(vgg16_params, image, targets[0], terms, whole)
-    (tiled_loss, tiled_parts), tiled_gradient = EVALUATE(
+    (loss, parts), gradient = loss_and_gradient(vgg16_params, image, targets[0], terms, whole)
+    (tiled_loss, tiled_parts), tiled_gradient = loss_and_gradient(
         vgg16_params, image, targets[0], terms, tiled
     )
     np.testing.assert_allclose(tiled_loss, loss, rtol=1e-5)
@@ -177,7 +179,7 @@ def test_total_variation_of_a_picture_that_wraps_has_the_seam(vgg16_params, rng,
     image = rng.random((16, 32, 3), np.float32)
     loss, config = nst.TotalVariation(), nst.TransferConfig(border=border)
     targets = nst.make_targets(vgg16_params, image, image, config, loss)
-    found, _ = nst.total_loss(vgg16_params, image, targets, loss, config)
+    found, _ = total_loss(vgg16_params, image, targets, loss, config)
     rough = sum((np.roll(image, -1, axis) - image) ** 2 for axis in (0, 1)) ** 1.25
     rough = rough[: None if border != "wrap_x" else -1, : None if border != "wrap_y" else -1]
     np.testing.assert_allclose(found, rough.sum() / (16 * 32), rtol=1e-5)

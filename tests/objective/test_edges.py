@@ -7,6 +7,7 @@ import pytest
 import nst_jax as nst
 from nst_jax.objective.tiles import Tiles
 from tests import reference
+from tests.runs import loss_and_gradient
 
 LAYERS = dict(content_layers=("conv1_2",), style_layers=("conv1_1",))
 CONFIG = nst.TransferConfig(num_steps=3, optimizer="adam", **LAYERS)
@@ -33,7 +34,7 @@ def laplacian(image, size):
 def evaluate(params, term, content, image, tile=0):
     config = nst.TransferConfig(tile=tile)
     targets = nst.make_targets(params, content, content, config, term)
-    (value, _), gradient = nst.loss_and_gradient(params, image, targets, term, config)
+    (value, _), gradient = loss_and_gradient(params, image, targets, term, config)
     return float(value), np.asarray(gradient)
 
 

@@ -1,12 +1,12 @@
 """The matting energy against the sparse matrix of Levin, Lischinski and Weiss, in float64."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.sparse import lil_matrix
 
 import nst_jax as nst
+from tests.runs import loss_and_gradient, total_loss
 
 
 def laplacian(image, epsilon=1e-7):
@@ -27,8 +27,8 @@ def laplacian(image, epsilon=1e-7):
 def energy_of(params, image, content):
     term = nst.Matting()
     targets = nst.make_targets(params, content, content, nst.TransferConfig(), term)
-    function = lambda image: nst.total_loss(params, image, targets, term, nst.TransferConfig())[0]
-    return jax.value_and_grad(function)(jnp.asarray(image))
+    (value, _), gradient = loss_and_gradient(params, image, targets, term, nst.TransferConfig())
+    return value, gradient
 
 
 def test_it_is_the_quadratic_form_of_the_sparse_matrix(vgg16_params, rng):
@@ -56,7 +56,7 @@ def test_it_goes_round_where_the_image_wraps(vgg16_params, rng):
     for places in ((0, 0), (5, 17)):
         turned = [np.roll(own, places, (0, 1)) for own in (content, image)]
         targets = nst.make_targets(vgg16_params, turned[0], content, config, term)
-        found.append(nst.total_loss(vgg16_params, turned[1], targets, term, config)[0])
+        found.append(total_loss(vgg16_params, turned[1], targets, term, config)[0])
     np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
 
 
@@ -79,7 +79,7 @@ def test_in_tiles_as_whole(vgg16_params, rng, border, shape):
     for tile in (0, 64):
         config = nst.TransferConfig(tile=tile, border=border)
         targets = nst.make_targets(vgg16_params, content, content, config, loss)
-        found.append(nst.loss_and_gradient(vgg16_params, jnp.asarray(image), targets, loss, config))
+        found.append(loss_and_gradient(vgg16_params, jnp.asarray(image), targets, loss, config))
     ((whole, _), gradient), ((tiled, _), tiled_gradient) = found
     np.testing.assert_allclose(tiled, whole, rtol=1e-5)
     assert np.abs(tiled_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max()

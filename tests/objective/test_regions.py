@@ -5,6 +5,7 @@ import nst_jax as nst
 from nst_jax.objective.regions import small_regions, with_regions
 from nst_jax.objective.tiles import Tiles
 from tests import reference
+from tests.runs import loss_and_gradient
 
 LAYERS = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1", "conv3_1"))
 CONFIG = nst.TransferConfig(num_steps=3, optimizer="adam", **LAYERS)
@@ -85,7 +86,7 @@ def test_a_partition_adds_up_to_the_whole(vgg16_params, rng, tile):
     config = nst.TransferConfig(num_steps=1, optimizer="adam", tile=tile, scaling="mean", **TILED)
     check_tiles(vgg16_params, content.shape, config)
     targets = nst.make_targets(vgg16_params, content, style, config)
-    (whole, _), _ = nst.loss_and_gradient(vgg16_params, content, targets, nst.LossWeights(), config)
+    (whole, _), _ = loss_and_gradient(vgg16_params, content, targets, nst.LossWeights(), config)
     # Half and half everywhere: each region's Gram matrix is the whole's.
     half = np.full(content.shape[:2], 0.5, np.float32)
     loss, _ = first_loss(vgg16_params, content, style, [nst.Region(half), nst.Region(half)], config)

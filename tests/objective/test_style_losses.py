@@ -10,13 +10,12 @@ from scipy.linalg import sqrtm
 
 import nst_jax as nst
 from nst_jax.config import StyleLoss
-from tests.runs import finished, followed
+from tests.runs import finished, followed, loss_and_gradient
 
 STATISTICS = [name for name in get_args(StyleLoss) if name != "gram"]
 OF_MOMENTS = ["covariance", "batch_norm", "wasserstein"]
 JUMPING = ["sliced_wasserstein", "neighbours", "relaxed_emd"]
 TURNING = ("sliced_wasserstein", "wrap")
-EVALUATE = jax.jit(nst.loss_and_gradient, static_argnums=4)
 
 
 def view_of(features, shares=None):
@@ -34,6 +33,7 @@ def view_of(features, shares=None):
     )
 
 
+@jax.jit
 def distance(term, features, style, shares=None, style_shares=None):
     wanted = term.aim(term.measure(view_of(style, style_shares), {}))
     return term.distance(term.measure(view_of(features, shares), {}), wanted)["conv1_1"]
@@ -203,7 +203,7 @@ def test_in_tiles_as_whole(vgg16_params, rng, name, border):
         for tile in (0, 64):
             config = nst.TransferConfig(tile=tile, border=border)
             targets = nst.make_targets(params, content, style, config, LOSSES[name])
-            found.append(EVALUATE(params, image, targets, LOSSES[name], config))
+            found.append(loss_and_gradient(params, image, targets, LOSSES[name], config))
     ((whole, _), gradient), ((tiled, _), of_tiles) = found
     tolerance = 1e-10 if exact else 1e-5
     np.testing.assert_allclose(tiled, whole, rtol=tolerance)

@@ -10,6 +10,7 @@ from nst_jax.objective.regions import with_regions
 from nst_jax.objective.styles import make_style
 from nst_jax.objective.tiles import Tiles
 from tests import reference
+from tests.runs import features
 
 LAYERS = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
 
@@ -26,9 +27,7 @@ def pictures():
 
 def loss_and_gradient(params, content, style, config, image):
     targets = nst.make_targets(params, content, style, config)
-    (loss, parts), gradient = nst.loss_and_gradient(
-        params, image, targets, nst.LossWeights(), config
-    )
+    (loss, parts), gradient = loss_and_gradient(params, image, targets, nst.LossWeights(), config)
     return loss, parts, np.asarray(gradient)
 
 
@@ -46,7 +45,7 @@ def test_a_blend_is_compared_with_the_mean_of_gram_matrices(vgg16_params, rng, t
     grams = [
         {
             layer: reference.gram(found)
-            for layer, found in nst.features(vgg16_params, style, config.style_layers).items()
+            for layer, found in features(vgg16_params, style, config.style_layers).items()
         }
         for style in styles
     ]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from tests.runs import finished, followed
+from tests.runs import finished, followed, loss_and_gradient, total_loss
 
 LAYERS = ("conv1_1", "conv2_1", "conv3_1")
 
@@ -112,14 +112,14 @@ def test_a_sum_of_terms_is_the_default_loss(vgg16_params, pair):
     config = nst.TransferConfig(content_layers=("conv2_2",), style_layers=LAYERS)
     image = pair[0][::-1].copy()
     sums = nst.content(("conv2_2",)) + 20 * nst.style(LAYERS) + 0.3 * nst.TotalVariation()
-    expected, parts = nst.total_loss(
+    expected, parts = total_loss(
         vgg16_params,
         image,
         nst.make_targets(vgg16_params, *pair, config),
         nst.LossWeights(1.0, 20.0, 0.3),
         config,
     )
-    found, own = nst.total_loss(
+    found, own = total_loss(
         vgg16_params, image, nst.make_targets(vgg16_params, *pair, config, sums), sums, config
     )
     np.testing.assert_allclose(found, expected, rtol=1e-6)
@@ -160,10 +160,8 @@ def test_in_tiles_as_whole(
     whole, tiled = nst.TransferConfig(), nst.TransferConfig(tile=128 if width == 250 else 64)
     image = jnp.asarray(rng.random(content.shape), jnp.float32)
     targets = nst.make_targets(vgg16_params, content, style, whole, loss)
-    (value, _), gradient = nst.loss_and_gradient(vgg16_params, image, targets, loss, whole)
-    (tiled_value, _), tiled_gradient = nst.loss_and_gradient(
-        vgg16_params, image, targets, loss, tiled
-    )
+    (value, _), gradient = loss_and_gradient(vgg16_params, image, targets, loss, whole)
+    (tiled_value, _), tiled_gradient = loss_and_gradient(vgg16_params, image, targets, loss, tiled)
     np.testing.assert_allclose(tiled_value, value, rtol=loss_tolerance)
     assert np.abs(tiled_gradient - gradient).max() <= gradient_tolerance * np.abs(gradient).max()
 
@@ -189,9 +187,9 @@ def test_a_measure_that_reads_aside_without_saying_so_differs_in_tiles(vgg16_par
     image = jnp.asarray(rng.random(content.shape), jnp.float32)
     targets = nst.make_targets(vgg16_params, content, pair[1], nst.TransferConfig(), Silent())
     values = [
-        nst.loss_and_gradient(
-            vgg16_params, image, targets, Silent(), nst.TransferConfig(tile=tile)
-        )[0][0]
+        loss_and_gradient(vgg16_params, image, targets, Silent(), nst.TransferConfig(tile=tile))[0][
+            0
+        ]
         for tile in (0, 64)
     ]
     assert abs(float(values[1] / values[0]) - 1) > 1e-4
@@ -361,7 +359,7 @@ def test_what_is_wanted_by_position_is_the_same_in_tiles(vgg16_params, pair, rng
         found.append(
             (
                 targets["where"].fields["conv2_1"],
-                *nst.loss_and_gradient(vgg16_params, image, targets, loss, config),
+                *loss_and_gradient(vgg16_params, image, targets, loss, config),
             )
         )
     for whole, tiled in zip(*map(jax.tree.leaves, found), strict=True):

@@ -8,6 +8,7 @@ import nst_jax as nst
 from nst_jax.objective.regions import with_regions
 from nst_jax.objective.styles import make_style
 from tests import reference
+from tests.runs import total_loss
 
 LAYERS = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
 CONFIG = nst.TransferConfig(num_steps=3, optimizer="adam", style_turns=True, **LAYERS)
@@ -78,7 +79,7 @@ def test_turns_go_on_bit_for_bit_and_start_from_the_style_as_it_is(vgg16_params,
     np.testing.assert_array_equal(again.result().image, whole.image)
     start = np.clip(jax.image.resize(style, content.shape, "lanczos3"), 0, 1)
     targets = nst.make_targets(vgg16_params, content, style, config)
-    loss, _ = nst.total_loss(vgg16_params, start, targets, nst.LossWeights(), config)
+    loss, _ = total_loss(vgg16_params, start, targets, nst.LossWeights(), config)
     np.testing.assert_allclose(whole.losses[0], loss, rtol=1e-5)
 
 

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 import nst_jax as nst
 from nst_jax.cli import demo
 from nst_jax.optim.bounds import within_bounds
+from tests.runs import total_loss
 
 CONFIG = nst.TransferConfig(
     content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"), num_steps=40
@@ -62,7 +63,7 @@ def test_the_loss_reported_is_that_of_the_picture_written(
     )
     targets = nst.make_targets(vgg16_params, photograph, drawing, config)
     loss_of = lambda image: float(
-        nst.total_loss(vgg16_params, image, targets, nst.LossWeights(), config)[0]
+        total_loss(vgg16_params, image, targets, nst.LossWeights(), config)[0]
     )
     for image in (*images, result.image):
         assert image.min() >= 0 and image.max() <= 1
@@ -125,7 +126,7 @@ def test_a_run_that_is_stopped_at_a_smaller_size_has_the_loss_of_its_picture(
         and result.sizes[-1] == max(content.shape) > result.sizes[0]
     )
     targets = nst.make_targets(vgg16_params, content, style, config)
-    loss, _ = nst.total_loss(vgg16_params, result.image, targets, nst.LossWeights(), config)
+    loss, _ = total_loss(vgg16_params, result.image, targets, nst.LossWeights(), config)
     np.testing.assert_allclose(loss, result.loss, rtol=1e-5)
 
 

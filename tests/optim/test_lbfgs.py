@@ -1,3 +1,4 @@
+import functools
 from itertools import pairwise
 
 import jax
@@ -12,8 +13,9 @@ from nst_jax import Preconditioner, safeguarded_lbfgs
 from nst_jax.optim.lbfgs import IDENTITY
 
 
-def descend(function, start, num_steps, memory=20, preconditioner=IDENTITY, constants=()):
-    """The losses, and the state after each step, of a function of a point and of constants."""
+@functools.cache
+def compiled(function, memory, preconditioner):
+    """The start of a descent, and a step of it."""
     optimizer = safeguarded_lbfgs(memory, preconditioner=preconditioner)
 
     @jax.jit
@@ -22,7 +24,13 @@ def descend(function, start, num_steps, memory=20, preconditioner=IDENTITY, cons
         updates, state = optimizer.update(gradient, state, params, value=value)
         return optax.apply_updates(params, updates), state, value
 
-    params, state, values, states = start, optimizer.init(start), [], []
+    return jax.jit(optimizer.init), advance
+
+
+def descend(function, start, num_steps, memory=20, preconditioner=IDENTITY, constants=()):
+    """The losses, and the state after each step, of a function of a point and of constants."""
+    init, advance = compiled(function, memory, preconditioner)
+    params, state, values, states = start, init(start), [], []
     for _ in range(num_steps):
         params, state, value = advance(params, state, constants)
         values.append(float(value))
@@ -63,22 +71,21 @@ def test_a_quadratic_is_solved_as_fast_as_by_scipy():
     assert min(values[:60]) <= 10 * min(history[:60])
 
 
+@jax.jit
+def bumpy(x, matrix):
+    return jnp.sum((matrix @ x) ** 2) + 3 * jnp.sum(jnp.sin(5 * x))
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_the_best_point_is_never_lost(seed):
     rng = np.random.default_rng(seed)
-    matrix = jnp.asarray(rng.normal(size=(6, 6)), jnp.float32)
-
-    def bumpy(x, matrix):
-        return jnp.sum((matrix @ x) ** 2) + 3 * jnp.sum(jnp.sin(5 * x))
-
-    start = jnp.asarray(rng.normal(size=6), jnp.float32)
+    matrix = rng.normal(size=(6, 6)).astype(np.float32)
+    start = rng.normal(size=6).astype(np.float32)
     values, states = descend(bumpy, start, 40, memory=5, constants=(matrix,))
     best = [float(state.value) for state in states]
     np.testing.assert_array_equal(best, np.minimum.accumulate(values))
-    np.testing.assert_allclose(
-        jax.jit(bumpy)(states[-1].params, matrix), best[-1], rtol=1e-5, atol=1e-5
-    )
+    np.testing.assert_allclose(bumpy(states[-1].params, matrix), best[-1], rtol=1e-5, atol=1e-5)
     assert all(float(state.step_size) > 0 for state in states)
     products = states[-1].products
     assert np.all(np.isfinite(products)) and np.all(np.diag(products) >= 0)
@@ -99,10 +106,10 @@ def test_a_trial_that_is_not_finite_is_answered_by_a_tenth_of_the_step():
 
 @pytest.mark.parametrize("bad", [[np.nan, 1, 1], [np.inf, 1, 1], [1, -np.inf, np.nan]])
 def test_a_gradient_that_is_not_finite_is_refused_whatever_the_loss(bad):
-    optimizer = safeguarded_lbfgs()
+    init, update = map(jax.jit, safeguarded_lbfgs())
     x = jnp.array([1.0, 2.0, 3.0])
-    updates, good = optimizer.update(2 * x, optimizer.init(x), x, value=jnp.vdot(x, x))
-    updates, state = optimizer.update(
+    updates, good = update(2 * x, init(x), x, value=jnp.vdot(x, x))
+    updates, state = update(
         jnp.asarray(bad, jnp.float32), good, x + updates, value=jnp.asarray(0.5)
     )
     np.testing.assert_array_equal(state.params, x)
@@ -113,23 +120,23 @@ def test_a_gradient_that_is_not_finite_is_refused_whatever_the_loss(bad):
 
 
 def test_a_trial_that_raises_the_loss_is_answered_by_the_minimum_of_the_parabola():
-    optimizer = safeguarded_lbfgs(first_step=3.0)
+    init, update = map(jax.jit, safeguarded_lbfgs(first_step=3.0))
     x = jnp.array([1.0])
-    updates, state = optimizer.update(2 * x, optimizer.init(x), x, value=x[0] ** 2)
+    updates, state = update(2 * x, init(x), x, value=x[0] ** 2)
     x = x + updates
     np.testing.assert_allclose(x, [-2.0])  # a first step of length 3, downhill, beyond the minimum
-    updates, state = optimizer.update(2 * x, state, x, value=x[0] ** 2)
+    updates, state = update(2 * x, state, x, value=x[0] ** 2)
     np.testing.assert_allclose(x + updates, [0.0], atol=1e-6)  # the parabola is the function itself
     np.testing.assert_allclose(state.params, [1.0])
 
 
 def test_pairs_without_positive_curvature_are_not_stored():
-    optimizer = safeguarded_lbfgs()
+    init, update = map(jax.jit, safeguarded_lbfgs())
     x = jnp.array([0.1, 0.2])
-    state = optimizer.init(x)
+    state = init(x)
     # the slope grows on the way down: concave
     for value, gradient in ((-0.1, [1.0, 1.0]), (-0.2, [2.0, 2.0])):
-        updates, state = optimizer.update(jnp.array(gradient), state, x, value=jnp.asarray(value))
+        updates, state = update(jnp.array(gradient), state, x, value=jnp.asarray(value))
         x = x + updates
     assert state.num_pairs == 0
     assert jnp.vdot(state.direction, state.gradient) < 0
@@ -142,14 +149,14 @@ def test_the_direction_is_that_of_the_dense_update_formula(num_pairs, rng):
     n, memory = 8, 4
     basis = rng.normal(size=(n, n))
     hessian = jnp.asarray(basis @ basis.T + np.eye(n), jnp.float32)
-    optimizer = safeguarded_lbfgs(memory)
+    init, update = map(jax.jit, safeguarded_lbfgs(memory))
     x = jnp.asarray(rng.normal(size=n), jnp.float32)
-    state, points = optimizer.init(x), []
+    state, points = init(x), []
     for index in range(num_pairs + 1):
         gradient = hessian @ x
         points.append((np.asarray(x, float), np.asarray(gradient, float)))
         # Falling values accept every point, wherever it is.
-        _, state = optimizer.update(gradient, state, x, value=jnp.asarray(-float(index)))
+        _, state = update(gradient, state, x, value=jnp.asarray(-float(index)))
         x = x + jnp.asarray(rng.normal(size=n), jnp.float32)
     pairs = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(points)][-memory:]
     s, y = pairs[-1]
@@ -169,9 +176,9 @@ def test_a_factor_on_the_loss_changes_nothing(factor):
 
 
 def test_any_pytree_will_do():
-    optimizer = safeguarded_lbfgs()
+    init, update = map(jax.jit, safeguarded_lbfgs())
     params = {"a": jnp.ones((2, 2)), "b": jnp.ones(3)}
-    updates, _ = optimizer.update(params, optimizer.init(params), params, value=jnp.asarray(7.0))
+    updates, _ = update(params, init(params), params, value=jnp.asarray(7.0))
     assert jax.tree.map(jnp.shape, updates) == {"a": (2, 2), "b": (3,)}
     np.testing.assert_allclose(optax.tree.norm(updates), 0.02 * 7**0.5, rtol=1e-5)
 
