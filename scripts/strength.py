@@ -1,6 +1,6 @@
 """Which style weight gives which picture: each pair from hardly to wholly restyled, judged.
 
-    python scripts/strength.py [--folder FOLDER] [--output-dir docs/strength]
+    python scripts/strength.py [--folder FOLDER] [--output-dir docs/benchmarks]
 
 Paints what FOLDER does not hold yet, and then judges: LPIPS to the content, and what is missing of
 the style, the mean over its layers of ‖G − A‖² / ‖A‖². Needs the extra `figures`; `--paint-only`
@@ -73,7 +73,7 @@ def main() -> None:
         "--folder", type=Path, default=Path("strength"), help="the pictures, one a weight"
     )
     parser.add_argument(
-        "--output-dir", type=Path, default=Path("docs/strength"), help="the strip and the table"
+        "--output-dir", type=Path, default=Path("docs/benchmarks"), help="the strip and the table"
     )
     parser.add_argument("--pairs", nargs="+", choices=pairs(), default=list(pairs()))
     parser.add_argument("--network", default="vgg19-8bit")
