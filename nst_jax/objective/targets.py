@@ -18,9 +18,7 @@ from nst_jax.objective.measures import Measures, measure_image, measures_of, wha
 from nst_jax.objective.styles import as_images, mixed_styles
 from nst_jax.objective.terms import TINY, Loss, Source, Term
 from nst_jax.objective.tiles import IMAGE
-from nst_jax.objective.views import (
-    layers_shapes,
-)
+from nst_jax.objective.views import Box, layers_shapes
 from nst_jax.pixels import check_image
 
 StyleImage = Float[Array | np.ndarray, "_style_height _style_width 3"]
@@ -35,12 +33,14 @@ class Target(NamedTuple):
         scale: What each part of its distance is multiplied by.
         shares: What the generated image's positions stand for in its region, by layer; nothing for
             the whole image.
+        boxes: Where the others have no share, by layer; nothing where they may be anywhere.
     """
 
     fields: Mapping[str, Any]
     wanted: Any
     scale: Mapping[str, Any]
     shares: Mapping[str, Any] = {}
+    boxes: Mapping[str, Box] = {}
 
 
 Targets = Mapping[str, Target]

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax.objective.regions import small_regions, with_regions
+from nst_jax.objective.regions import boxes_of, shares_of, small_regions, with_regions
+from nst_jax.objective.targets import targets_of
 from nst_jax.objective.tiles import Tiles
+from nst_jax.objective.views import Box
 from tests import reference
 
 LAYERS = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1", "conv3_1"))
@@ -139,6 +141,38 @@ def test_regions_and_what_is_kept_are_those_of_the_whole_in_tiles(vgg16_params, 
         np.testing.assert_array_equal(np.asarray(found.image)[keep == 1], content[keep == 1])
 
 
+@pytest.mark.parametrize(
+    "term", [nst.Gram, nst.Covariance, nst.BatchNorm, nst.SlicedWasserstein, nst.NearestNeighbours]
+)
+def test_a_term_finds_in_the_box_of_a_region_all_that_it_finds_in_the_layer(
+    vgg16_params, rng, term
+):
+    image, style = rng.random((2, 50, 66, 3), np.float32)
+    mask = np.zeros(image.shape[:2], np.float32)
+    mask[18:31, 20:46], mask[24, 50] = 1, 0.3
+    layers, config = ("conv1_1", "conv2_1"), nst.TransferConfig()
+    loss = nst.Loss({"style": term(layers=layers)})
+    shares = shares_of(mask, layers, image.shape, "zero")
+    boxes = boxes_of(shares)
+    assert boxes == {"conv1_1": Box(16, 32, 16, 64), "conv2_1": Box(8, 16, 8, 32)}
+    (aim,) = targets_of(vgg16_params, style, "style", loss, config, image.shape).values()
+    found = [
+        nst.loss_and_gradient(vgg16_params, image, {"style": own}, loss, config)
+        for own in (aim._replace(shares=shares), aim._replace(shares=shares, boxes=boxes))
+    ]
+    ((whole, _), gradient), ((boxed, _), of_boxed) = found
+    np.testing.assert_allclose(boxed, whole, rtol=1e-5)
+    np.testing.assert_allclose(of_boxed, gradient, atol=1e-5 * np.abs(gradient).max())
+
+
+def test_the_box_of_a_region_ends_with_the_layer():
+    mask = np.zeros((50, 66, 1), np.float32)
+    mask[-1, -1] = 1
+    assert boxes_of({"conv1_1": mask}) == {"conv1_1": Box(48, 50, 64, 66)}
+    assert boxes_of({"conv1_1": np.ones_like(mask)}) == {}
+    assert boxes_of({"conv1_1": np.zeros_like(mask)}) == {}
+
+
 def test_one_region_of_the_whole_picture_is_none(vgg16_params, pictures):
     content, style, _ = pictures
     full = nst.Region(np.ones(content.shape[:2], np.float32))
@@ -207,9 +241,10 @@ def test_masks_that_overlap_share_the_pixel(vgg16_params, pictures):
 
 
 @pytest.mark.slow
-def test_lanes_with_regions_equal_single_runs(vgg16_params, pictures):
+@pytest.mark.parametrize("soft", [True, False])
+def test_lanes_with_regions_equal_single_runs(vgg16_params, pictures, soft):
     content, *styles = pictures
-    mask = left_half(content.shape, soft=True)
+    mask = left_half(content.shape, soft)
     regions = [nst.Region(mask, name="a"), nst.Region(1 - mask, style=1, name="b", weight=0.3)]
     batch = nst.stylize_batch(
         vgg16_params,
