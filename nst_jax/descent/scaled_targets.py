@@ -16,9 +16,10 @@ from nst_jax.descent.resizing import NOWHERE, Wraps, resize
 from nst_jax.descent.schedule import LEAST_SIDE
 from nst_jax.network.borders import wraps
 from nst_jax.network.vgg import Params, prepare_params
+from nst_jax.objective.boxes import boxes_of
 from nst_jax.objective.loss import LossParts
 from nst_jax.objective.measures import Measures, measures_of
-from nst_jax.objective.regions import boxes_of, shares_of
+from nst_jax.objective.regions import shares_of
 from nst_jax.objective.styles import Styles, aiming_at
 from nst_jax.objective.targets import (
     Targets,

@@ -17,13 +17,13 @@ from jaxtyping import Float
 from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
 from nst_jax.network.vgg import Params
+from nst_jax.objective.boxes import in_boxes
 from nst_jax.objective.default import LossWeights, as_loss
 from nst_jax.objective.measures import add_up, tiles_of
 from nst_jax.objective.targets import Targets, check_targets
 from nst_jax.objective.terms import Loss, Parts, Term
 from nst_jax.objective.tiles import Tiles
 from nst_jax.objective.views import (
-    in_boxes,
     layers_shapes,
     view_tile,
     view_whole,

@@ -23,7 +23,6 @@ from nst_jax.config import Border
 from nst_jax.network.borders import pad_to_even
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.objective.tiles import stride
-from nst_jax.objective.views import Box
 
 LEAST_POSITIONS = 16
 """A layer that has fewer positions in a region, at the full size, is left out there."""
@@ -265,31 +264,6 @@ def shares_of(
             pooled[2 * max(pooled)] = _half(pooled[max(pooled)], border)
         own = pooled[wanted]
         found[layer] = (own / jnp.maximum(jnp.sum(own), jnp.finfo(own.dtype).tiny))[..., None]
-    return found
-
-
-def boxes_of(shares: Mapping[str, Any]) -> dict[str, Box]:
-    """The part of each layer that holds a region, where it is not all of the layer.
-
-    Its edges lie on multiples of 16 pixels, so that a mask that is mended a little compiles nothing
-    anew.
-
-    Args:
-        shares: From `shares_of`.
-    """
-    found = {}
-    for layer, own in shares.items():
-        counts = np.asarray(jax.device_get(own))[..., 0] > 0
-        if not counts.any():  # at a small size, a region may vanish
-            continue
-        edges: list[int] = []
-        for axis, length in enumerate(counts.shape):
-            places, step = np.flatnonzero(counts.any(1 - axis)), max(16 // stride(layer), 1)
-            first, end = int(places[0]) // step * step, -(-int(places[-1] + 1) // step) * step
-            edges += [first, min(end, length)]
-        box = Box(*edges)
-        if box.of(counts).size < counts.size:
-            found[layer] = box
     return found
 
 

@@ -5,7 +5,6 @@ carry *shares*, which sum to 1 over the image and are 0 where a patch's position
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -142,35 +141,6 @@ def with_shares(view: View, shares: Mapping[str, Array]) -> View:
             layer: own if view.own[layer] is True else jnp.where(view.own[layer], own, 0)
             for layer, own in shares.items()
         }
-    )
-
-
-@jax.tree_util.register_static
-@dataclass(frozen=True)
-class Box:
-    """Some rows and columns of a layer, which are known when a program is compiled."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    def of(self, whole: Any) -> Any:
-        """The positions of a layer that lie in the box."""
-        return whole[self.top : self.bottom, self.left : self.right]
-
-
-def in_boxes(view: View, boxes: Mapping[str, Box]) -> View:
-    """The view of the whole image without the positions outside of boxes, given for some layers.
-
-    Nothing is lost where those have no share, except to a term that reads its neighbours.
-    """
-    part = lambda by_layer: (
-        by_layer | {layer: box.of(by_layer[layer]) for layer, box in boxes.items()}
-    )
-    corners = {layer: np.array([box.top, box.left], np.int32) for layer, box in boxes.items()}
-    return view._replace(
-        features=part(view.features), shares=part(view.shares), start=view.start | corners
     )
 
 
