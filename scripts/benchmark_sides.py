@@ -253,12 +253,14 @@ def controls() -> dict[str, dict]:
     import nst_jax as nst
 
     left = np.linspace(1, 0, 256, dtype=np.float32)
+    edge = np.interp(np.arange(256), (124, 132), (1, 0)).astype(np.float32)
     halves = {"regions": lambda mask: [nst.Region(mask), nst.Region(1 - mask, style=1)]}
     return {
         "none": {},
         "two styles": {"style": 2},
         "turned copies": {"config": {"style_turns": True}},
-        "two regions": {"style": 2, "mask": left, **halves},
+        "two regions": {"style": 2, "mask": edge, **halves},
+        "two regions that overlap everywhere": {"style": 2, "mask": left, **halves},
         "an area kept": {"mask": left, "keep": lambda mask: mask},
         "luminance": {"config": {"colours": "luminance"}},
         "edges": {"weights": nst.LossWeights(edges=0.2)},

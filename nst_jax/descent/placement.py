@@ -84,11 +84,11 @@ class Placement:
         by_rows = lambda fields: self.deal(fields, jax.tree.map(lambda field: 0, fields))
 
         def dealt(target: Any) -> Any:
-            return type(target)(
-                by_rows(target.fields),
-                self.put_everywhere(target.wanted),
-                self.put_everywhere(target.scale),
-                by_rows(target.shares),
+            return target._replace(
+                fields=by_rows(target.fields),
+                wanted=self.put_everywhere(target.wanted),
+                scale=self.put_everywhere(target.scale),
+                shares=by_rows(target.shares),
             )
 
         return {name: dealt(target) for name, target in targets.items()}

@@ -16,6 +16,7 @@ from nst_jax.descent.resizing import NOWHERE, Wraps, resize
 from nst_jax.descent.schedule import LEAST_SIDE
 from nst_jax.network.borders import wraps
 from nst_jax.network.vgg import Params, plain_params, prepare_params
+from nst_jax.objective.boxes import boxes_of
 from nst_jax.objective.loss import LossParts
 from nst_jax.objective.measures import Measures, measures_of
 from nst_jax.objective.regions import shares_of
@@ -188,10 +189,16 @@ class ScaledTargets:
             return targets
         mask = jax.device_put(self._masks[region])
         shares = shares_of(mask, loss.layers, shape, self._config.border)
-        return {
-            name: target._replace(shares={layer: shares[layer] for layer in loss[name].layers})
-            for name, target in targets.items()
-        }
+        # cut out of what several devices share, a box would go from one to another
+        boxes = {} if self._shares_rows else boxes_of(shares)
+        found = {}
+        for name, target in targets.items():
+            shares_of_term, boxes_of_term = (
+                {layer: by_layer[layer] for layer in loss[name].layers if layer in by_layer}
+                for by_layer in (shares, {} if loss[name].reach or target.fields else boxes)
+            )
+            found[name] = target._replace(shares=shares_of_term, boxes=boxes_of_term)
+        return found
 
     def _shrink(self, image: Array, shape: tuple[int, int], wraps: Wraps) -> Array:
         """An image at the size that it has where the content images have `shape`."""

@@ -17,13 +17,13 @@ from jaxtyping import Float
 from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
 from nst_jax.network.vgg import Params
+from nst_jax.objective.boxes import in_boxes
 from nst_jax.objective.default import LossWeights, as_loss
 from nst_jax.objective.measures import add_up, tiles_of
 from nst_jax.objective.targets import Targets, check_targets
-from nst_jax.objective.terms import Fields, Loss, Parts, Term
+from nst_jax.objective.terms import Loss, Parts, Term
 from nst_jax.objective.tiles import Tiles
 from nst_jax.objective.views import (
-    View,
     layers_shapes,
     view_tile,
     view_whole,
@@ -73,11 +73,12 @@ def total_loss(
     """
     loss, image = as_loss(loss, config), jnp.asarray(image)
     check_targets(layers_shapes(params, image.shape, loss.layers, config.border), loss, targets)
-    return _compare(
-        loss,
-        _measure(loss, view_whole(params, image, loss.layers, config), _by_position(targets)),
-        targets,
-    )
+    view, found = view_whole(params, image, loss.layers, config), {}
+    for name, term in loss.items():
+        own = targets[name]
+        seen = in_boxes(with_shares(view, own.shares), own.boxes)
+        found[name] = term.measure(seen, own.fields)
+    return _compare(loss, found, targets)
 
 
 def loss_and_gradient(
@@ -129,11 +130,12 @@ def _in_tiles(
 
     def measure(patch: Array, place: Array) -> dict[str, Any]:
         view = view_tile(params, patch, place, tiles, loss.layers, config)
-        seen = {
-            name: (windows(fields, tiles, place), windows(shares, tiles, place))
-            for name, (fields, shares) in _by_position(targets).items()
-        }
-        return _measure(loss, view, seen)
+        found = {}
+        for name, term in loss.items():
+            own = targets[name]
+            seen = with_shares(view, windows(own.shares, tiles, place))
+            found[name] = term.measure(seen, windows(own.fields, tiles, place))
+        return found
 
     found = add_up(lambda place: measure(tiles.patch(image, place), place), tiles)
     (value, parts), by_measure = jax.value_and_grad(
@@ -155,20 +157,6 @@ def _in_tiles(
         ), None
 
     return (value, parts), lax.scan(back_propagate, jnp.zeros_like(image), tiles.places)[0]
-
-
-def _by_position(targets: Targets) -> dict[str, tuple[Fields, Fields]]:
-    """By term, what is wanted by position, and the shares of the positions of a region."""
-    return {name: (target.fields, target.shares) for name, target in targets.items()}
-
-
-def _measure(
-    loss: Loss, view: View, by_position: Mapping[str, tuple[Fields, Fields]]
-) -> dict[str, Any]:
-    return {
-        name: term.measure(with_shares(view, by_position[name][1]), by_position[name][0])
-        for name, term in loss.items()
-    }
 
 
 def _compare(loss: Loss, found: Mapping[str, Any], targets: Targets) -> tuple[Array, LossParts]:

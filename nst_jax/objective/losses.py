@@ -97,6 +97,8 @@ def _weighted_gram_tangent(
     precision: Precision, primals: tuple[Array, Array], tangents: tuple[Array, Any]
 ) -> tuple[Array, Array]:
     (features, shares), (tangent, _) = primals, tangents
+    # Weighed before the product: after it, backwards, the compiler would round weights and sums as
+    # one or as two, in a batch of lanes otherwise than in a single run.
     half = _share_products(features, tangent, shares, precision)
     return weighted_gram_matrix(precision, features, shares), half + half.T
 

@@ -13,14 +13,13 @@ from jaxtyping import Float
 from nst_jax.checks import ConfigError
 from nst_jax.config import Border, TransferConfig
 from nst_jax.network.vgg import Params
+from nst_jax.objective.boxes import Box
 from nst_jax.objective.default import as_loss
 from nst_jax.objective.measures import Measures, measure_image, measures_of, what_is_seen
 from nst_jax.objective.styles import as_images, mixed_styles
 from nst_jax.objective.terms import TINY, Loss, Source, Term
 from nst_jax.objective.tiles import IMAGE
-from nst_jax.objective.views import (
-    layers_shapes,
-)
+from nst_jax.objective.views import layers_shapes
 from nst_jax.pixels import check_image
 
 StyleImage = Float[Array | np.ndarray, "_style_height _style_width 3"]
@@ -35,12 +34,14 @@ class Target(NamedTuple):
         scale: What each part of its distance is multiplied by.
         shares: What the generated image's positions stand for in its region, by layer; nothing for
             the whole image.
+        boxes: Where the others have no share, by layer; nothing where they may be anywhere.
     """
 
     fields: Mapping[str, Any]
     wanted: Any
     scale: Mapping[str, Any]
     shares: Mapping[str, Any] = {}
+    boxes: Mapping[str, Box] = {}
 
 
 Targets = Mapping[str, Target]

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
-from nst_jax.objective.regions import small_regions, with_regions
+from nst_jax.objective.boxes import Box, boxes_of
+from nst_jax.objective.regions import shares_of, small_regions, with_regions
+from nst_jax.objective.targets import targets_of
 from nst_jax.objective.tiles import Tiles
 from tests import reference
 from tests.runs import loss_and_gradient
@@ -138,6 +140,36 @@ def test_regions_and_what_is_kept_are_those_of_the_whole_in_tiles(vgg16_params, 
             np.testing.assert_allclose(tiled.terms[name][layer], rows, rtol=1e-4, err_msg=layer)
     for found in (whole, tiled):
         np.testing.assert_array_equal(np.asarray(found.image)[keep == 1], content[keep == 1])
+
+
+@pytest.mark.parametrize("term", [nst.Gram, nst.Covariance, nst.NearestNeighbours])
+def test_a_term_finds_in_the_box_of_a_region_all_that_it_finds_in_the_layer(
+    vgg16_params, rng, term
+):
+    image, style = rng.random((2, 50, 66, 3), np.float32)
+    mask = np.zeros(image.shape[:2], np.float32)
+    mask[18:31, 20:46], mask[24, 50] = 1, 0.3
+    layers, config = ("conv1_1", "conv2_1"), nst.TransferConfig()
+    loss = nst.Loss({"style": term(layers=layers)})
+    shares = shares_of(mask, layers, image.shape, "zero")
+    boxes = boxes_of(shares)
+    assert boxes == {"conv1_1": Box(16, 32, 16, 64), "conv2_1": Box(8, 16, 8, 32)}
+    (aim,) = targets_of(vgg16_params, style, "style", loss, config, image.shape).values()
+    found = [
+        nst.loss_and_gradient(vgg16_params, image, {"style": own}, loss, config)
+        for own in (aim._replace(shares=shares), aim._replace(shares=shares, boxes=boxes))
+    ]
+    ((whole, _), gradient), ((boxed, _), of_boxed) = found
+    np.testing.assert_allclose(boxed, whole, rtol=1e-5)
+    np.testing.assert_allclose(of_boxed, gradient, atol=1e-5 * np.abs(gradient).max())
+
+
+def test_the_box_of_a_region_ends_with_the_layer():
+    mask = np.zeros((50, 66, 1), np.float32)
+    mask[-1, -1] = 1
+    assert boxes_of({"conv1_1": mask}) == {"conv1_1": Box(48, 50, 64, 66)}
+    assert boxes_of({"conv1_1": np.ones_like(mask)}) == {}
+    assert boxes_of({"conv1_1": np.zeros_like(mask)}) == {}
 
 
 def test_one_region_of_the_whole_picture_is_none(vgg16_params, pictures):
@@ -284,3 +316,18 @@ def test_a_mixture_beside_regions_is_refused(vgg16_params, pictures):
     regions = [nst.Region(np.ones(SHAPE))]
     with pytest.raises(nst.ConfigError, match="leave one of the two out"):
         nst.stylize(vgg16_params, content, styles, config, regions=regions)
+
+
+@pytest.mark.slow
+def test_lanes_with_regions_in_boxes_equal_single_runs(vgg16_params, pictures, optimised):
+    content, *styles = pictures
+    mask = left_half(content.shape)
+    regions = [nst.Region(mask, name="a"), nst.Region(1 - mask, style=1, name="b")]
+    run = lambda make, weight: make(
+        vgg16_params, content, styles, CONFIG, nst.LossWeights(style=weight), regions=regions
+    )
+    batch = run(nst.stylize_batch, [5.0, 80.0])
+    for lane, weight in enumerate((5.0, 80.0)):
+        single = run(nst.stylize, weight)
+        np.testing.assert_array_equal(batch.image[lane], single.image)
+        np.testing.assert_array_equal(batch.losses[lane], single.losses)
