@@ -40,7 +40,7 @@ def fine_style_config(config: TransferConfig, until: str, name: str = "until") -
         content_layers=(),
         style_layers=layers,
         init="content",
-        colours="style",
+        colours="content",  # those of the style, which the descent begins at
         style_mix=(),
         style_turns=False,  # the new image is what may be turned
         balance=False,
@@ -59,16 +59,17 @@ def fine_style(
     callback: Callback | None = None,
     progress: bool | None = None,
 ) -> TransferResult:
-    """Makes a new style image that has the fine detail of another, `fine`, and its own large forms.
+    """Makes a new style image of one's large forms and colours and the fine detail of `fine`.
 
-    L = Σ_{l ≤ until} w_l s_l ‖G_l − A_l‖², A_l the Gram matrices of `fine`, descended from `style`
-    itself without content. Layers deeper than `until` have no say, and so stay near what they were.
-    Colours are detail: they become those of `fine`.
+    L = Σ_{l ≤ until} w_l s_l ‖G_l − A_l‖², A_l the Gram matrices of `fine` in the colours of
+    `style`, descended from `style` itself without content. Layers deeper than `until` have no say,
+    and so stay near what they were.
 
     Args:
         params: The network's parameters, from `load_params`.
-        style: Image with the large forms, sRGB in [0, 1].
-        fine: Image with the detail, of any size; its size in pixels is that of its strokes.
+        style: Image with the large forms and the colours, sRGB in [0, 1].
+        fine: Image with the detail, of any size; its size in pixels is that of its strokes. First
+            `match_colours` gives it the mean and the covariance of the style's colours.
         config: The settings of the run that the style is for, of which the style layers up to
             `until`, the steps, and how the descent goes count; `TransferConfig()` if left out.
         until: The deepest layer that is to be as in `fine`, between conv1_1 and conv5_4; a deeper
@@ -88,8 +89,8 @@ def fine_style(
 
     References:
         Gatys, Ecker, Bethge, Hertzmann and Shechtman, "Controlling perceptual factors in neural
-        style transfer" (CVPR 2017), section 6, without their matching of colours before; see
-        `match_colours`.
+        style transfer" (CVPR 2017), section 6, who match the colours of both to the content first;
+        with `colours="content"`, `stylize` does so with the new style.
     """
     config = fine_style_config(config or TransferConfig(), until)
     run = RunArguments(params, style, fine, config, devices=devices)

@@ -7,6 +7,7 @@ on with it, or looks at it, has the same image to the last bit.
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from nst_jax.descent.fine_style import fine_style_config
@@ -36,25 +37,41 @@ def fine_style_job(job: Job) -> Job:
         (side,) = style_sides(preset, {style.stem: style}, job.max_pixels).values()
         sizes = {"size": side.wanted, "rows": None}
         sizes["style_size"] = (str(usual_side(preset, job.fine, job.max_pixels)),)
+    preset = dataclasses.replace(
+        preset,
+        config=dataclasses.replace(config, num_steps=max(config.num_steps // 2, 1)),
+        **dict.fromkeys(set(WEIGHTS) - {"content_weight", "style_weight"}, 0.0),
+        squash_style=False,
+        fine_until=FINE_UNTIL,
+        keep_alpha=False,
+        save_every=0,
+        **sizes,
+    )
     return Job(
         content=style,
         styles=(job.fine,),
         output=job.fine_output,
-        preset=dataclasses.replace(
-            preset,
-            config=dataclasses.replace(config, num_steps=max(config.num_steps // 2, 1)),
-            **dict.fromkeys(set(WEIGHTS) - {"content_weight", "style_weight"}, 0.0),
-            squash_style=False,
-            fine_until=FINE_UNTIL,
-            keep_alpha=False,
-            save_every=0,
-            **sizes,
-        ),
+        preset=preset,
+        num_devices=_num_sharing(job.num_devices, style, preset, job.max_pixels),
         resume=job.resume,
         overwrite=job.overwrite,
         checkpoint_every=job.checkpoint_every,
         max_pixels=job.max_pixels,
     )
+
+
+def _num_sharing(most: int, style: Path, preset: Preset, max_pixels: int) -> int:
+    """How many devices share the rows of the style, which go round others than the picture's."""
+    if most == 1:
+        return 1
+    image = read_image(
+        style,
+        size=preset.size,
+        rows=preset.rows,
+        resample=preset.resample,
+        max_pixels=max_pixels,
+    )
+    return max(count for count in range(1, most + 1) if len(image) % count == 0)
 
 
 def read_fine_style(job: Job, shape: tuple[int, int]) -> Mapping[str, PixelArray]:

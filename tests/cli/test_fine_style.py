@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -180,3 +182,27 @@ def test_nothing_holds_it_to_the_style_that_it_begins_with(tmp_path):
     made = fine_style_job(job)
     assert made.preset.config.content_layers == ()
     assert [getattr(made.preset, name) for name in weights] == [0, 0, 0]
+
+
+@pytest.mark.slow
+def test_devices_share_the_rows_of_the_style_too(pictures):
+    command = [*COMMAND, *FINE, "--devices", "4"]
+    run = lambda words: subprocess.run(
+        [sys.executable, "-m", "nst_jax", *words],
+        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    ended = run(command)
+    assert ended.returncode == 0, ended.stderr
+    record = json.loads((pictures / "out_fine_style.json").read_text())["settings"]
+    assert (record["height"], record["num_devices"]) == (34, 2)  # 34 rows do not go round four
+    assert run(["rerun", "out.json"]).returncode == 0
+    for name in ("", "_fine_style"):
+        again = nst.read_image(f"out_rerun{name}.png")
+        np.testing.assert_array_equal(again, nst.read_image(f"out{name}.png"))
+    assert cli.main([*COMMAND, *FINE, "--overwrite"]) == 0  # on one device
+    np.testing.assert_allclose(
+        nst.read_image(MADE), nst.read_image("out_rerun_fine_style.png"), atol=3 / 255
+    )
