@@ -76,8 +76,6 @@ def prepare_params(params: Params, layers: Sequence[str] | None = None) -> Param
     differentiates by. Elsewhere, and for parameters that are prepared already, this returns what it
     is given.
 
-    Whoever alters a kernel leaves its transform out, and prepares anew.
-
     Args:
         params: A network's parameters; `load_params` returns them prepared.
         layers: What deeper layers have is left as it is; all are prepared if left out.
