@@ -157,7 +157,7 @@ def unbounded(arguments: argparse.Namespace) -> tuple[dict, Table]:
         config.learning_rate, transition_steps=100, decay_rate=config.decay
     )
     optimizer = optax.with_extra_args_support(optax.sgd(learning_rate))
-    params = nst.load_params(arguments.network)
+    params = nst.prepare_params(nst.load_params(arguments.network))
     targets = nst.make_targets(params, content, style, config)
 
     @jax.jit

@@ -22,7 +22,7 @@ from nst_jax.descent.run_arguments import RunArguments
 from nst_jax.descent.scaled_targets import stack_targets
 from nst_jax.descent.schedule import LEAST_SIDE
 from nst_jax.host.memory import FreeBytes, free_bytes, lanes_that_fit
-from nst_jax.network.vgg import Params, plain_params, prepare_params
+from nst_jax.network.vgg import Params, prepare_params
 from nst_jax.objective.regions import checked_regions, with_regions
 from nst_jax.objective.styles import as_images
 from nst_jax.objective.targets import Targets, targets_of_one
@@ -180,12 +180,9 @@ def _bytes_needed(
         flag,
         flag,
     )
-    in_form = (
-        plain_params
-        if placement.shares_rows
-        else lambda params: prepare_params(params, loss.layers)
-    )
-    descent = sum(program.compile(jax.eval_shape(in_form, params), targets, lanes))
+    if not placement.shares_rows:
+        params = jax.eval_shape(lambda params: prepare_params(params, loss.layers), params)
+    descent = sum(program.compile(params, targets, lanes))
     before = (
         0
         if preparation is None

@@ -15,7 +15,7 @@ from nst_jax.descent.keep import kept_target
 from nst_jax.descent.resizing import NOWHERE, Wraps, resize
 from nst_jax.descent.schedule import LEAST_SIDE
 from nst_jax.network.borders import wraps
-from nst_jax.network.vgg import Params, plain_params, prepare_params
+from nst_jax.network.vgg import Params, prepare_params
 from nst_jax.objective.boxes import boxes_of
 from nst_jax.objective.loss import LossParts
 from nst_jax.objective.measures import Measures, measures_of
@@ -69,7 +69,7 @@ class ScaledTargets:
     ) -> None:
         # Put on the device by name: what is moved on purpose is no accident to whoever guards
         # against transfers.
-        self._params = jax.device_put(params)
+        self._params = jax.device_put(dict(params))
         self._contents = contents
         self._styles = styles
         self._masks = masks or {}
@@ -98,11 +98,9 @@ class ScaledTargets:
     def prepared(self) -> Params:
         """The parameters as the descent takes them."""
         # Winograd's algorithm takes rows in strips of its own, which the compiler does not deal out
-        return self._plain if self._shares_rows else prepare_params(self._params, self._loss.layers)
-
-    @property
-    def _plain(self) -> Params:
-        return plain_params(self._params)
+        return (
+            self._params if self._shares_rows else prepare_params(self._params, self._loss.layers)
+        )
 
     @cached_property
     def parts(self) -> LossParts:
@@ -125,10 +123,10 @@ class ScaledTargets:
             ConfigError: A term is at no distance from a black image.
         """
         if shape not in self._found:
-            # With parameters that are not prepared, because that compiles sooner by more than it is
+            # With the parameters as they are, because that compiles sooner by more than it is
             # slower; but in bfloat16, prepared kernels are exacter, and the targets should be those
             # that the descent sees.
-            params = self.prepared if self._config.precision == "bfloat16" else self._plain
+            params = self.prepared if self._config.precision == "bfloat16" else self._params
             see = lambda image, wraps=NOWHERE: deal(self._shrink(image, shape, wraps))
             see_content = partial(see, wraps=wraps(self._config.border))
             find = partial(targets_of, config=self._config, shape=(*shape, 3))

@@ -7,7 +7,7 @@ swapped. XLA's CPU compiler keeps that form on its fast path inside `scan` and `
 the gradient that autodiff makes of a convolution runs several times slower than alone.
 
 On a CPU, layers of many channels are faster by Winograd's algorithm, on kernels that
-`transform_kernels` has transformed once.
+`prepare_kernels` has transformed once.
 
 References:
     JAX's documentation, "JAX Internals: primitives", for what a primitive has to define.
@@ -38,21 +38,28 @@ Kernel = (
     Float[Array | np.ndarray, "3 3 in_channels out_channels"]
     | Float[Array | np.ndarray, "6 6 in_channels out_channels"]
 )
-"""Weights in TensorFlow's order, or what `transform_kernels` makes of them."""
+"""Weights in TensorFlow's order, or what `prepare_kernels` makes of them."""
 
 
-def transform_kernels(kernels: Mapping[str, Kernel]) -> dict[str, Array]:
-    """Those of the kernels that are faster by Winograd's algorithm here, as it takes them."""
-    wide = {
-        name: kernel
-        for name, kernel in kernels.items()
-        if math.prod(kernel.shape[2:]) >= _LEAST_PAIRS_FOR_WINOGRAD
-    }
-    return _transform_each(wide) if wide and jax.default_backend() == "cpu" else {}
+def prepare_kernels(kernels: Mapping[str, Kernel]) -> dict[str, Kernel]:
+    """The kernels in the form that is fastest where the program runs.
+
+    That is transformed for Winograd's algorithm, or as they are.
+    """
+
+    def is_faster(kernel: Kernel) -> bool:
+        return kernel.shape[0] == 3 and math.prod(kernel.shape[2:]) >= _LEAST_PAIRS_FOR_WINOGRAD
+
+    wide = {name: kernel for name, kernel in kernels.items() if is_faster(kernel)}
+    return (
+        {**kernels, **_transform_kernels(wide)}
+        if wide and jax.default_backend() == "cpu"
+        else dict(kernels)
+    )
 
 
 @jax.jit  # one program for all of them
-def _transform_each(kernels: Mapping[str, Kernel]) -> dict[str, Array]:
+def _transform_kernels(kernels: Mapping[str, Kernel]) -> dict[str, Array]:
     return {name: transform_kernel(kernel) for name, kernel in kernels.items()}
 
 
@@ -68,9 +75,9 @@ def convolve(
 
     Args:
         features: One layer's activations, or an image less its mean.
-        kernel: Weights in TensorFlow's order, or from `transform_kernels`, which loses about a
-            digit of float32 to speed.
-        precision: As in `TransferConfig`; a transformed kernel is always computed with in float32.
+        kernel: Weights in TensorFlow's order, or from `prepare_kernels`, which loses about a digit
+            of float32 to speed.
+        precision: As in `TransferConfig`; a prepared kernel is always computed with in float32.
         border: What the features are padded with, as in `TransferConfig`.
 
     Returns:

@@ -23,7 +23,7 @@ from nst_jax.checks import ConfigError, check_one_of
 from nst_jax.config import Border, Pooling, Precision
 from nst_jax.dtypes import accumulation_type
 from nst_jax.network.borders import pad_to_even, wraps
-from nst_jax.network.convolution import convolve, transform_kernels
+from nst_jax.network.convolution import convolve, prepare_kernels
 from nst_jax.pixels import WHILE_IT_MOVES, check_image
 
 Params = Mapping[str, Any]
@@ -71,17 +71,16 @@ def network_of(params: Params) -> str:
 def prepare_params(params: Params, layers: Sequence[str] | None = None) -> Params:
     """The parameters in the form in which `features` is fastest on this backend.
 
-    On a CPU, where Winograd's algorithm computes most layers, each of their kernels is joined by
-    its transform, four times as large, as `"transformed"`: what `features` computes with, and
-    differentiates by. Elsewhere, and for parameters that are prepared already, this returns what it
-    is given.
+    On a CPU, where Winograd's algorithm computes most layers, their kernels are transformed once,
+    to four times their size. Elsewhere, and for parameters that are prepared already, this returns
+    what it is given.
 
     Args:
-        params: A network's parameters; `load_params` returns them prepared.
+        params: A network's parameters, from `load_params`.
         layers: What deeper layers have is left as it is; all are prepared if left out.
 
     Example:
-        >>> prepared = prepare_params(own_params, ["conv1_1", "conv4_2"])
+        >>> prepared = prepare_params(params, ["conv1_1", "conv4_2"])
     """
     names = list(NETWORKS[network_of(params)])
     deepest = (
@@ -89,26 +88,10 @@ def prepare_params(params: Params, layers: Sequence[str] | None = None) -> Param
         if layers is not None
         else len(names)
     )
-    transformed = transform_kernels(
-        {
-            name: params[name]["kernel"]
-            for name in names[: deepest + 1]
-            if "transformed" not in params[name]
-        }
-    )
+    kernels = prepare_kernels({name: params[name]["kernel"] for name in names[: deepest + 1]})
     return {
         **params,
-        **{name: {**params[name], "transformed": own} for name, own in transformed.items()},
-    }
-
-
-def plain_params(params: Params) -> Params:
-    """The parameters without what `prepare_params` has added to them."""
-    return {
-        name: {part: array for part, array in own.items() if part != "transformed"}
-        if isinstance(own, Mapping)
-        else own
-        for name, own in params.items()
+        **{name: {**params[name], "kernel": kernel} for name, kernel in kernels.items()},
     }
 
 
@@ -271,8 +254,7 @@ def features(
             if border != "zero":
                 activations = pad_to_even(activations, border)
             activations, block = _pool(activations, pooling), _block(name)
-        kernel = params[name].get("transformed", params[name]["kernel"])
-        bias = params[name]["bias"]
+        kernel, bias = params[name]["kernel"], params[name]["bias"]
         responses: Array = convolve(activations, kernel, precision, border)
         activations = jax.nn.relu(responses + jnp.asarray(bias, activations.dtype)[None, None])
         if name in wanted:

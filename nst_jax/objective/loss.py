@@ -93,7 +93,7 @@ def loss_and_gradient(
     The result is the same but for rounding.
 
     Args:
-        params: The network's parameters, from `load_params` or `prepare_params`.
+        params: The network's parameters; from `prepare_params`, for speed on a CPU.
         image: The generated image, sRGB in [0, 1] or up to 1 beyond, which is checked outside of
             `jit` alone.
         targets: As in `total_loss`.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 
 from nst_jax.files.atomic import hash_of
-from nst_jax.network.vgg import NETWORKS, Params, prepare_params
+from nst_jax.network.vgg import NETWORKS, Params
 from nst_jax.weights import registry
 from nst_jax.weights.choice import choose
 from nst_jax.weights.contents import WeightsError
@@ -51,7 +51,7 @@ def load_params(network: str | Path = "vgg19") -> Params:
 
     Returns:
         `{"mean": (3,), "conv1_1": {"kernel": (3, 3, 3, 64), "bias": (64,)}, …}`, float32, for sRGB
-        images in [0, 1]; prepared, as by `prepare_params`.
+        images in [0, 1].
 
     Raises:
         WeightsError: They are not to be had, damaged, or another network's.
@@ -60,7 +60,7 @@ def load_params(network: str | Path = "vgg19") -> Params:
         >>> load_params("vgg16")["conv1_1"]["kernel"].shape
         (3, 3, 3, 64)
     """
-    return prepare_params(load_weights(network).params)
+    return load_weights(network).params
 
 
 def load_weights(network: str | Path | None = None) -> LoadedWeights:

@@ -17,7 +17,6 @@ import pytest
 
 import nst_jax as nst
 from nst_jax import cli, weights
-from nst_jax.network.vgg import plain_params
 from nst_jax.report import perceptual
 from nst_jax.weights import registry
 from nst_jax.weights.conversion import convert, flatten
@@ -242,7 +241,7 @@ def test_a_converted_file_reads_back_bit_for_bit_with_its_remarks(layers, tmp_pa
     output = tmp_path / "deep" / "vgg19.safetensors"
     assert weights.convert_file(tmp_path / "model.safetensors", output, licence="BSD") == "vgg19"
     _, params = convert(weights.read_weights_file(tmp_path / "model.safetensors"), "")
-    again = weights.load_weights(output).params
+    again = nst.load_params(output)
     jax.tree.map(np.testing.assert_array_equal, again, params)
     with safe_open(output, framework="numpy") as file:
         remarks = file.metadata()
@@ -585,8 +584,7 @@ def test_vgg19_is_fetched_converted_and_then_found(published, layers, capfd, sai
     }
     published.answer = (500, b"", None)
     assert weights.load_weights(None).why.startswith("vgg19 from ")
-    again = plain_params(nst.load_params("vgg19"))
-    jax.tree.map(np.testing.assert_array_equal, again, first.params)
+    jax.tree.map(np.testing.assert_array_equal, nst.load_params("vgg19"), first.params)
 
 
 @pytest.mark.parametrize("failure", ["cut", "wrong", "error", "gone"])
