@@ -123,7 +123,10 @@ def beside_preset(given: Mapping[str, Any], words: Sequence[str]) -> Mapping[str
     )
     is_own = lambda field: before is not None and field in own and given[field] == own[field]
     given = {field: value for field, value in given.items() if not is_own(field)}
-    named = {word.partition("=")[0].removeprefix("--").removeprefix("no-") for word in words}
+    named = {
+        word.partition("=")[0].replace("_", "-").removeprefix("--").removeprefix("no-")
+        for word in words
+    }
     held = [
         _option(field)
         for field in given.keys() & wanted.keys()

@@ -188,7 +188,7 @@ class ScaledTargets:
         mask = jax.device_put(self._masks[region])
         shares = shares_of(mask, loss.layers, shape, self._config.border)
         # cut out of what several devices share, a box would go from one to another
-        boxes = {} if self._shares_rows else boxes_of(shares)
+        boxes = {} if self._shares_rows or self._config.tile else boxes_of(shares)
         found = {}
         for name, target in targets.items():
             shares_of_term, boxes_of_term = (

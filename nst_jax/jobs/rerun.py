@@ -135,10 +135,14 @@ def _scaled(shape: tuple[int, int], changes: Mapping[str, Any]) -> tuple[int, in
     if not changes:
         return shape
     rows, size = changes.get("rows"), changes.get("size")
-    if not (wanted := rows or size):
+    wanted = size if rows is None else rows
+    if wanted is None:
         raise ConfigError("--size original is a photograph's, and a texture has none; give pixels")
+    if wanted < 1:
+        option = "--size" if rows is None else "--rows"
+        raise ConfigError(f"{option} is {wanted}; give the pixels that the texture is to have")
     height, width = (
-        max(round(side * wanted / (shape[0] if rows else max(shape))), 1) for side in shape
+        max(round(side * wanted / (max(shape) if rows is None else shape[0])), 1) for side in shape
     )
     return height, width
 

@@ -1,7 +1,8 @@
 """What a term may see of an image: features, and what part of the image each position stands for.
 
-A view is of a whole image, or of one tile's patch. Terms add up over the tiles because positions
-carry *shares*, which sum to 1 over the image and are 0 where a patch's position is another tile's.
+A view is of a whole image, of one tile's patch, or of the box that holds a region. Terms add up
+over the tiles because positions carry *shares*, which sum to 1 over the image and are 0 where a
+patch's position is another tile's.
 """
 
 from collections.abc import Mapping, Sequence

@@ -102,6 +102,8 @@ def test_a_texture_is_made_again_at_another_size_of_the_same_source(photos, capf
     capfd.readouterr()
     for words, said in (
         (["--size", "original"], "--size original is a photograph's"),
+        (["--size", "0"], "--size is 0; give the pixels"),
+        (["--rows", "-8"], "--rows is -8; give the pixels"),
         (["--size", "8"], "must be at least 16"),
         (["--fine-until", "conv1_1"], "--fine-until is conv1_1, but there is no --fine-style"),
     ):
