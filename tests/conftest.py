@@ -57,6 +57,12 @@ from . import reference
 SHARED = Path(__file__).parents[2] / "shared"
 
 
+def pytest_collection_modifyitems(items):
+    """In each module, tests of `optimised` programs come last: others after them are, too."""
+    modules = {path: place for place, path in enumerate(dict.fromkeys(one.path for one in items))}
+    items.sort(key=lambda one: (modules[one.path], "optimised" in one.fixturenames))
+
+
 def pytest_collection_finish():
     """Python's garbage collector leaves alone what was imported, and comes seldom."""
     gc.collect()

@@ -14,6 +14,8 @@ def test_a_notebook_runs_and_shows_pictures(path, tmp_path):
     nbclient = pytest.importorskip("nbclient", reason="the extra test is not installed")
     nbformat = pytest.importorskip("nbformat")
     book = nbformat.read(path, as_version=4)
+    for cell in book.cells:  # as many as show that it runs
+        cell["source"] = cell["source"].replace("num_steps=30", "num_steps=4")
     where = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(book, timeout=300, resources=where).execute()
     outputs = [output for cell in book.cells for output in cell.get("outputs", ())]

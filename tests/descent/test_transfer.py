@@ -11,6 +11,7 @@ import pytest
 import nst_jax as nst
 from nst_jax.descent.start import checked_image
 from tests import reference
+from tests.runs import total_loss
 
 LANE_LOSS_TOLERANCE = 1e-4  # relative, after 20 steps: descent amplifies rounding
 LANE_PIXEL_TOLERANCE = 1e-3
@@ -50,7 +51,7 @@ def test_every_optimizer_lowers_the_loss_and_returns_the_best_image(
         and result.image.max() <= 1
     )
     targets = nst.make_targets(vgg16_params, *images, config)
-    loss, _ = nst.total_loss(vgg16_params, result.image, targets, nst.LossWeights(), config)
+    loss, _ = total_loss(vgg16_params, result.image, targets, nst.LossWeights(), config)
     np.testing.assert_allclose(loss, result.loss, rtol=1e-5)
 
 
@@ -278,7 +279,7 @@ def test_any_of_optaxs_optimizers_takes_a_step(vgg16_params, images):
     objective = lambda image: nst.total_loss(
         vgg16_params, image, targets, nst.LossWeights(), config
     )
-    evaluate = jax.value_and_grad(objective, has_aux=True)
+    evaluate = jax.jit(jax.value_and_grad(objective, has_aux=True))
     state, info = nst.step(nst.init(jnp.asarray(images[0]), optimizer), evaluate, optimizer)
     assert state.step == 1 and state.best_loss == info.loss
     assert objective(state.image)[0] < info.loss
@@ -332,11 +333,13 @@ def test_lanes_must_agree(vgg16_params, images):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tile", [0, 64])
-def test_half_the_bits_end_at_the_same_loss(vgg16_params, images, tile):
-    # several tiles, or a quarter of the work
-    content = np.tile(images[0], (5, 6, 1))[: 190 if tile else 96, : 180 if tile else 90]
-    config = nst.TransferConfig(num_steps=40, tile=tile)
+@pytest.mark.parametrize(
+    ("shape", "settings"),
+    [((96, 90), {}), ((150, 140), {"tile": 64, **SHALLOW})],  # all layers, and several tiles
+)
+def test_half_the_bits_end_at_the_same_loss(vgg16_params, images, shape, settings):
+    content = np.tile(images[0], (4, 5, 1))[: shape[0], : shape[1]]
+    config = nst.TransferConfig(num_steps=20, **settings)
     wanted = nst.stylize(vgg16_params, content, images[1], config)
     found = nst.stylize(
         vgg16_params, content, images[1], dataclasses.replace(config, precision="bfloat16")

@@ -240,7 +240,9 @@ def test_resizing_what_wraps_rolls_along(rng, shape):
 @pytest.mark.usefixtures("optimised")
 def test_lanes_at_several_sizes_equal_single_runs_and_go_on(vgg16_params, rng):
     content, style = rng.random((96, 80, 3), np.float32), rng.random((41, 50, 3), np.float32)
-    config = nst.TransferConfig(border="wrap", init="noise", num_steps=10, **LAYERS)
+    config = nst.TransferConfig(
+        border="wrap", init="noise", num_steps=10, optimizer="adam", **LAYERS
+    )
     keys = jax.random.split(jax.random.key(1), 2)
     batch = nst.stylize_batch(vgg16_params, content, style, config, keys=keys)
     assert batch.sizes[0].tolist() == [48, 48] + [96] * 8  # 48 × 40 in multiples of 16

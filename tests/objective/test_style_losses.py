@@ -10,6 +10,7 @@ from scipy.linalg import sqrtm
 
 import nst_jax as nst
 from nst_jax.config import StyleLoss
+from nst_jax.objective.tiles import Tiles
 from tests.runs import finished, followed, loss_and_gradient
 
 STATISTICS = [name for name in get_args(StyleLoss) if name != "gram"]
@@ -178,28 +179,30 @@ def test_covariance_has_grams_unit_and_is_at_least_half_as_far(features, rng, ma
     assert 0 < scaled["gram"] <= 2 * scaled["covariance"]
 
 
-LAYERS = ("conv1_1", "conv2_1", "conv3_1")
+LAYERS = ("conv1_1", "conv2_1")
 STYLES = {name: nst.style(LAYERS, statistic=name) for name in STATISTICS}
 LOSSES = {
-    **{name: nst.content(("conv2_2",)) + 20 * style for name, style in STYLES.items()},
+    **{name: nst.content(("conv2_1",)) + 20 * style for name, style in STYLES.items()},
     "neighbours": nst.Loss({"style": nst.NearestNeighbours(layers=LAYERS)}),
     "relaxed_emd": nst.Loss({"style": nst.RelaxedEMD(layers=LAYERS)}),
-    "self_similarity": nst.SelfSimilarity(layers=("conv2_2",)) + 20 * nst.style(LAYERS),
+    "self_similarity": nst.SelfSimilarity(layers=("conv2_1",)) + 20 * nst.style(LAYERS),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "border"), [*((name, "zero") for name in LOSSES), TURNING])
 def test_in_tiles_as_whole(vgg16_params, rng, name, border):
-    """In 64 bits where the derivative jumps: a step aside swaps values that are next to equal."""
-    shape = (192, 160) if border == "wrap" else (186, 191)
+    """In 64 bits where the derivative jumps: a step aside swaps values that are next to equal. And
+    where unlike features are divided by how unlike they are, which costs digits."""
+    shape = (200, 64) if border == "wrap" else (140, 150)
     content, style, image = (rng.random((*own, 3)) for own in (shape, (64, 80), shape))
-    exact, found = name in JUMPING, []
+    exact, found = name in (*JUMPING, "self_similarity"), []
     with jax.enable_x64(exact):
         kind = jnp.float64 if exact else jnp.float32
         params, content, style, image = jax.tree.map(
             lambda leaf: jnp.asarray(leaf, kind), (vgg16_params, content, style, image)
         )
+        assert not Tiles(shape, 64, params, LAYERS, 0, border).is_one
         for tile in (0, 64):
             config = nst.TransferConfig(tile=tile, border=border)
             targets = nst.make_targets(params, content, style, config, LOSSES[name])

@@ -22,6 +22,7 @@ from nst_jax.weights import registry
 from nst_jax.weights.conversion import convert, flatten
 from tests import reference, torch_streams
 from tests.conftest import SHARED
+from tests.runs import features
 
 FOLDED_TOLERANCE = 1e-6  # relative; where a scale goes into the first kernel
 
@@ -278,7 +279,7 @@ def test_real_layers_reproduce_their_published_means_through_the_keras_reader(
         .convert("RGB")
         .resize((256, 192), Image.Resampling.LANCZOS)
     )
-    found = nst.features(params, np.asarray(photo, np.float32) / 255, list(table), pooling)
+    found = features(params, np.asarray(photo, np.float32) / 255, tuple(table), pooling)
     assert len(table) == 8
     for layer, mean in table.items():
         assert abs(float(np.mean(found[layer], dtype=float)) - mean) < 1e-4 * mean, layer
@@ -703,9 +704,9 @@ def test_normalised_activations_have_mean_one_and_the_same_ratios(vgg16_params, 
     ]
     with pytest.warns(UserWarning, match="normalising on 2 images: below 50"):
         normalised = nst.normalise_activations(vgg16_params, images)
-    layers = list(nst.NETWORKS["vgg16"])
+    layers = tuple(nst.NETWORKS["vgg16"])
     plain, scaled = (
-        [nst.features(params, image, layers) for image in images]
+        [features(params, image, layers) for image in images]
         for params in (vgg16_params, normalised)
     )
     for layer in layers:
