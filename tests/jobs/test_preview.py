@@ -59,15 +59,15 @@ def test_a_short_run_writes_none_but_removes_that_of_one_that_was_killed(ended, 
 
 
 def test_a_run_that_fails_at_once_leaves_none(photos, monkeypatch):
-    descend = stylize_job.descend
+    chunks_of = stylize_job.chunks_of
 
-    def failing(**arguments):
-        for chunk in descend(**arguments):
+    def failing(*arguments, **options):
+        for chunk in chunks_of(*arguments, **options):
             progress = chunk.progress
             found = chunk.result()._replace(failure="the loss is not finite", best_step=1)
             yield Chunk(lambda: None, lambda seen=progress: seen, lambda end=found: end)
 
-    monkeypatch.setattr(stylize_job, "descend", failing)
+    monkeypatch.setattr(stylize_job, "chunks_of", failing)
     seen = []
     with pytest.raises(nst.ConfigError, match="the loss is not finite"):
         run_job(Job(*JOB, preview_every=1e-9), lambda progress: seen.append(PREVIEW.exists()))

@@ -9,7 +9,7 @@ from nst_jax.descent.fit import _bytes_needed, fitting_config
 from nst_jax.objective.regions import with_regions
 from nst_jax.objective.styles import make_style
 from nst_jax.objective.tiles import Tiles
-from tests import reference
+from tests import reference, runs
 from tests.runs import features
 
 LAYERS = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"))
@@ -27,7 +27,7 @@ def pictures():
 
 def loss_and_gradient(params, content, style, config, image):
     targets = nst.make_targets(params, content, style, config)
-    (loss, parts), gradient = loss_and_gradient(params, image, targets, nst.LossWeights(), config)
+    (loss, parts), gradient = runs.loss_and_gradient(params, image, targets, nst.LossWeights(), config)
     return loss, parts, np.asarray(gradient)
 
 
