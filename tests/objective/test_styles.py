@@ -27,7 +27,9 @@ def pictures():
 
 def loss_and_gradient(params, content, style, config, image):
     targets = nst.make_targets(params, content, style, config)
-    (loss, parts), gradient = runs.loss_and_gradient(params, image, targets, nst.LossWeights(), config)
+    (loss, parts), gradient = runs.loss_and_gradient(
+        params, image, targets, nst.LossWeights(), config
+    )
     return loss, parts, np.asarray(gradient)
 
 
