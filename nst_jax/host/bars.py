@@ -39,7 +39,7 @@ class Bar(Closes):
         return self._shows
 
     def close(self) -> None:
-        """Leaves it as it is."""
+        """Ends the bar; what it has drawn stays."""
         if self._bar is not None:
             self._bar.close()
 
