@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import nst_jax as nst
+from nst_jax.config import StyleLoss
 from tests.runs import finished, followed, loss_and_gradient, total_loss
 
 LAYERS = ("conv1_1", "conv2_1", "conv3_1")
@@ -489,6 +490,26 @@ def test_a_default_is_changed_without_saying_its_type():
 
     assert Mine().weight == 3.0 and Mine().layers == ("conv1_1",) and Mine(weight=2.0).weight == 2.0
     assert jax.tree.leaves(Mine()) == [3.0]
+
+
+def test_no_two_classes_share_a_program():
+    """JAX looks a program up by the structure of what it is given. It is made anew here, since two
+    structures that compare equal are confused only where their hashes meet."""
+
+    @nst.term
+    class First(nst.Term):
+        layers = ("image",)
+
+    @nst.term
+    class Second(First):
+        pass
+
+    losses = [nst.style(statistic=name) for name in get_args(StyleLoss)]
+    losses += [First(), Second(), nst.content(), nst.content(scaling="paper")]
+    structures = [jax.tree.structure(one) for one in losses]
+    for place, one in enumerate(structures):
+        assert [other == one for other in structures].count(True) == 1, losses[place]
+        assert jax.tree.unflatten(one, jax.tree.leaves(losses[place])) == losses[place]
 
 
 def test_two_terms_of_one_name_need_names():
