@@ -21,7 +21,7 @@ LEAST_SHARE = 0.001
 """Of a map's pixels that a colour must fill to be a region."""
 
 _FLAT = 8  # levels between four pixels, or distance from a colour, that noise may make
-_ALIKE = 24  # distance of two colours of a map, up to which they are one
+_ALIKE = 30  # distance of two colours of a map, up to which they are one; JPEG makes 29 of one
 _SAME_REGION = 80  # that of a style map's colour from the content map's, likewise
 _MOST_COLOURS = 64
 _MOST_LABELS = 64  # and all grey values below are labels, where the image is of flat parts

@@ -17,6 +17,7 @@ from PIL import Image
 
 import nst_jax as nst
 from nst_jax import cli
+from nst_jax.cli import live
 from nst_jax.cli.live import live_page
 from nst_jax.cli.progress import ProgressDisplay, StudyDisplay
 from nst_jax.descent.schedule import Scale
@@ -87,8 +88,12 @@ def test_it_listens_on_loopback_alone_and_answers_no_more_at_the_end(server):
 
 
 def followed(run, capsys):
-    """What the page's address answers while a run is shown on it, by path."""
-    with live_page("out.png", wanted=True) as page:
+    """What the page's address answers while a run is shown on it, by path.
+
+    However long this machine takes from one to the next, somebody looks.
+    """
+    with pytest.MonkeyPatch.context() as patched, live_page("out.png", wanted=True) as page:
+        patched.setattr(live, "_WATCHED", 600.0)
         url = re.search(r"http://\S+", capsys.readouterr().err)[0]
 
         def get(path):
