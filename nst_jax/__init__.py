@@ -31,7 +31,8 @@ from nst_jax.objective.similarity import SelfSimilarity
 from nst_jax.objective.sliced import SlicedWasserstein
 from nst_jax.objective.statistics import Content, Gram, TotalVariation
 from nst_jax.objective.targets import Target, Targets, make_targets
-from nst_jax.objective.terms import Loss, Term, static, term
+from nst_jax.objective.term_class import static, term
+from nst_jax.objective.terms import Loss, Term
 from nst_jax.objective.views import View
 from nst_jax.optim.bounds import within_bounds
 from nst_jax.optim.lbfgs import Preconditioner, safeguarded_lbfgs

@@ -13,7 +13,8 @@ from nst_jax.checks import ConfigError
 from nst_jax.config import Border, Scaling
 from nst_jax.dtypes import accumulation_type
 from nst_jax.network.borders import pad, wraps
-from nst_jax.objective.terms import Fields, Parts, Source, Term, static, term
+from nst_jax.objective.term_class import static, term
+from nst_jax.objective.terms import Fields, Parts, Source, Term
 from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import View
 

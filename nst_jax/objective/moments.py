@@ -22,7 +22,8 @@ from nst_jax.config import STYLE_LAYERS, Precision
 from nst_jax.dtypes import accumulation_type
 from nst_jax.objective.bures import invertible_covariance, shared_spread
 from nst_jax.objective.statistics import mean_products
-from nst_jax.objective.terms import TINY, Fields, Parts, Term, static, term
+from nst_jax.objective.term_class import static, term
+from nst_jax.objective.terms import TINY, Fields, Parts, Term
 from nst_jax.objective.views import View
 
 Moments = Mapping[str, Array]

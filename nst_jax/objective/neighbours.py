@@ -28,7 +28,8 @@ from nst_jax.objective.samples import (
     unblended,
     unit_vectors,
 )
-from nst_jax.objective.terms import Fields, Parts, Term, static, term
+from nst_jax.objective.term_class import static, term
+from nst_jax.objective.terms import Fields, Parts, Term
 from nst_jax.objective.views import View
 
 _BLOCK = 512

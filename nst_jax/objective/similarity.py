@@ -12,7 +12,8 @@ from nst_jax.objective.samples import (
     take_samples,
     unit_vectors,
 )
-from nst_jax.objective.terms import Fields, Parts, Source, Term, static, term
+from nst_jax.objective.term_class import static, term
+from nst_jax.objective.terms import Fields, Parts, Source, Term
 from nst_jax.objective.views import View
 
 _ROUNDING = 1e-3

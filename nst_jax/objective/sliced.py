@@ -10,7 +10,8 @@ from jax import Array, lax
 
 from nst_jax.config import STYLE_LAYERS
 from nst_jax.objective.samples import Samples, take_samples
-from nst_jax.objective.terms import Fields, Parts, Term, static, term
+from nst_jax.objective.term_class import static, term
+from nst_jax.objective.terms import Fields, Parts, Term
 from nst_jax.objective.views import View
 
 Quantiles = Mapping[str, Array]

@@ -25,7 +25,8 @@ from nst_jax.config import STYLE_LAYERS, Precision, Scaling
 from nst_jax.dtypes import accumulation_type
 from nst_jax.network.borders import pad, wraps
 from nst_jax.objective.losses import gram_matrix, style_loss, variation, weighted_gram_matrix
-from nst_jax.objective.terms import TINY, Fields, Parts, Source, Term, static, term
+from nst_jax.objective.term_class import static, term
+from nst_jax.objective.terms import TINY, Fields, Parts, Source, Term
 from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import View
 
