@@ -35,6 +35,7 @@ SIDES, ACCELERATOR = (
     Path(__file__).with_name(f"benchmark_{name}.py") for name in ("sides", "accelerator")
 )
 PEERS = {"PyTorch channels_last": "channels_last", "PyTorch NCHW": "contiguous_format"}
+AUTOCAST = "PyTorch channels_last, bfloat16 by autocast"
 
 
 def measure(side, options=None, environment=None):
@@ -106,7 +107,8 @@ def run_step(args):
             name: ("torch", common | {"memory_format": memory_format})
             for name, memory_format in PEERS.items()
         }
-        sides["direct convolution"] = ("nst_jax", common | {"plain": True})
+        sides[AUTOCAST] = ("torch", common | {"memory_format": "channels_last", "autocast": True})
+        sides["parameters as loaded"] = ("nst_jax", common | {"plain": True})
         sides["in a loop"] = ("nst_jax", common | {"loop": 4})
         sides["a step of L-BFGS, in a loop"] = ("nst_jax", common | {"loop": 4, "kind": "step"})
         if size <= args.lanes_up_to:
@@ -119,7 +121,9 @@ def run_step(args):
         found = raw[size] = take_turns(sides, args.rounds)
         peak, work = middle(found["matmul"], "gflops"), network_gflops(size)
         losses = [
-            row["loss"] for name in ("nst_jax", *PEERS, "direct convolution") for row in found[name]
+            row["loss"]
+            for name in ("nst_jax", *PEERS, "parameters as loaded")
+            for row in found[name]
         ]
         if max(losses) > (1 + 1e-4) * min(losses):
             sys.exit(f"the sides' losses differ by more than 1e-4: {sorted(set(losses))}")

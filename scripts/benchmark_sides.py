@@ -158,7 +158,8 @@ def torch(options):
 
     def run():
         image = pixels.clone().requires_grad_()
-        loss = loss_function(image)
+        with pytorch.autocast("cpu", pytorch.bfloat16, enabled=options.get("autocast", False)):
+            loss = loss_function(image)
         loss.backward()
         losses.append(loss.item() / len(pixels))
 

@@ -22,7 +22,7 @@ from nst_jax.descent.run_arguments import RunArguments
 from nst_jax.descent.scaled_targets import stack_targets
 from nst_jax.descent.schedule import LEAST_SIDE
 from nst_jax.host.memory import FreeBytes, free_bytes, lanes_that_fit
-from nst_jax.network.vgg import Params, prepare_params
+from nst_jax.network.vgg import Params, direct_params, prepare_params
 from nst_jax.objective.regions import checked_regions, with_regions
 from nst_jax.objective.styles import as_images
 from nst_jax.objective.targets import Targets, targets_of_one
@@ -151,6 +151,7 @@ def _bytes_needed(
 
     Zeros where the compiler does not tell. Nothing is run.
     """
+    params = jax.eval_shape(direct_params, params)
     placement = Placement(tuple(devices), by_rows=True)
     program = LaneProgram(config, placement, optimizer)
     content, style = (

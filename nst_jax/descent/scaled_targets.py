@@ -15,7 +15,7 @@ from nst_jax.descent.keep import kept_target
 from nst_jax.descent.resizing import NOWHERE, Wraps, resize
 from nst_jax.descent.schedule import LEAST_SIDE
 from nst_jax.network.borders import wraps
-from nst_jax.network.vgg import Params, prepare_params
+from nst_jax.network.vgg import Params, direct_params, prepare_params
 from nst_jax.objective.boxes import boxes_of
 from nst_jax.objective.loss import LossParts
 from nst_jax.objective.measures import Measures, measures_of
@@ -69,7 +69,7 @@ class ScaledTargets:
     ) -> None:
         # Put on the device by name: what is moved on purpose is no accident to whoever guards
         # against transfers.
-        self._params = jax.device_put(dict(params))
+        self._params = jax.device_put(direct_params(params))
         self._contents = contents
         self._styles = styles
         self._masks = masks or {}
@@ -123,9 +123,8 @@ class ScaledTargets:
             ConfigError: A term is at no distance from a black image.
         """
         if shape not in self._found:
-            # With the parameters as they are, because that compiles sooner by more than it is
-            # slower; but in bfloat16, prepared kernels are exacter, and the targets should be those
-            # that the descent sees.
+            # By the equation, which compiles sooner by more than it is slower; but in bfloat16,
+            # prepared kernels are exacter, and the targets should be those that the descent sees.
             params = self.prepared if self._config.precision == "bfloat16" else self._params
             see = lambda image, wraps=NOWHERE: deal(self._shrink(image, shape, wraps))
             see_content = partial(see, wraps=wraps(self._config.border))

@@ -6,8 +6,8 @@ features is written out as what it is, a convolution with the kernel reversed an
 swapped. XLA's CPU compiler keeps that form on its fast path inside `scan` and `while_loop`, where
 the gradient that autodiff makes of a convolution runs several times slower than alone.
 
-On a CPU, layers of many channels are faster by Winograd's algorithm, on kernels that
-`prepare_kernels` has transformed once.
+On a CPU, layers of many channels are faster by Winograd's algorithm. It takes kernels that
+`prepare_kernels` has transformed once, or transforms them itself in every evaluation.
 
 References:
     JAX's documentation, "JAX Internals: primitives", for what a primitive has to define.
@@ -33,12 +33,14 @@ from nst_jax.network.winograd import convolve_reversed, convolve_transformed, tr
 # From here up, Winograd's algorithm is faster (docs/benchmarks). Where the two are even, direct is
 # more exact.
 _LEAST_PAIRS_FOR_WINOGRAD = 64 * 128
+_LEAST_PIXELS_TO_TRANSFORM = 256  # from which on it spares more than a kernel's transform takes
 
 Kernel = (
     Float[Array | np.ndarray, "3 3 in_channels out_channels"]
     | Float[Array | np.ndarray, "6 6 in_channels out_channels"]
+    | Float[Array | np.ndarray, "1 9 in_channels out_channels"]
 )
-"""Weights in TensorFlow's order, or what `prepare_kernels` makes of them."""
+"""Weights in TensorFlow's order, or what `prepare_kernels` or `direct_kernel` makes of them."""
 
 
 def prepare_kernels(kernels: Mapping[str, Kernel]) -> dict[str, Kernel]:
@@ -47,15 +49,21 @@ def prepare_kernels(kernels: Mapping[str, Kernel]) -> dict[str, Kernel]:
     That is transformed for Winograd's algorithm, or as they are.
     """
 
-    def is_faster(kernel: Kernel) -> bool:
-        return kernel.shape[0] == 3 and math.prod(kernel.shape[2:]) >= _LEAST_PAIRS_FOR_WINOGRAD
+    wide = {name: kernel for name, kernel in kernels.items() if _is_for_winograd(kernel)}
+    return {**kernels, **_transform_kernels(wide)} if wide else dict(kernels)
 
-    wide = {name: kernel for name, kernel in kernels.items() if is_faster(kernel)}
+
+def _is_for_winograd(kernel: Kernel) -> bool:
     return (
-        {**kernels, **_transform_kernels(wide)}
-        if wide and jax.default_backend() == "cpu"
-        else dict(kernels)
+        jax.default_backend() == "cpu"
+        and kernel.shape[0] != 6
+        and math.prod(kernel.shape[2:]) >= _LEAST_PAIRS_FOR_WINOGRAD
     )
+
+
+def direct_kernel(kernel: Kernel) -> Kernel:
+    """A kernel that is computed with by the equation, on a CPU too, and so to the last digit."""
+    return kernel.reshape(1, 9, *kernel.shape[2:]) if kernel.shape[0] == 3 else kernel
 
 
 @jax.jit  # one program for all of them
@@ -75,8 +83,8 @@ def convolve(
 
     Args:
         features: One layer's activations, or an image less its mean.
-        kernel: Weights in TensorFlow's order, or from `prepare_kernels`, which loses about a digit
-            of float32 to speed.
+        kernel: Weights in TensorFlow's order, or from `prepare_kernels`; or from `direct_kernel`,
+            for Winograd's algorithm loses about a digit of float32 to speed.
         precision: As in `TransferConfig`; a prepared kernel is always computed with in float32.
         border: What the features are padded with, as in `TransferConfig`.
 
@@ -99,6 +107,13 @@ def _compute(
     The gradient is the response to the kernel reversed, its channels swapped. `zeros` are laid
     around the features: 1 for as many responses, 0 for those that need none, 2 for all.
     """
+    height, width = features.shape[:2]
+    is_known = isinstance(height, int) and isinstance(width, int)  # `jax.export` may leave it open
+    is_large = is_known and height * width >= _LEAST_PIXELS_TO_TRANSFORM
+    if kernel.shape[0] == 1:
+        kernel = kernel.reshape(3, 3, *kernel.shape[2:])
+    elif is_large and _is_for_winograd(kernel) and features.dtype == jnp.float32:
+        kernel = transform_kernel(kernel)  # twice in a program, of which the compiler makes one
     if kernel.shape[0] == 6:
         winograd = convolve_reversed if is_reversed else convolve_transformed
         return winograd(features.astype(jnp.float32), kernel.astype(jnp.float32), zeros).astype(
@@ -147,7 +162,7 @@ def _features_cotangent(
 
 
 def _kernel_cotangent(cotangent: Array, features: Array, kernel: Any, **how: Any) -> Array:
-    of_kernel = partial(_compute, features, **how)
+    of_kernel = lambda kernel: _compute(features, direct_kernel(kernel), **how)
     return jax.linear_transpose(of_kernel, kernel.aval)(cotangent)[0]
 
 

@@ -23,7 +23,7 @@ from nst_jax.checks import ConfigError, check_one_of
 from nst_jax.config import Border, Pooling, Precision
 from nst_jax.dtypes import accumulation_type
 from nst_jax.network.borders import pad_to_even, wraps
-from nst_jax.network.convolution import convolve, prepare_kernels
+from nst_jax.network.convolution import convolve, direct_kernel, prepare_kernels
 from nst_jax.pixels import WHILE_IT_MOVES, check_image
 
 Params = Mapping[str, Any]
@@ -72,8 +72,8 @@ def prepare_params(params: Params, layers: Sequence[str] | None = None) -> Param
     """The parameters in the form in which `features` is fastest on this backend.
 
     On a CPU, where Winograd's algorithm computes most layers, their kernels are transformed once,
-    to four times their size. Elsewhere, and for parameters that are prepared already, this returns
-    what it is given.
+    to four times their size; of parameters as they are loaded, in every evaluation anew. Elsewhere,
+    and for parameters that are prepared already, this returns what it is given.
 
     Args:
         params: A network's parameters, from `load_params`.
@@ -92,6 +92,18 @@ def prepare_params(params: Params, layers: Sequence[str] | None = None) -> Param
     return {
         **params,
         **{name: {**params[name], "kernel": kernel} for name, kernel in kernels.items()},
+    }
+
+
+def direct_params(params: Params) -> Params:
+    """The parameters in the form that is computed with by the equation, on a CPU too.
+
+    That is more exact, compiles sooner, and several devices can share an image's rows.
+    Prepared parameters stay as they are.
+    """
+    return {
+        name: part if name == "mean" else {**part, "kernel": direct_kernel(part["kernel"])}
+        for name, part in params.items()
     }
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from nst_jax.checks import ConfigError
 from nst_jax.config import Border, TransferConfig
-from nst_jax.network.vgg import Params
+from nst_jax.network.vgg import Params, direct_params
 from nst_jax.objective.boxes import Box
 from nst_jax.objective.default import as_loss
 from nst_jax.objective.measures import Measures, measure_image, measures_of, what_is_seen
@@ -83,6 +83,7 @@ def make_targets(
     for image in images:
         check_image("style", image)
     loss, shape = as_loss(loss, config), np.shape(content)
+    params = direct_params(params)
     found = targets_of(params, content, "content", loss, config, shape)
     for (_, mix), blend in mixed_styles(images, config, loss).items():
         own = Loss({name: term for name, term in loss.items() if term.style_mix == mix})

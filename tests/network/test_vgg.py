@@ -8,7 +8,7 @@ import pytest
 import nst_jax as nst
 from nst_jax.network import vgg, winograd
 from nst_jax.network.convolution import convolve
-from nst_jax.network.vgg import least_size
+from nst_jax.network.vgg import direct_params, least_size
 from tests import reference
 from tests.runs import features
 
@@ -129,6 +129,39 @@ def test_prepared_parameters_give_the_same_features(network, rng):
         "conv2_2",
     ]
     assert nst.prepare_params(prepared)["conv3_1"]["kernel"] is prepared["conv3_1"]["kernel"]
+
+
+def test_parameters_as_they_are_loaded_take_no_more_work_than_prepared_ones(rng):
+    """But for the transforms of their kernels, each of which is made once."""
+    image, layer = rng.random((64, 72, 3)).astype(np.float32), ("conv3_3",)
+
+    def work(params, image):
+        loss = lambda image: jnp.sum(features(params, image, layer)["conv3_3"] ** 2)
+        return jax.jit(jax.grad(loss)).lower(image).compile().cost_analysis()["flops"]
+
+    params = jax.tree.map(jnp.asarray, reference.random_params("vgg16"))
+    direct, prepared = direct_params(params), nst.prepare_params(params)
+    wide = ("conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3")
+    transforms = sum(2 * 36 * params[name]["kernel"].size for name in wide)
+    assert work(prepared, image) <= work(params, image) <= work(prepared, image) + transforms
+    assert work(params, image) < 0.6 * work(direct, image)
+    # where little is to be computed, a transform is not worth its while
+    assert work(params, image[:16, :16]) == work(direct, image[:16, :16])
+
+
+def test_parameters_are_computed_with_by_the_equation_if_that_is_asked(rng):
+    params, image = reference.random_params("vgg19"), rng.random((64, 64, 3)).astype(np.float32)
+    direct, prepared = direct_params(params), nst.prepare_params(params)
+    expected = reference.features(params, image, "avg")["conv3_4"]
+    of_loaded, of_direct, of_prepared = (
+        np.abs(features(own, image, ("conv3_4",))["conv3_4"] - expected).max() / expected.max()
+        for own in (params, direct, prepared)
+    )
+    assert of_direct < min(of_loaded, of_prepared)
+    assert max(of_loaded, of_prepared) <= WINOGRAD_TOLERANCE
+    assert direct_params(prepared)["conv4_2"]["kernel"] is prepared["conv4_2"]["kernel"]
+    again = nst.prepare_params(direct)["conv4_2"]["kernel"]
+    np.testing.assert_array_equal(again, prepared["conv4_2"]["kernel"])
 
 
 def test_nothing_deeper_than_the_deepest_layer_is_computed(vgg16_params, rng):
