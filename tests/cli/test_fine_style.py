@@ -189,7 +189,7 @@ def test_devices_share_the_rows_of_the_style_too(pictures):
     command = [*COMMAND, *FINE, "--devices", "4"]
     run = lambda words: subprocess.run(
         [sys.executable, "-m", "nst_jax", *words],
-        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
+        env={**os.environ, "JAX_NUM_CPU_DEVICES": "4"},
         capture_output=True,
         text=True,
         check=False,
