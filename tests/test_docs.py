@@ -36,6 +36,14 @@ def test_the_reference_has_every_environment_variable():
             assert f"`{name}`" in page, (path, name)
 
 
+def test_the_reference_has_every_event():
+    page = (REFERENCE / "running.md").read_text("utf-8")
+    sources = [path.read_text("utf-8") for path in (ROOT / "nst_jax" / "cli").glob("*.py")]
+    events = set(re.findall(r"\bevent\(\s*\"(\w+)\"", "\n".join(sources)))
+    assert {"start", "end", "lane"} <= events
+    assert events <= set(re.findall(r"^\| `(\w+)` \| .* \| .* \|$", page, re.MULTILINE))
+
+
 def test_the_version_is_that_of_the_package_and_of_its_citation():
     wanted = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     cited = re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
