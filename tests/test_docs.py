@@ -63,3 +63,7 @@ def test_the_pages_are_built_without_a_warning(tmp_path):
     command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", "docs", str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+    for page in tmp_path.rglob("*.html"):  # they need nothing of another host, to be read offline
+        text = page.read_text("utf-8")
+        assert not re.findall(r"(?:src|rel=\"stylesheet\" href)=\"https?://[^\"]*", text), page
+        assert 'rel="shortcut icon"' in text, page  # a browser that is told of none asks for one
