@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -15,10 +16,11 @@ from nst_jax import cli
 project, author = "nst_jax", "the nst_jax authors"
 copyright = f"2026, {author}"
 version = release = nst.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
-html_theme, html_title = "furo", "nst_jax"
+html_theme, html_title, html_favicon = "furo", "nst_jax", "favicon.svg"
+html_math_renderer = "mathml"
 # A text in single backquotes is code, as it reads in the sources.
 default_role = "code"
 # The tables that benchmarks write stand in no menu; the pages that explain them link there.
@@ -54,6 +56,14 @@ def with_bars(*described: Any) -> None:
             lines[place] = "`".join(parts)
 
 
+def write_equation(translator: Any, node: Any) -> None:
+    """Equations in the browser's own language, so that pages ask no other host for a program."""
+    equation = tex2mathml(node.astext(), as_block=isinstance(node, nodes.math_block))
+    translator.body.append(equation)
+    raise nodes.SkipNode
+
+
 def setup(app: Sphinx) -> None:
     app.add_directive("help", Help)
+    app.add_html_math_renderer("mathml", (write_equation, None), (write_equation, None))
     app.connect("autodoc-process-docstring", with_bars)

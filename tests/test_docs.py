@@ -36,6 +36,14 @@ def test_the_reference_has_every_environment_variable():
             assert f"`{name}`" in page, (path, name)
 
 
+def test_the_reference_has_every_event():
+    page = (REFERENCE / "running.md").read_text("utf-8")
+    sources = [path.read_text("utf-8") for path in (ROOT / "nst_jax" / "cli").glob("*.py")]
+    events = set(re.findall(r"\bevent\(\s*\"(\w+)\"", "\n".join(sources)))
+    assert {"start", "end", "lane"} <= events
+    assert events <= set(re.findall(r"^\| `(\w+)` \| .* \| .* \|$", page, re.MULTILINE))
+
+
 def test_the_version_is_that_of_the_package_and_of_its_citation():
     wanted = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     cited = re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
@@ -55,3 +63,7 @@ def test_the_pages_are_built_without_a_warning(tmp_path):
     command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", "docs", str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+    for page in tmp_path.rglob("*.html"):  # they need nothing of another host, to be read offline
+        text = page.read_text("utf-8")
+        assert not re.findall(r"(?:src|rel=\"stylesheet\" href)=\"https?://[^\"]*", text), page
+        assert 'rel="shortcut icon"' in text, page  # a browser that is told of none asks for one

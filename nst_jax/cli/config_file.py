@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import logging
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -16,8 +15,6 @@ from tyro.conf import FlagCreatePairsOff, arg
 from nst_jax.checks import ConfigError, check_known
 from nst_jax.cli.progress import say
 from nst_jax.jobs.presets import PRESETS
-
-_LOG = logging.getLogger(__name__)
 
 ConfigFile = Annotated[
     Path | None,
@@ -104,19 +101,23 @@ def read_config(words: Sequence[str], command: type) -> dict[str, Any]:
     return found
 
 
-def beside_preset(given: Mapping[str, Any], words: Sequence[str]) -> Mapping[str, Any]:
+def beside_preset(
+    given: Mapping[str, Any], words: Sequence[str]
+) -> tuple[Mapping[str, Any], str | None]:
     """A file's values beside a preset that the words name, which takes the place of the file's own.
 
-    Values of the file's own preset, as `--print-config` writes them, go with it; a note says which
-    others stand in the named one's way.
+    Values of the file's own preset, as `--print-config` writes them, go with it.
 
     Args:
         given: From `read_config`.
         words: A command's words.
+
+    Returns:
+        The values, and a note which of them stand in the named preset's way, if some do.
     """
     name, before = option_in(words, "--preset"), given.get("preset")
     if name is None or name not in PRESETS:
-        return given
+        return given, None
     own, wanted = (
         {**vars(preset.config), **vars(preset)}
         for preset in (PRESETS[before or "default"], PRESETS[name])
@@ -132,12 +133,12 @@ def beside_preset(given: Mapping[str, Any], words: Sequence[str]) -> Mapping[str
         for field in given.keys() & wanted.keys()
         if own[field] != wanted[field] != given[field] and _option(field) not in named
     ]
-    if held:
-        _LOG.warning(
-            f"{option_in(words, '--config')} says {', '.join(sorted(held))} otherwise than "
-            f"--preset {name}, and counts; leave them out there to have the preset's"
-        )
-    return given
+    if not held:
+        return given, None
+    return given, (
+        f"{option_in(words, '--config')} says {', '.join(sorted(held))} otherwise than "
+        f"--preset {name}, and counts; leave them out there to have the preset's"
+    )
 
 
 def with_config(default: C, given: Mapping[str, Any]) -> C:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from nst_jax.cli.events import event
 from nst_jax.cli.lines import say
 from nst_jax.cli.options import CompilationCache, MaxPixels, Talk
 from nst_jax.files.images import MAX_PIXELS
@@ -58,10 +59,15 @@ class Evaluate(Talk):
             self.max_pixels,
         )
         for place, row in enumerate(evaluate_files(job)):
-            for line in (*(_HEAD if place == 0 else ()), *_lines(row)):
-                say(line, sys.stdout)
-        if self.csv:
+            height, width = row.shape
+            numbers = row.found.numbers()
+            event("result", name=str(row.path), width=width, height=height, **numbers)
+            if not self.json_lines:
+                for line in (*(_HEAD if place == 0 else ()), *_lines(row)):
+                    say(line, sys.stdout)
+        if self.csv and not self.json_lines:
             say(f"wrote {self.csv}", sys.stdout)
+        event("end", output=str(self.csv) if self.csv else None, status=0)
 
 
 _HEAD = (

@@ -118,7 +118,7 @@ def _run(argv: list[str]) -> int:
         say(f"nst-jax {version('nst-jax')} (jax {jax.__version__})", sys.stdout)
         return 0
     try:
-        stylize, study = _defaults(argv)
+        stylize, study, note = _defaults(argv)
         parsed = _parse(_commands(stylize, study), argv)
         if isinstance(parsed, Stylize | Study):
             parsed = with_own_styles(parsed, stylize if isinstance(parsed, Stylize) else study)
@@ -126,6 +126,8 @@ def _run(argv: list[str]) -> int:
             rerun = Rerun.with_defaults(parsed.record)
             parsed = _parse(_commands(stylize, study, rerun), argv)
         _LOG.setLevel(level_of(parsed))
+        if note:
+            _LOG.warning(note)
         tell_events(getattr(parsed, "json_lines", False))  # which a file may ask for
         limit_memory(memory_limit_of(parsed))
         return parsed.run() or 0
@@ -244,10 +246,11 @@ def _is_dashed_file(word: str) -> bool:
     return word.startswith("-") and (Path(word).exists() or Path(word).suffix[1:2].isalpha())
 
 
-def _defaults(argv: Sequence[str]) -> tuple[Stylize, Study]:
+def _defaults(argv: Sequence[str]) -> tuple[Stylize, Study, str | None]:
     """The commands that take a preset or a file, with the values of those that the words name.
 
-    The parser complains of a name that no preset has.
+    With them comes a note on these values, for when the words are known to be right. The parser
+    complains of a name that no preset has.
 
     Raises:
         ConfigError: The file is wrong.
@@ -256,6 +259,10 @@ def _defaults(argv: Sequence[str]) -> tuple[Stylize, Study]:
     given = read_config(argv, kind) if kind else {}
     name: Any = option_in(argv, "--preset") or given.get("preset")
     stylize = Stylize.with_defaults(name if name in PRESETS else "default")
+    study, note = Study(), None
     if kind is Stylize:
-        stylize = with_config(stylize, beside_preset(given, argv))
-    return stylize, with_config(Study(), given) if kind is Study else Study()
+        given, note = beside_preset(given, argv)
+        stylize = with_config(stylize, given)
+    elif kind is Study:
+        study = with_config(study, given)
+    return stylize, study, note

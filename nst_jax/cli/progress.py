@@ -92,6 +92,7 @@ class ProgressDisplay(_Display):
             self._afterwards = _seconds_for(plan.then, read_rates(plan.then.program))
         told = {"num_steps": plan.num_steps, "num_devices": plan.num_devices}
         told |= {"device": plan.device, "num_cores": plan.num_cores}
+        told |= {"of": "style" if plan.then else "picture"}
         event("start", width=width, height=height, **told, seconds=_seconds_for(plan, rates))
         if self._page is not None:
             self._page.begin(f"compiling: {_plan_in_words(plan)}")

@@ -168,12 +168,14 @@ def run_and_report(job: StudyJob, processes: Processes, show: bool) -> int:
     with live_page(job.output_dir.name, shows) as page, StudyDisplay(page) as display:
         summary = run_study_job(job, processes, display.start, display, display.finish)
     if processes.index == 0:
-        there = f", {summary.kept} were there" if summary.kept else ""
+        lanes = f"{summary.computed} lane{'s' * (summary.computed != 1)}"
+        were = "was" if summary.kept == 1 else "were"
+        there = f", {summary.kept} {were} there" if summary.kept else ""
         failed = f", {len(summary.failed)} FAILED" if summary.failed else ""
         seconds = time.perf_counter() - started
         outcome(
-            f"wrote {job.output_dir / 'index.html'} ({summary.computed} lanes run "
-            f"here{there}{failed}, {duration(seconds)})",
+            f"wrote {job.output_dir / 'index.html'} ({lanes} run here{there}{failed}, "
+            f"{duration(seconds)})",
             output=str(job.output_dir),
             computed=summary.computed,
             kept=summary.kept,

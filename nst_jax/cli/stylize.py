@@ -1,6 +1,7 @@
 """`nst-jax stylize`: one picture."""
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -42,6 +43,8 @@ from nst_jax.jobs.many_jobs import Place, jobs_of_folder, run_jobs
 from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.jobs.run_plan import RunPlan
 from nst_jax.jobs.stylize_job import run_job
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -148,6 +151,12 @@ class Stylize(Follow):
             raise ConfigError("--output and --output-dir are both given; leave one of the two out")
         if os.path.isdir(self.content):
             return self._run_folder(name)
+        is_sorted = self.styles.style_mix or self.areas.mask or self.areas.regions
+        if self.output_dir and self.others and not is_sorted:  # as a shell names photos/*
+            _LOG.warning(
+                f"one picture of {self.content}, by {len(self._styles)} styles blended; to paint "
+                "several photographs, name their folder"
+            )
         output = self.output or (self.output_dir or Path()) / f"{self.content.stem}_{name}.png"
         return run_and_say(self._job(self.content, output), self.show)
 

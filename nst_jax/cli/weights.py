@@ -128,6 +128,7 @@ class WeightsNormalise:
                 f"{self.images}: holds no images that can be read; name a folder of photographs"
             )
         loaded = load_weights(self.network)
+        _LOG.info(f"network: {loaded.why}")
         params = normalise_activations(loaded.params, images, self.pooling)
         metadata = {
             "network": loaded.network,

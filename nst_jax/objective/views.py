@@ -30,7 +30,8 @@ class View(NamedTuple):
         shares: What each position stands for, (height, width, 1), or a scalar where all stand for
             the same. They sum to 1 over the image, so that Σ shares · features is a mean over its
             positions.
-        own: Which positions are the tile's, (height, width, 1), or True where all are.
+        own: Which positions are the tile's, (height, width, 1), or True where all are, which in a
+            region's box is all of the box, not of the layer.
         start: The row and column of the first position within the layer, (2,). A patch that runs
             over the end of an image that wraps goes on at its beginning.
         shape: Height and width of the whole layer.

@@ -24,7 +24,7 @@ _LOG = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_TRIES = 24 * 60 * 60
 _TIMES = "once_a_day.json"
-_HINT = "hint"  # the key of the last time that a run was told how to get the exact network
+_HINT = "hint"  # the key of the last time that a run told how to get the exact network
 
 
 class Choice(NamedTuple):
@@ -49,7 +49,8 @@ def choose() -> Choice:
         found = find_converted(file.name)
         if found:
             hint = ""
-            if file is not exact and not _was_lately(_HINT):
+            is_told = _LOG.isEnabledFor(logging.INFO)
+            if file is not exact and is_told and not _was_lately(_HINT):
                 hint = f", because the exact {exact.name} is not there; {to_fetch} gets it"
                 _remember(_HINT)
             return Choice(file.name, found, f"{file.name} from {found}{hint}")

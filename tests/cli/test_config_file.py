@@ -120,6 +120,9 @@ def test_values_of_a_file_without_a_preset_all_stay_and_are_said(photos, capfd):
     assert err.count("\n") == 1
     assert cli.main([*words, "--print-config", "--no-coarse-to-fine"]) == 0
     assert "run.toml says style-weight otherwise" in capfd.readouterr().err
+    assert cli.main([*words, "--style-wieght", "7"]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("nst-jax: error: Unrecognized options: --style-wieght")
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,13 @@ def test_the_table_and_the_file_say_what_the_library_finds(photos, capfd):
     assert capfd.readouterr().err == ""
     assert [row["height"] for row in rows_of("tables/all.csv")] == ["48"]
     assert [path.name for path in Path("tables").iterdir()] == ["all.csv"]
+
+    assert cli.main([*EVALUATE, "photo.jpg", long, "--csv", "b.csv", "--json-lines"]) == 0
+    *told, end = map(json.loads, capfd.readouterr().out.splitlines())
+    assert end == {"event": "end", "output": "b.csv", "status": 0}
+    for result, row in zip(told, rows_of("b.csv"), strict=True):
+        assert (result.pop("event"), result.pop("name")) == ("result", row["result"])
+        assert result == {name: float(row[name]) for name in result} and "w2_conv1_2" in result
 
 
 BAD = {

@@ -76,7 +76,7 @@ def test_each_of_the_two_runs_is_said_before_it_begins(pictures, capfd):
         for event in map(json.loads, capfd.readouterr().out.splitlines())
         if event["event"] == "start"
     ]
-    assert [start["num_steps"] for start in starts] == [2, 4]
+    assert [(start["of"], start["num_steps"]) for start in starts] == [("style", 2), ("picture", 4)]
 
 
 def test_the_time_left_is_of_both_runs_and_each_keeps_its_own_rates(monkeypatch, tmp_path):

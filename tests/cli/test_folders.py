@@ -60,6 +60,16 @@ def test_a_folder_of_photographs_is_painted_and_what_is_done_is_skipped(folders,
     assert capfd.readouterr().err.count("FAILED in/") == 4
 
 
+def test_photographs_that_a_shell_names_are_noted_not_to_be_painted(folders, capfd):
+    words = ["stylize", "in/a.png", "in/d.png", "painting.png", *STYLIZE, "--output-dir", "out"]
+    said = "note: one picture of in/a.png, by 2 styles blended; to paint several photographs, name"
+    assert cli.main(words) == 0
+    out, err = capfd.readouterr()
+    assert said in err and "wrote out/a_d_painting.png" in out
+    assert cli.main([*words, "--style-mix", "1", "2", "--overwrite"]) == 0  # who means it
+    assert "note: one picture" not in capfd.readouterr().err
+
+
 def test_a_folder_of_styles_is_all_of_them_by_name(folders):
     assert cli.main(["stylize", "photo.jpg", "styles", *STYLIZE, "--style-mix", "3", "1"]) == 0
     record = json.loads(Path("photo_styles.json").read_text())["settings"]

@@ -103,7 +103,7 @@ def test_machines_get_progress_and_outcome_as_json_lines(photos, capfd):
     words = ["stylize", "photo.jpg", "painting.png", *QUICK, *SGD, "--json-lines"]
     assert cli.main(words) == 0
     start, *progress, end = events(capfd)
-    assert start["event"] == "start"
+    assert start["event"] == "start" and start["of"] == "picture"
     assert (start["width"], start["height"], start["num_steps"]) == (40, 48, 2)
     assert {told["event"] for told in progress} == {"progress"}
     assert progress[-1]["step"] == progress[-1]["num_steps"] == 2 and progress[-1]["done"] == 1

@@ -100,7 +100,7 @@ def test_a_study_writes_its_folder_and_does_only_what_is_missing(photos, capfd):
     gone.unlink()
     assert cli.main(words) == 1
     captured = capfd.readouterr()
-    assert "5 of 6 lanes are there already" in captured.err and "1 lanes run here" in captured.out
+    assert "5 of 6 lanes are there already" in captured.err and "1 lane run here" in captured.out
     assert results(Path("out")) == before
     changed = {
         path.name for path in Path("out/lanes").iterdir() if path.stat().st_mtime_ns != stamps[path]
@@ -146,7 +146,7 @@ def test_a_study_killed_half_way_ends_as_one_never_stopped(photos):
     assert 2 <= len(finished) < 6 and not Path("killed/study.json").exists()
     assert "to come" in Path("killed/index.html").read_text()
     done = subprocess.run([*words, "killed"], check=True, capture_output=True, text=True)
-    assert f"{6 - len(finished)} lanes run here" in done.stdout
+    assert f"({6 - len(finished)} lane" in done.stdout
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in finished.items())
     assert results(Path("killed")) == results(Path("whole"))
     assert sorted(path.relative_to("killed") for path in Path("killed").rglob("*")) == sorted(
@@ -249,7 +249,7 @@ def test_only_what_is_meant_is_overwritten(photos, capfd):
     assert results(Path("out")) == before and Path("mine/index.html").read_text() == "mine"
     # more lanes of the same study lose nothing
     assert cli.main([*STUDY, "--style-weight", "5", "80", "90", "--output-dir", "out"]) == 0
-    assert "1 lanes run here, 2 were there" in capfd.readouterr().out
+    assert "1 lane run here, 2 were there" in capfd.readouterr().out
     assert (
         cli.main(
             [
@@ -371,8 +371,7 @@ def test_a_damaged_lane_is_painted_again(photos, capfd):
     Path("out/lanes/seed=1.png").write_bytes(b"damaged")
     assert cli.main(words) == 0
     assert (
-        "1 lanes run here, 1 were there" in capfd.readouterr().out
-        and results(Path("out")) == before
+        "1 lane run here, 1 was there" in capfd.readouterr().out and results(Path("out")) == before
     )
 
 
@@ -563,7 +562,7 @@ def test_a_study_of_one_value_grows_an_axis(photos, capfd):
     assert Path("out/lanes/lane.png").read_bytes() == painted
     assert cli.main(wider) == 0
     captured = capfd.readouterr()
-    assert "1 of 2 lanes are there already" in captured.err and "1 lanes run here" in captured.out
+    assert "1 of 2 lanes are there already" in captured.err and "1 lane run here" in captured.out
     assert {path.name for path in Path("out/lanes").iterdir()} == {
         f"style_weight={weight}{ending}" for weight in (5, 80) for ending in (".png", ".json")
     }

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import logging
 import os
 import socket
 import sys
@@ -159,6 +160,16 @@ def test_the_best_network_is_taken_and_the_next_run_takes_the_same(index, said):
     assert choice.choose().why == again.why  # a day later
     (store() / "vgg19.safetensors").write_bytes(b"")
     assert choice.choose().why == f"vgg19 from {store() / 'vgg19.safetensors'}" and not said
+
+
+def test_the_hint_waits_for_a_run_that_shows_it(index, said):
+    choice.choose()
+    log = logging.getLogger("nst_jax")
+    for quiet in (logging.WARNING, logging.NOTSET):  # --quiet, and a library that nobody listens to
+        log.setLevel(quiet)
+        assert "gets it" not in choice.choose().why
+    log.setLevel(logging.INFO)
+    assert "'nst-jax weights fetch vgg19' gets it" in choice.choose().why
 
 
 def test_where_nothing_can_be_fetched_it_is_said_and_tried_once_a_day(index, said):
