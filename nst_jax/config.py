@@ -52,6 +52,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
 
 _SCHEDULED: dict[str, Any] = {"is_scheduled": True}
 _OF_NAMED_OPTIMIZERS: dict[str, Any] = {"is_of_named_optimizers": True}
+_MOST_OCTAVES = 8
 _TRACED: dict[str, Any] = {"is_traced": True}
 _OF_IMAGES: dict[str, Any] = {"is_of_images": True}  # what the content and the style are made of
 
@@ -95,6 +96,8 @@ class TransferConfig:
             smaller sizes.
         coarse_steps: Shares of the steps at half the size, at a quarter, and so on, where the usual
             ones are not wanted.
+        octaves: Compare the picture at its size, at half of it, and so on, so many times if it is
+            large enough: the mean counts, so that large forms are met, too, for a third more time.
         colours: Whose colours the picture has: the style's; the content's, by recolouring the style
             before; or the content's by painting its luminance alone.
         style_mix: Shares of several style images in the style, in any unit; equal if left out.
@@ -130,6 +133,7 @@ class TransferConfig:
     border: Border = "zero"
     coarse_to_fine: bool = field(default=True, metadata=_SCHEDULED)
     coarse_steps: tuple[float, ...] = field(default=(), metadata=_SCHEDULED)
+    octaves: int = 1
     colours: Colours = field(default="style", metadata=_SCHEDULED | _OF_IMAGES)
     style_mix: tuple[float, ...] = field(default=(), metadata=_SCHEDULED | _OF_IMAGES)
     style_turns: bool = field(default=False, metadata=_SCHEDULED | _OF_IMAGES)
@@ -165,6 +169,7 @@ class TransferConfig:
             )
         check_at_least("num_steps", self.num_steps, 1, _MOST_STEPS)
         check_at_least("memory", self.memory, 1, _MOST_PAIRS)
+        check_at_least("octaves", self.octaves, 1, _MOST_OCTAVES)
         check_at_least("tile", self.tile, 0, _LARGEST_TILE)
         if self.tile % TILE_ALIGNMENT:
             raise ConfigError(

@@ -89,6 +89,7 @@ class Placement:
                 wanted=self.put_everywhere(target.wanted),
                 scale=self.put_everywhere(target.scale),
                 shares=by_rows(target.shares),
+                octaves=self.put_everywhere(target.octaves),  # their rows may not go round
             )
 
         return {name: dealt(target) for name, target in targets.items()}

@@ -1,6 +1,7 @@
 """The targets of many lanes at each size of the pyramid: one for each image and way to aim."""
 
 import dataclasses
+import logging
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -19,18 +20,22 @@ from nst_jax.network.vgg import Params, direct_params, prepare_params
 from nst_jax.objective.boxes import boxes_of
 from nst_jax.objective.loss import LossParts
 from nst_jax.objective.measures import Measures, measures_of
+from nst_jax.objective.octaves import halved, num_octaves
 from nst_jax.objective.regions import shares_of
 from nst_jax.objective.styles import Styles, aiming_at
 from nst_jax.objective.targets import (
     Targets,
     blended_targets,
     check_scales,
+    nested,
     targets_of,
     targets_of_one,
 )
 from nst_jax.objective.terms import Loss, Source
 from nst_jax.objective.views import layers_shapes
 from nst_jax.pixels import is_grey
+
+_LOG = logging.getLogger(__name__)
 
 
 class ScaledTargets:
@@ -123,27 +128,46 @@ class ScaledTargets:
             ConfigError: A term is at no distance from a black image.
         """
         if shape not in self._found:
-            # By the equation, which compiles sooner by more than it is slower; but in bfloat16,
-            # prepared kernels are exacter, and the targets should be those that the descent sees.
-            params = self.prepared if self._config.precision == "bfloat16" else self._params
-            see = lambda image, wraps=NOWHERE: deal(self._shrink(image, shape, wraps))
-            see_content = partial(see, wraps=wraps(self._config.border))
-            find = partial(targets_of, config=self._config, shape=(*shape, 3))
-            by_content = [
-                find(params, image, "content", loss)
-                for image in map(see_content, self._contents)
-                for loss in self._of_content
-            ]
-            by_style = list(self._targets_of_styles(params, see, (*shape, 3)))
-            for targets in (*by_content, *by_style):
-                check_scales(self._loss, targets)
-            if self._keep is not None:
-                mask = jax.device_put(self._keep)
-                kept = [kept_target(see_content(image), mask) for image in self._contents]
-                each = [own for own in kept for _ in self._of_content]
-                by_content = [aims | own for aims, own in zip(by_content, each, strict=True)]
-            self._found[shape] = {**stack_targets(by_content), **stack_targets(by_style)}
+            images = [image for one in self._styles for own in one.values() for image in own.images]
+            styles = (self._shape_at(image, shape) for image in images)
+            count = num_octaves(self._config.octaves, self._config.border, shape, styles)
+            if shape == self.shape and count < self._config.octaves:
+                _LOG.info(
+                    "octaves: %d of %d, for the next has a side that is below 32 pixels, or does "
+                    "not wrap",
+                    count,
+                    self._config.octaves,
+                )
+            first, *others = (self._octave(shape, times, deal) for times in range(count))
+            aims = {name: target for name, target in first.items() if name in self._loss}
+            self._found[shape] = {**first, **nested([aims, *others])}
         return self._found[shape]
+
+    def _octave(
+        self, shape: tuple[int, int], times: int, deal: Callable[[Array], Array]
+    ) -> Targets:
+        """The targets of what is left of a size after so many halvings."""
+        # By the equation, which compiles sooner by more than it is slower; but in bfloat16,
+        # prepared kernels are exacter, and the targets should be those that the descent sees.
+        params = self.prepared if self._config.precision == "bfloat16" else self._params
+        see = lambda image, wraps=NOWHERE: halved(deal(self._shrink(image, shape, wraps)), times)
+        see_content = partial(see, wraps=wraps(self._config.border))
+        own_shape = (*(side // 2**times for side in shape), 3)
+        find = partial(targets_of, config=self._config, shape=own_shape)
+        by_content = [
+            find(params, image, "content", loss)
+            for image in map(see_content, self._contents)
+            for loss in self._of_content
+        ]
+        by_style = list(self._targets_of_styles(params, see, own_shape))
+        for targets in (*by_content, *by_style):
+            check_scales(self._loss, targets)
+        if self._keep is not None and not times:
+            mask = jax.device_put(self._keep)
+            kept = [kept_target(see_content(image), mask) for image in self._contents]
+            each = [own for own in kept for _ in self._of_content]
+            by_content = [aims | own for aims, own in zip(by_content, each, strict=True)]
+        return {**stack_targets(by_content), **stack_targets(by_style)}
 
     def _targets_of_styles(
         self, params: Params, see: Callable[[Array], Array], shape: tuple[int, ...]
@@ -199,14 +223,18 @@ class ScaledTargets:
 
     def _shrink(self, image: Array, shape: tuple[int, int], wraps: Wraps) -> Array:
         """An image at the size that it has where the content images have `shape`."""
+        own = self._shape_at(image, shape)
+        return image if own == image.shape[:2] else resize(image, own, wraps)
+
+    def _shape_at(self, image: Array, shape: tuple[int, int]) -> tuple[int, ...]:
+        """Height and width of an image where the content images have `shape`."""
         whole = self._contents[0].shape[:2]
         if shape == whole:
-            return image
-        height, width = (
+            return image.shape[:2]
+        return tuple(
             max(round(side * small / large), LEAST_SIDE)
             for side, small, large in zip(image.shape[:2], shape, whole, strict=True)
         )
-        return resize(image, (height, width), wraps)
 
 
 @jax.jit

@@ -162,7 +162,7 @@ def _features_cotangent(
 
 
 def _kernel_cotangent(cotangent: Array, features: Array, kernel: Any, **how: Any) -> Array:
-    of_kernel = lambda kernel: _compute(features, direct_kernel(kernel), **how)
+    of_kernel = lambda kernel: _compute(features, jnp.asarray(direct_kernel(kernel)), **how)
     return jax.linear_transpose(of_kernel, kernel.aval)(cotangent)[0]
 
 

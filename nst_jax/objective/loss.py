@@ -5,7 +5,7 @@ tiles sums them; the distances give the loss and its derivative in every measure
 back-propagates, tile by tile, ⟨∂loss/∂measure, measure of the tile⟩, features computed anew.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,9 +20,9 @@ from nst_jax.network.vgg import Params
 from nst_jax.objective.boxes import in_boxes
 from nst_jax.objective.default import LossWeights, as_loss
 from nst_jax.objective.measures import add_up, tiles_of
+from nst_jax.objective.octaves import halved
 from nst_jax.objective.targets import Targets, check_targets
 from nst_jax.objective.terms import Loss, Parts, Term
-from nst_jax.objective.tiles import Tiles
 from nst_jax.objective.views import (
     layers_shapes,
     view_tile,
@@ -71,7 +71,27 @@ def total_loss(
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 7.
     """
-    loss, image = as_loss(loss, config), jnp.asarray(image)
+    loss, each = as_loss(loss, config), []
+    for octave, own in _octaves_of(jnp.asarray(image), targets):
+        each.append(_whole(params, octave, own, loss, config))
+    return _mean(each)
+
+
+def _octaves_of(image: Array, targets: Targets) -> Iterator[tuple[Array, Targets]]:
+    """An image in each octave that its targets hold, and the targets there."""
+    yield image, targets
+    for place in range(max((len(target.octaves) for target in targets.values()), default=0)):
+        image = halved(image)
+        yield image, {name: target.octaves[place] for name, target in targets.items()}
+
+
+def _mean(octaves: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *values: sum(values) / len(values), *octaves)
+
+
+def _whole(
+    params: Params, image: Array, targets: Targets, loss: Loss, config: TransferConfig
+) -> tuple[Array, LossParts]:
     check_targets(layers_shapes(params, image.shape, loss.layers, config.border), loss, targets)
     view, found = view_whole(params, image, loss.layers, config), {}
     for name, term in loss.items():
@@ -115,17 +135,28 @@ def loss_and_gradient(
     """
     check_image("given", image, WHILE_IT_MOVES)
     loss, image = as_loss(loss, config), jnp.asarray(image)
-    tiles = tiles_of(params, image.shape, loss, config)
-    if tiles is not None:
-        return _in_tiles(params, image, targets, loss, config, tiles)
-    return jax.value_and_grad(
-        lambda image: total_loss(params, image, targets, loss, config), has_aux=True
-    )(image)
+    if tiles_of(params, image.shape, loss, config) is None:
+        return jax.value_and_grad(
+            lambda image: total_loss(params, image, targets, loss, config), has_aux=True
+        )(image)
+    each = [_in_tiles(params, *octave, loss, config) for octave in _octaves_of(image, targets)]
+    found, gradients = zip(*each, strict=True)
+    # back from each octave to the one that it is the half of
+    gradient, shapes = gradients[-1], [own.shape for own in gradients]
+    for own, shape in zip(gradients[-2::-1], shapes[-2::-1], strict=True):
+        (back,) = jax.linear_transpose(halved, jax.ShapeDtypeStruct(shape, own.dtype))(gradient)
+        gradient = own + back
+    return _mean(found), gradient / len(each)
 
 
 def _in_tiles(
-    params: Params, image: Array, targets: Targets, loss: Loss, config: TransferConfig, tiles: Tiles
-) -> Any:
+    params: Params, image: Array, targets: Targets, loss: Loss, config: TransferConfig
+) -> tuple[tuple[Array, LossParts], Array]:
+    tiles = tiles_of(params, image.shape, loss, config)
+    if tiles is None:  # an octave that is no larger than one
+        return jax.value_and_grad(
+            lambda image: _whole(params, image, targets, loss, config), has_aux=True
+        )(image)
     check_targets(layers_shapes(params, image.shape, loss.layers, config.border), loss, targets)
 
     def measure(patch: Array, place: Array) -> dict[str, Any]:

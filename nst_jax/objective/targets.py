@@ -16,6 +16,7 @@ from nst_jax.network.vgg import Params, direct_params
 from nst_jax.objective.boxes import Box
 from nst_jax.objective.default import as_loss
 from nst_jax.objective.measures import Measures, measure_image, measures_of, what_is_seen
+from nst_jax.objective.octaves import halved, num_octaves
 from nst_jax.objective.styles import as_images, mixed_styles
 from nst_jax.objective.terms import TINY, Loss, Source, Term
 from nst_jax.objective.tiles import IMAGE
@@ -35,6 +36,7 @@ class Target(NamedTuple):
         shares: What the generated image's positions stand for in its region, by layer; nothing for
             the whole image.
         boxes: Where the others have no share, by layer; nothing where they may be anywhere.
+        octaves: What it aims at in the smaller octaves, from the larger to the smaller.
     """
 
     fields: Mapping[str, Any]
@@ -42,6 +44,7 @@ class Target(NamedTuple):
     scale: Mapping[str, Any]
     shares: Mapping[str, Any] = {}
     boxes: Mapping[str, Box] = {}
+    octaves: tuple["Target", ...] = ()
 
 
 Targets = Mapping[str, Target]
@@ -84,6 +87,18 @@ def make_targets(
         check_image("style", image)
     loss, shape = as_loss(loss, config), np.shape(content)
     params = direct_params(params)
+    count = num_octaves(config.octaves, config.border, shape, map(np.shape, images))
+    find = lambda times: _make_targets(
+        params, halved(content, times), [halved(image, times) for image in images], config, loss
+    )
+    return nested([find(times) for times in range(count)])
+
+
+def _make_targets(
+    params: Params, content: Array, images: Sequence[Array], config: TransferConfig, loss: Loss
+) -> Targets:
+    """Those of one octave."""
+    shape = content.shape
     found = targets_of(params, content, "content", loss, config, shape)
     for (_, mix), blend in mixed_styles(images, config, loss).items():
         own = Loss({name: term for name, term in loss.items() if term.style_mix == mix})
@@ -103,10 +118,25 @@ def targets_of_one(
     loss: Loss,
 ) -> Targets:
     """`make_targets` where one style image stands for all, whose mixtures have its targets."""
-    shape = np.shape(content)
+    count = num_octaves(config.octaves, config.border, content.shape, [style.shape])
+    each = []
+    for times in range(count):
+        small, of_style = halved(content, times), halved(style, times)
+        each.append(
+            {
+                **targets_of(params, small, "content", loss, config, small.shape),
+                **targets_of(params, of_style, "style", loss, config, small.shape),
+            }
+        )
+    return nested(each)
+
+
+def nested(octaves: Sequence[Targets]) -> Targets:
+    """The targets of an image that hold those of its smaller octaves."""
+    first, *others = octaves
     return {
-        **targets_of(params, content, "content", loss, config, shape),
-        **targets_of(params, style, "style", loss, config, shape),
+        name: target._replace(octaves=tuple(other[name] for other in others))
+        for name, target in first.items()
     }
 
 

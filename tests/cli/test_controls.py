@@ -163,6 +163,25 @@ def test_a_mixture_is_an_axis_of_a_study(pictures):
 
 
 @pytest.mark.slow
+def test_octaves_are_an_axis_and_come_again_from_a_record(pictures):
+    command = ["study", "photo.jpg", "painting.png", "--network", "vgg16", "--size", "80"]
+    command += ["--num-steps", "4", "--style-layers", "conv1_1+conv2_1"]
+    command += ["--content-layers", "conv2_2", "--octaves", "1", "2", "--style-size", "96"]
+    assert cli.main([*command, "--output-dir", "study"]) == 0
+    lanes = [nst.read_image(f"study/lanes/octaves={octaves}.png") for octaves in (1, 2)]
+    assert np.abs(lanes[0] - lanes[1]).max() > 2 / 255
+    assert cli.main(["rerun", "study/lanes/octaves=2.json", "--output", "again.png"]) == 0
+    np.testing.assert_array_equal(nst.read_image("again.png"), lanes[1])
+    texture = ["texture", "painting.png", "--size", "80", "64", *QUICK[4:6], "--network", "vgg16"]
+    for words, octaves in ([], 3), (["--octaves", "1"], 1):
+        assert cli.main([*texture, "--style-layers", "conv1_1", *words, "--overwrite"]) == 0
+        record = json.loads((pictures / "painting_texture.json").read_text())
+        assert record["settings"]["octaves"] == octaves
+    assert cli.main([*texture, "--octaves", "0", "-o", "none.png"]) == 2
+    assert not (pictures / "none.png").exists()
+
+
+@pytest.mark.slow
 def test_borders_are_an_axis_and_come_again_from_a_record(pictures):
     command = ["study", "photo.jpg", "painting.png", "--network", "vgg16", "--size", "48"]
     command += ["--num-steps", "8", "--style-layers", "conv1_1+conv2_1"]

@@ -139,6 +139,7 @@ CONTROLS = {
     "recoloured": ({"colours": "content"}, False),
     "mixture": ({"style_mix": (3, 7)}, False),
     "turns": ({"style_turns": True}, False),
+    "octaves": ({"octaves": 2}, False),
     "regions": ({}, True),
     "kept": ({}, False),
     "wasserstein": ({"style_loss": "wasserstein"}, False),

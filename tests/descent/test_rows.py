@@ -89,7 +89,7 @@ for optimizer in ("lbfgs", "adam"):
 
 keep = np.zeros(content.shape[:2], np.float32)
 keep[40:80, 20:60], keep[80:84] = 1, 0.5
-config = nst.TransferConfig(num_steps=3, **layers)
+config = nst.TransferConfig(num_steps=3, octaves=2, **layers)
 alone, shared = (
     nst.stylize(params, content, style, config, keep=keep, devices=on) for on in (None, devices)
 )

@@ -55,6 +55,7 @@ configs = st.builds(
     coarse_to_fine=st.booleans(),
     style_mix=st.lists(st.floats(0.1, 9), max_size=2),
     style_turns=st.booleans(),
+    octaves=st.integers(1, 8),
 )
 presets = st.builds(
     nst.Preset,
