@@ -18,7 +18,7 @@ from nst_jax.files.metadata import read_origin
 from nst_jax.files.sheets import make_sheet
 from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.network.normalisation import normalise_activations
-from nst_jax.network.vgg import NETWORKS, features, prepare_params
+from nst_jax.network.vgg import NETWORKS, direct_params, features, prepare_params
 from nst_jax.objective.default import LossWeights, content, default_loss, style
 from nst_jax.objective.edges import Edges, edges
 from nst_jax.objective.loss import loss_and_gradient, total_loss
@@ -30,7 +30,8 @@ from nst_jax.objective.regions import Region
 from nst_jax.objective.similarity import SelfSimilarity
 from nst_jax.objective.sliced import SlicedWasserstein
 from nst_jax.objective.statistics import Content, Gram, TotalVariation
-from nst_jax.objective.targets import Target, Targets, make_targets
+from nst_jax.objective.target import Target, Targets
+from nst_jax.objective.targets import make_targets
 from nst_jax.objective.term_class import static, term
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.objective.views import View
@@ -88,6 +89,7 @@ __all__ = [
     "default_loss",
     "descend",
     "descend_batch",
+    "direct_params",
     "edges",
     "evaluate",
     "features",

@@ -33,7 +33,7 @@ TILE_ALIGNMENT = 64
 """Pixels of which a tile's side is a multiple: four poolings, and Winograd's blocks of four."""
 
 # Beyond any use, so that a slip of the hand, or a hostile file, is not taken at its word.
-_MOST_STEPS, _MOST_PAIRS, _LARGEST_TILE = 10_000_000, 1000, 2**20
+_MOST_STEPS, _MOST_PAIRS, _MOST_OCTAVES, _LARGEST_TILE = 10_000_000, 1000, 8, 2**20
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 
@@ -52,7 +52,6 @@ _CHOICES: dict[str, tuple[object, ...]] = {
 
 _SCHEDULED: dict[str, Any] = {"is_scheduled": True}
 _OF_NAMED_OPTIMIZERS: dict[str, Any] = {"is_of_named_optimizers": True}
-_MOST_OCTAVES = 8
 _TRACED: dict[str, Any] = {"is_traced": True}
 _OF_IMAGES: dict[str, Any] = {"is_of_images": True}  # what the content and the style are made of
 
@@ -97,7 +96,8 @@ class TransferConfig:
         coarse_steps: Shares of the steps at half the size, at a quarter, and so on, where the usual
             ones are not wanted.
         octaves: Compare the picture at its size, at half of it, and so on, so many times if it is
-            large enough: the mean counts, so that large forms are met, too, for a third more time.
+            large enough: the mean counts, so that large forms are met, too, for half more time at
+            most.
         colours: Whose colours the picture has: the style's; the content's, by recolouring the style
             before; or the content's by painting its luminance alone.
         style_mix: Shares of several style images in the style, in any unit; equal if left out.

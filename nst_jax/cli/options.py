@@ -143,7 +143,7 @@ _IN_GROUP = {
     "Loss": (
         *WEIGHTS,
         *("content_layers", "style_layers", "content_loss", "style_loss"),
-        *("scaling", "pooling", "balance"),
+        *("scaling", "pooling", "octaves", "balance"),
     ),
     "Styles": ("style_mix", "style_size", "style_turns", "squash_style", "colours", "fine_until"),
     "Files": ("bits", "quality", "dpi"),

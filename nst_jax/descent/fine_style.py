@@ -43,6 +43,7 @@ def fine_style_config(config: TransferConfig, until: str, name: str = "until") -
         colours="content",  # those of the style, which the descent begins at
         style_mix=(),
         style_turns=False,  # the new image is what may be turned
+        octaves=1,  # of which the smaller ones would meet the other's larger forms
         balance=False,
         border="replicate" if any(wraps(config.border)) else config.border,
     )

@@ -25,7 +25,8 @@ from nst_jax.host.memory import FreeBytes, free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params, direct_params, prepare_params
 from nst_jax.objective.regions import checked_regions, with_regions
 from nst_jax.objective.styles import as_images
-from nst_jax.objective.targets import Targets, targets_of_one
+from nst_jax.objective.target import Targets
+from nst_jax.objective.targets import targets_of_one
 from nst_jax.objective.terms import Loss
 from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import layers_shapes

@@ -15,7 +15,7 @@ from jax import Array
 from nst_jax.checks import ConfigError
 from nst_jax.descent.step import Evaluation
 from nst_jax.objective.regions import check_mask
-from nst_jax.objective.targets import Target, Targets
+from nst_jax.objective.target import Target, Targets
 from nst_jax.pixels import ROUNDING
 
 KEPT = "kept pixels"

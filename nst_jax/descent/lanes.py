@@ -26,7 +26,7 @@ from nst_jax.descent.placement import DEFAULT_DEVICE, Placement, height_axes
 from nst_jax.descent.step import StepInfo, TransferState, init, step
 from nst_jax.network.vgg import Params
 from nst_jax.objective.loss import LossParts, loss_and_gradient
-from nst_jax.objective.targets import Targets
+from nst_jax.objective.target import Targets
 from nst_jax.objective.terms import Loss
 from nst_jax.optim.optimizers import make_optimizer
 from nst_jax.pixels import in_grey

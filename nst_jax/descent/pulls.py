@@ -24,7 +24,7 @@ from nst_jax.descent.placement import Placement
 from nst_jax.network.vgg import Params
 from nst_jax.objective.loss import loss_and_gradient
 from nst_jax.objective.regions import copies_of, with_part_weights
-from nst_jax.objective.targets import Targets
+from nst_jax.objective.target import Targets
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.pixels import in_grey
 

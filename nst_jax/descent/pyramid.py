@@ -34,7 +34,7 @@ from nst_jax.descent.schedule import make_schedule
 from nst_jax.descent.snapshot import Arrays, Snapshot, from_arrays
 from nst_jax.descent.step import TransferState
 from nst_jax.network.borders import wraps
-from nst_jax.objective.targets import Targets
+from nst_jax.objective.target import Targets
 from nst_jax.objective.terms import Loss
 from nst_jax.pixels import is_grey
 

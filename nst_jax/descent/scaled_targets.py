@@ -20,17 +20,11 @@ from nst_jax.network.vgg import Params, direct_params, prepare_params
 from nst_jax.objective.boxes import boxes_of
 from nst_jax.objective.loss import LossParts
 from nst_jax.objective.measures import Measures, measures_of
-from nst_jax.objective.octaves import halved, num_octaves
-from nst_jax.objective.regions import shares_of
-from nst_jax.objective.styles import Styles, aiming_at
-from nst_jax.objective.targets import (
-    Targets,
-    blended_targets,
-    check_scales,
-    nested,
-    targets_of,
-    targets_of_one,
-)
+from nst_jax.objective.octaves import can_be_halved, halved, halved_if_large, num_octaves
+from nst_jax.objective.regions import has_positions, shares_of
+from nst_jax.objective.styles import Style, Styles, aiming_at
+from nst_jax.objective.target import Targets, nested, without_scale
+from nst_jax.objective.targets import blended_targets, check_scales, targets_of, targets_of_one
 from nst_jax.objective.terms import Loss, Source
 from nst_jax.objective.views import layers_shapes
 from nst_jax.pixels import is_grey
@@ -111,7 +105,8 @@ class ScaledTargets:
     def parts(self) -> LossParts:
         """Zero for each part of each term."""
         image = jax.ShapeDtypeStruct(np.shape(self._contents[0]), jnp.float32)
-        find = lambda params, image: targets_of_one(params, image, image, self._config, self._loss)
+        config = self._config.replace(octaves=1)
+        find = lambda params, image: targets_of_one(params, image, image, config, self._loss)
         targets = jax.eval_shape(find, self._params, image)
         return {  # type: ignore[return-value], zeros for arrays
             name: dict.fromkeys(target.scale, 0) for name, target in targets.items()
@@ -128,13 +123,11 @@ class ScaledTargets:
             ConfigError: A term is at no distance from a black image.
         """
         if shape not in self._found:
-            images = [image for one in self._styles for own in one.values() for image in own.images]
-            styles = (self._shape_at(image, shape) for image in images)
-            count = num_octaves(self._config.octaves, self._config.border, shape, styles)
+            count = num_octaves(self._config.octaves, self._config.border, shape)
             if shape == self.shape and count < self._config.octaves:
                 _LOG.info(
-                    "octaves: %d of %d, for the next has a side that is below 32 pixels, or does "
-                    "not wrap",
+                    "octaves: %d of %d, for the next has a side of fewer than 32 pixels, or that "
+                    "does not wrap",
                     count,
                     self._config.octaves,
                 )
@@ -150,8 +143,9 @@ class ScaledTargets:
         # By the equation, which compiles sooner by more than it is slower; but in bfloat16,
         # prepared kernels are exacter, and the targets should be those that the descent sees.
         params = self.prepared if self._config.precision == "bfloat16" else self._params
-        see = lambda image, wraps=NOWHERE: halved(deal(self._shrink(image, shape, wraps)), times)
-        see_content = partial(see, wraps=wraps(self._config.border))
+        see = lambda image: halved_if_large(deal(self._shrink(image, shape, NOWHERE)), times)
+        own_wraps = wraps(self._config.border)
+        see_content = lambda image: halved(deal(self._shrink(image, shape, own_wraps)), times)
         own_shape = (*(side // 2**times for side in shape), 3)
         find = partial(targets_of, config=self._config, shape=own_shape)
         by_content = [
@@ -159,7 +153,7 @@ class ScaledTargets:
             for image in map(see_content, self._contents)
             for loss in self._of_content
         ]
-        by_style = list(self._targets_of_styles(params, see, own_shape))
+        by_style = list(self._targets_of_styles(params, see, shape, times))
         for targets in (*by_content, *by_style):
             check_scales(self._loss, targets)
         if self._keep is not None and not times:
@@ -170,10 +164,11 @@ class ScaledTargets:
         return {**stack_targets(by_content), **stack_targets(by_style)}
 
     def _targets_of_styles(
-        self, params: Params, see: Callable[[Array], Array], shape: tuple[int, ...]
+        self, params: Params, see: Callable[[Array], Array], size: tuple[int, int], times: int
     ) -> Iterator[Targets]:
         """The targets of each style for each loss; an image of several styles is measured once."""
         measured: dict[Hashable, Measures] = {}
+        shape = (*(side // 2**times for side in size), 3)
 
         def measures(image: Array, mask: Any, place: int, loss: Loss) -> Measures:
             key = id(image), id(mask), place, tuple(loss)
@@ -199,8 +194,24 @@ class ScaledTargets:
                         aims = blended_targets(
                             params, each, style.shares, own, shape, self._config.border
                         )
+                    if times and not self._is_met(region, style, own, size, times):
+                        aims = without_scale(aims)
                     found |= self._in_region(region, aims, own, shape)
                 yield found
+
+    def _is_met(
+        self, region: str | None, style: Style, loss: Loss, size: tuple[int, int], times: int
+    ) -> bool:
+        """Whether a style, and its region of the picture, are large enough in an octave."""
+        sides = [self._shape_at(image, size) for image in style.images]
+        parts = [(own, mask) for own, mask in zip(sides, style.masks, strict=True)]
+        if region is not None:
+            parts.append((size, self._masks[region]))
+        return all(
+            can_be_halved(own, times)
+            and all(has_positions(mask, layer, own[0] * own[1] / 4**times) for layer in loss.layers)
+            for own, mask in parts
+        )
 
     def _in_region(
         self, region: str | None, targets: Targets, loss: Loss, shape: tuple[int, ...]

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.core import Tracer
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Float
@@ -63,7 +64,11 @@ def _is_for_winograd(kernel: Kernel) -> bool:
 
 def direct_kernel(kernel: Kernel) -> Kernel:
     """A kernel that is computed with by the equation, on a CPU too, and so to the last digit."""
-    return kernel.reshape(1, 9, *kernel.shape[2:]) if kernel.shape[0] == 3 else kernel
+    if kernel.shape[0] != 3:
+        return kernel
+    if isinstance(kernel, jax.Array) and not isinstance(kernel, Tracer):
+        kernel = np.asarray(kernel)  # on a CPU the same memory, where JAX would copy it
+    return kernel.reshape(1, 9, *kernel.shape[2:])
 
 
 @jax.jit  # one program for all of them
@@ -113,7 +118,8 @@ def _compute(
     if kernel.shape[0] == 1:
         kernel = kernel.reshape(3, 3, *kernel.shape[2:])
     elif is_large and _is_for_winograd(kernel) and features.dtype == jnp.float32:
-        kernel = transform_kernel(kernel)  # twice in a program, of which the compiler makes one
+        # twice in a program, of which the compiler makes one
+        kernel = transform_kernel(kernel.astype(jnp.float32))
     if kernel.shape[0] == 6:
         winograd = convolve_reversed if is_reversed else convolve_transformed
         return winograd(features.astype(jnp.float32), kernel.astype(jnp.float32), zeros).astype(

@@ -98,9 +98,17 @@ def prepare_params(params: Params, layers: Sequence[str] | None = None) -> Param
 def direct_params(params: Params) -> Params:
     """The parameters in the form that is computed with by the equation, on a CPU too.
 
-    That is more exact, compiles sooner, and several devices can share an image's rows.
-    Prepared parameters stay as they are.
+    That is more exact, compiles sooner, and several devices can share an image's rows. Elsewhere,
+    and for parameters that are prepared, this returns what it is given.
+
+    Args:
+        params: A network's parameters, from `load_params`.
+
+    Example:
+        >>> exact = features(direct_params(params), image, ["conv4_2"])
     """
+    if jax.default_backend() != "cpu":
+        return params
     return {
         name: part if name == "mean" else {**part, "kernel": direct_kernel(part["kernel"])}
         for name, part in params.items()

@@ -21,7 +21,8 @@ from nst_jax.objective.boxes import in_boxes
 from nst_jax.objective.default import LossWeights, as_loss
 from nst_jax.objective.measures import add_up, tiles_of
 from nst_jax.objective.octaves import halved
-from nst_jax.objective.targets import Targets, check_targets
+from nst_jax.objective.target import Targets
+from nst_jax.objective.targets import check_targets
 from nst_jax.objective.terms import Loss, Parts, Term
 from nst_jax.objective.views import (
     layers_shapes,

@@ -9,7 +9,7 @@ References:
     Briefs 2017); with means of 2 × 2 pixels in place of a Gaussian pyramid, and at all layers.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,24 +21,32 @@ from nst_jax.network.borders import wraps
 _LEAST_SIDE = 32  # of fewer pixels, what is met at conv5_1 is chance
 
 
-def num_octaves(
-    most: int, border: Border, shape: Sequence[int], styles: Iterable[Sequence[int]]
-) -> int:
-    """How many octaves there are of a generated image and of its styles.
+def num_octaves(most: int, border: Border, shape: Sequence[int]) -> int:
+    """How many octaves there are of a picture, whatever its styles are.
 
     Fewer than `most` where the next would have a side of fewer than 32 pixels; or one that wraps,
     but is no multiple of 16.
     """
-    count, sides = 1, list(shape[:2])
-    least = min(min(own[:2]) for own in (shape, *styles))
+    count = 1
     while count < most:
-        sides, least = [side // 2 for side in sides], least // 2
-        if least < _LEAST_SIDE or any(
-            side % 16 for side, goes_on in zip(sides, wraps(border), strict=True) if goes_on
-        ):
+        sides = [side >> count for side in shape[:2]]
+        broken = (side % 16 and one for side, one in zip(sides, wraps(border), strict=True))
+        if not can_be_halved(shape, count) or any(broken):
             break
         count += 1
     return count
+
+
+def can_be_halved(shape: Sequence[int], times: int) -> bool:
+    """Whether an image has 32 pixels along each side when it is halved so often."""
+    return times == 0 or min(shape[:2]) >> times >= _LEAST_SIDE
+
+
+def halved_if_large(image: Array | np.ndarray, times: int) -> Array:
+    """`halved`, as often as `can_be_halved` lets it be."""
+    while not can_be_halved(image.shape, times):
+        times -= 1
+    return halved(image, times)
 
 
 def halved(image: Array | np.ndarray, times: int = 1) -> Array:

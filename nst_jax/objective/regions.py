@@ -171,7 +171,7 @@ def with_regions(loss: Loss, regions: Sequence[Region]) -> Loss:
             layers = tuple(
                 layer
                 for layer in term.layers
-                if all(_is_large_enough(part, layer) for part in (mask, *region.style_masks))
+                if all(has_positions(part, layer) for part in (mask, *region.style_masks))
             )
             if not layers:
                 raise ConfigError(
@@ -226,12 +226,19 @@ def with_weights_of(loss: Loss, plain: Loss) -> Loss:
     return Loss(terms)
 
 
-def _is_large_enough(mask: Any, layer: str) -> bool:
-    """Whether a mask leaves a layer enough positions; one of the whole picture always does."""
+def has_positions(mask: Any, layer: str, pixels: float | None = None) -> bool:
+    """Whether a mask leaves a layer enough positions; one of the whole picture always does.
+
+    Args:
+        mask: The mask; None for the whole picture.
+        layer: The layer.
+        pixels: Of the image at the size that is asked for; those of the mask if left out.
+    """
     values = None if mask is None else np.asarray(jax.device_get(mask))
     if values is None or (values == 1).all():
         return True
-    return float(values.sum()) / stride(layer) ** 2 >= LEAST_POSITIONS
+    size = values.size if pixels is None else pixels
+    return float(values.mean()) * size / stride(layer) ** 2 >= LEAST_POSITIONS
 
 
 def _without(weights: Mapping[str, Any] | None, left_out: set[str]) -> Mapping[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,42 +12,17 @@ from jaxtyping import Float
 from nst_jax.checks import ConfigError
 from nst_jax.config import Border, TransferConfig
 from nst_jax.network.vgg import Params, direct_params
-from nst_jax.objective.boxes import Box
 from nst_jax.objective.default import as_loss
 from nst_jax.objective.measures import Measures, measure_image, measures_of, what_is_seen
-from nst_jax.objective.octaves import halved, num_octaves
-from nst_jax.objective.styles import as_images, mixed_styles
+from nst_jax.objective.octaves import can_be_halved, halved, halved_if_large, num_octaves
+from nst_jax.objective.styles import Styles, as_images, mixed_styles
+from nst_jax.objective.target import Target, Targets, nested, without_scale
 from nst_jax.objective.terms import TINY, Loss, Source, Term
 from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import layers_shapes
 from nst_jax.pixels import check_image
 
 StyleImage = Float[Array | np.ndarray, "_style_height _style_width 3"]
-
-
-class Target(NamedTuple):
-    """What one term aims at.
-
-    Args:
-        fields: What is wanted by position, by layer, (height, width, …).
-        wanted: What else is wanted, as the term's `aim` gives it.
-        scale: What each part of its distance is multiplied by.
-        shares: What the generated image's positions stand for in its region, by layer; nothing for
-            the whole image.
-        boxes: Where the others have no share, by layer; nothing where they may be anywhere.
-        octaves: What it aims at in the smaller octaves, from the larger to the smaller.
-    """
-
-    fields: Mapping[str, Any]
-    wanted: Any
-    scale: Mapping[str, Any]
-    shares: Mapping[str, Any] = {}
-    boxes: Mapping[str, Box] = {}
-    octaves: tuple["Target", ...] = ()
-
-
-Targets = Mapping[str, Target]
-"""What a loss aims at, by the names of its terms."""
 
 
 def make_targets(
@@ -87,26 +61,35 @@ def make_targets(
         check_image("style", image)
     loss, shape = as_loss(loss, config), np.shape(content)
     params = direct_params(params)
-    count = num_octaves(config.octaves, config.border, shape, map(np.shape, images))
-    find = lambda times: _make_targets(
-        params, halved(content, times), [halved(image, times) for image in images], config, loss
-    )
-    return nested([find(times) for times in range(count)])
+    styles = mixed_styles(images, config, loss)
+    count = num_octaves(config.octaves, config.border, shape)
+    return nested([_octave(params, content, styles, config, loss, times) for times in range(count)])
 
 
-def _make_targets(
-    params: Params, content: Array, images: Sequence[Array], config: TransferConfig, loss: Loss
+def _octave(
+    params: Params,
+    content: Array | np.ndarray,
+    styles: Styles,
+    config: TransferConfig,
+    loss: Loss,
+    times: int,
 ) -> Targets:
-    """Those of one octave."""
+    """Those of images that are halved so often."""
+    content = halved(content, times)
     shape = content.shape
     found = targets_of(params, content, "content", loss, config, shape)
-    for (_, mix), blend in mixed_styles(images, config, loss).items():
-        own = Loss({name: term for name, term in loss.items() if term.style_mix == mix})
-        if len(blend.images) == 1:
-            found |= targets_of(params, blend.images[0], "style", own, config, shape)
-        elif own.of("style"):
-            measures = [measures_of(params, image, own, config) for image in blend.images]
-            found |= blended_targets(params, measures, blend.shares, own, shape, config.border)
+    for (_, mix), blend in styles.items():
+        own = Loss({name: term for name, term in loss.items() if term.style_mix == mix}).of("style")
+        if not own:
+            continue
+        images = [halved_if_large(image, times) for image in blend.images]
+        if len(images) == 1:
+            aims = targets_of(params, images[0], "style", own, config, shape)
+        else:
+            measures = [measures_of(params, image, own, config) for image in images]
+            aims = blended_targets(params, measures, blend.shares, own, shape, config.border)
+        is_met = all(can_be_halved(image.shape, times) for image in blend.images)
+        found |= aims if is_met else without_scale(aims)
     return found
 
 
@@ -118,10 +101,10 @@ def targets_of_one(
     loss: Loss,
 ) -> Targets:
     """`make_targets` where one style image stands for all, whose mixtures have its targets."""
-    count = num_octaves(config.octaves, config.border, content.shape, [style.shape])
+    count = num_octaves(config.octaves, config.border, content.shape)
     each = []
     for times in range(count):
-        small, of_style = halved(content, times), halved(style, times)
+        small, of_style = halved(content, times), halved_if_large(style, times)
         each.append(
             {
                 **targets_of(params, small, "content", loss, config, small.shape),
@@ -129,15 +112,6 @@ def targets_of_one(
             }
         )
     return nested(each)
-
-
-def nested(octaves: Sequence[Targets]) -> Targets:
-    """The targets of an image that hold those of its smaller octaves."""
-    first, *others = octaves
-    return {
-        name: target._replace(octaves=tuple(other[name] for other in others))
-        for name, target in first.items()
-    }
 
 
 def targets_of(

@@ -65,6 +65,8 @@ def _register(cls: type) -> None:
     """
     leaves, structure = [], []
     for field in dataclasses.fields(cls):
+        if not field.init:
+            raise ValueError(f"the field {field.name} of {cls.__name__} is not given to its class")
         (structure if field.metadata.get("static") else leaves).append(field.name)
     keys = [jax.tree_util.GetAttrKey(name) for name in leaves]
 

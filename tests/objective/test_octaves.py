@@ -29,23 +29,78 @@ def test_an_odd_line_at_the_end_is_left_out(images):
 
 
 @pytest.mark.parametrize(
-    ("most", "border", "shape", "styles", "count"),
+    ("most", "border", "shape", "count"),
     [
-        (1, "zero", (512, 512, 3), [], 1),
-        (4, "zero", (512, 300, 3), [], 4),
-        (4, "zero", (512, 255, 3), [], 3),
-        (8, "zero", (512, 512, 3), [(64, 400, 3)], 2),
-        (8, "zero", (40, 512, 3), [], 1),
-        (8, "wrap", (160, 512, 3), [], 2),
-        (8, "wrap_x", (160, 512, 3), [], 3),
-        (8, "wrap", (160, 240, 3), [], 1),
-        (8, "wrap_y", (160, 512, 3), [(333, 77, 3)], 2),
+        (1, "zero", (512, 512, 3), 1),
+        (4, "zero", (512, 300, 3), 4),
+        (4, "zero", (512, 255, 3), 3),
+        (8, "zero", (40, 512, 3), 1),
+        (8, "wrap", (160, 512, 3), 2),
+        (8, "wrap", (160, 240, 3), 1),
+        (8, "wrap_x", (160, 512, 3), 3),
+        (8, "wrap_y", (160, 333, 3), 2),
     ],
 )
-def test_octaves_end_where_nothing_can_be_told_or_a_side_would_not_wrap(
-    most, border, shape, styles, count
-):
-    assert num_octaves(most, border, shape, styles) == count
+def test_octaves_end_where_nothing_can_be_told_or_a_side_would_not_wrap(most, border, shape, count):
+    assert num_octaves(most, border, shape) == count
+
+
+@pytest.mark.slow
+def test_a_style_too_small_for_an_octave_counts_in_the_others(vgg16_params, images):
+    """As much as it would; and a lane of a study is its single run, whatever other lanes are."""
+    content, style = images[:2]
+    small = style[:50]
+    several = nst.TransferConfig(octaves=2, num_steps=2, coarse_to_fine=False, **SHALLOW)
+    one = several.replace(octaves=1)
+    found, alone, half = (
+        total_loss(params, image, nst.make_targets(params, *pair, config), weights, config)
+        for params, image, pair, weights, config in (
+            (vgg16_params, images[2], (content, small), nst.LossWeights(), several),
+            (vgg16_params, images[2], (content, small), nst.LossWeights(content=0.0), one),
+            (
+                vgg16_params,
+                means_of_cells(images[2], 1),
+                (means_of_cells(content, 1), small),
+                nst.LossWeights(),
+                one,
+            ),
+        )
+    )
+    whole = total_loss(
+        vgg16_params,
+        images[2],
+        nst.make_targets(vgg16_params, content, small, one),
+        nst.LossWeights(style=0.0),
+        one,
+    )
+    content_part = half[1]["content"]["conv2_1"]
+    expected = alone[0] + (whole[0] + content_part) / 2
+    np.testing.assert_allclose(found[0], expected, rtol=1e-5)
+    study = nst.run_study(vgg16_params, content, {"small": small, "large": style}, {}, several)
+    for lane, own in enumerate((small, style)):
+        single = nst.stylize(vgg16_params, content, own, several)
+        np.testing.assert_allclose(study.losses[lane], single.losses, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_region_too_small_for_an_octave_does_not_explode(vgg16_params, rng):
+    content, style = rng.random((78, 280, 3), np.float32), rng.random((78, 280, 3), np.float32)
+    last = np.zeros((78, 280), np.float32)
+    last[-10:] = 1
+    layers = {"content_layers": ("conv2_1",), "style_layers": ("conv4_1",)}
+    regions = [nst.Region(np.ones((78, 280), np.float32), style_mask=last)]
+    first = [
+        nst.stylize(
+            vgg16_params,
+            content,
+            style,
+            nst.TransferConfig(octaves=octaves, num_steps=2, coarse_to_fine=False, **layers),
+            regions=regions,
+        ).losses[0]
+        for octaves in (1, 2)
+    ]
+    # met in the first octave alone, it counts there for both; the content is where it begins
+    np.testing.assert_allclose(first[1], first[0], rtol=1e-5)
 
 
 def test_the_loss_is_the_mean_over_octaves(vgg16_params, images):
@@ -119,6 +174,6 @@ def test_regions_and_mixtures_of_one_style_are_the_run_without_them(vgg16_params
     assert not said
     few = nst.stylize(vgg16_params, content, style, config.replace(octaves=4))
     np.testing.assert_array_equal(few.image, plain.image)
-    assert said[0].startswith("octaves: 2 of 4, for the next has a side that is below 32 pixels")
+    assert said[0].startswith("octaves: 2 of 4, for the next has a side of fewer than 32 pixels")
     one = nst.stylize(vgg16_params, content, style, config.replace(octaves=1))
     assert abs(one.losses[0] / plain.losses[0] - 1) > 1e-3
