@@ -44,7 +44,8 @@ def descend(
 
     Args:
         params: As in `stylize`, and so for all arguments that are not named here.
-        content: As in `stylize`; or the height and width of a texture, as `texture` makes it.
+        content: As in `stylize`; or the height and width of a texture, as `texture` makes it
+            of the same config.
         style: As in `stylize`.
         config: As in `stylize`.
         weights: As in `stylize`.
