@@ -268,6 +268,7 @@ def controls() -> dict[str, dict]:
         "matting": {"weights": nst.LossWeights(matting=30_000.0)},
         "border replicate": {"config": {"border": "replicate"}},
         "border wrap": {"config": {"border": "wrap"}},
+        "three octaves": {"config": {"octaves": 3}},
     }
 
 
