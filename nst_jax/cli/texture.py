@@ -19,7 +19,7 @@ from nst_jax.cli.options import (
 )
 from nst_jax.cli.stylize import run_and_say
 from nst_jax.config import STYLE_LAYERS, Border, TransferConfig
-from nst_jax.descent.texture import TEXTURE, texture_config
+from nst_jax.descent.texture import texture_config
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.host.compilation_cache import keep_programs
 from nst_jax.jobs.job import Job
@@ -64,7 +64,7 @@ class Texture(Follow):
     """Evaluations of the network, over all sizes together."""
     style_layers: Annotated[tuple[str, ...], arg(metavar="LAYER …")] = STYLE_LAYERS
     """Layers at which the texture is compared."""
-    octaves: Annotated[int, arg(metavar="NUMBER")] = TEXTURE.octaves
+    octaves: Annotated[int, arg(metavar="NUMBER")] = 1
     """Compare at the texture's size, at half of it, and so on, so many times, for large forms."""
     network: Annotated[str | None, NETWORK_OPTION] = None
     """Network, or a file with its weights."""

@@ -12,16 +12,14 @@ from nst_jax.descent.run_arguments import Image, RunArguments
 from nst_jax.descent.stylize import painted
 from nst_jax.network.vgg import Params
 
-TEXTURE = TransferConfig(border="replicate", octaves=3)
-"""What textures are made with where nothing else is said."""
 
-
-def texture_config(config: TransferConfig = TEXTURE) -> TransferConfig:
+def texture_config(config: TransferConfig | None = None) -> TransferConfig:
     """The settings of a texture: without content, and grown from noise.
 
     Args:
-        config: The others.
+        config: The others; by default the outermost pixels are repeated beyond the picture.
     """
+    config = config or TransferConfig(border="replicate")
     return dataclasses.replace(config, content_layers=(), init="noise")
 
 
@@ -48,7 +46,7 @@ def texture(
             mixes.
         shape: Height and width of the texture in pixels; multiples of 16 of sides that wrap.
         config: The run's settings, of which `content_layers` and `init` do not count;
-            `TransferConfig(border="replicate", octaves=3)` if left out.
+            `TransferConfig(border="replicate")` if left out.
         key: Makes the noise, or its seed; `jax.random.key(0)` if left out.
         devices: As in `stylize`, and so `callback` and `progress`.
 
@@ -59,7 +57,7 @@ def texture(
         ConfigError: An image or a layer is not what it should be, or the shape cannot wrap.
 
     Example:
-        >>> config = TransferConfig(border="wrap", octaves=3, num_steps=300)
+        >>> config = TransferConfig(border="wrap", num_steps=300)
         >>> tile = texture(params, read_image("bricks.jpg", size=512), (256, 256), config).image
         >>> write_image("wall.png", np.tile(tile, (2, 2, 1)))
 
@@ -67,5 +65,5 @@ def texture(
         Gatys, Ecker and Bethge, "Texture synthesis using convolutional neural networks" (NeurIPS
         2015), with noise of low contrast and several sizes from small to large.
     """
-    run = RunArguments(params, shape, source, texture_config(config or TEXTURE), devices=devices)
+    run = RunArguments(params, shape, source, texture_config(config), devices=devices)
     return painted(run.single(key), callback, progress)
