@@ -96,8 +96,8 @@ class TransferConfig:
         coarse_steps: Shares of the steps at half the size, at a quarter, and so on, where the usual
             ones are not wanted.
         octaves: Compare the picture at its size, at half of it, and so on, so many times if it is
-            large enough: the mean counts, so that large forms are met, too, for half more time at
-            most.
+            large enough: the mean counts, so that large forms are met, too; three take 1.6 times
+            the time.
         colours: Whose colours the picture has: the style's; the content's, by recolouring the style
             before; or the content's by painting its luminance alone.
         style_mix: Shares of several style images in the style, in any unit; equal if left out.
