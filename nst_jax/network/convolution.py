@@ -63,7 +63,7 @@ def _is_for_winograd(kernel: Kernel) -> bool:
 
 
 def direct_kernel(kernel: Kernel) -> Kernel:
-    """A kernel that is computed with by the equation, on a CPU too, and so to the last digit."""
+    """A kernel that is computed with by the equation, on a CPU too, and so more exactly."""
     if kernel.shape[0] != 3:
         return kernel
     if isinstance(kernel, jax.Array) and not isinstance(kernel, Tracer):
