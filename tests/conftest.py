@@ -14,10 +14,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # `JAX_DISABLE_MOST_OPTIMIZATIONS=0 XLA_FLAGS= pytest` tests them as users have them.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if version("jaxlib").startswith("0.10."):  # later ones end the process at a flag they do not know
-    # Each part of a program that is cut up for threads costs as much again as a small program.
+    # Each part of a program that is cut up for threads costs as much again as a small program. What
+    # is optimised (below) is so at the lowest level, which rounds two programs alike as well.
     os.environ.setdefault(
         "XLA_FLAGS",
-        "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+        "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 "
+        "--xla_backend_optimization_level=1",
     )
 # What one test or command has compiled, the next reads; the user's cache is no place for tests.
 os.environ.pop("JAX_ENABLE_COMPILATION_CACHE", None)
@@ -118,7 +120,7 @@ def said():
 
 @pytest.fixture(scope="module")
 def optimised():
-    """Programs are compiled as users have them, as where two of them must round alike.
+    """Programs are optimised, as where two of them must round alike.
 
     Also in the module's tests after the first that asks for it, and in commands.
     """

@@ -106,6 +106,7 @@ def quick_names():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*below 50")
 @pytest.mark.parametrize("own", list(cases()))
 def test_an_example_does_what_it_says(own, request, photos, monkeypatch):

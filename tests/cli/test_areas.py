@@ -52,6 +52,7 @@ def test_an_area_is_kept_and_again_from_the_record(pictures):
     assert stylize(*keep, "--resume") == 2
 
 
+@pytest.mark.slow
 def test_what_is_transparent_stays_so(pictures):
     keep = ["--keep-alpha", "--save-every", "1"]
     assert stylize(*keep, "--output", "out.png", content="hole.png") == 0

@@ -84,6 +84,7 @@ def test_stylize_writes_the_picture_its_settings_and_its_history(photos, capfd):
     assert "network: vgg16" in err and "step 4/4  loss" in err
 
 
+@pytest.mark.slow
 def test_the_command_paints_what_the_library_paints(photos):
     assert (
         cli.main(
@@ -132,6 +133,7 @@ def test_starting_from_an_image_file(photos):
     np.testing.assert_allclose(nst.read_image("photo_painting.png"), expected, atol=0.51 / 255)
 
 
+@pytest.mark.slow
 def test_the_notebook_preset_reads_images_as_the_notebook_does(photos):
     words = [
         "stylize",

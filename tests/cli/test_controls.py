@@ -144,6 +144,7 @@ def test_one_style_may_be_given_twice(pictures):
     assert cli.main(["rerun", "out.json"]) == 0
 
 
+@pytest.mark.slow
 def test_a_mixture_is_an_axis_of_a_study(pictures):
     folder = pictures / "styles"
     folder.mkdir()

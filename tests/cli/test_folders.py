@@ -31,6 +31,7 @@ def stamps(folder):
     return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_folder_of_photographs_is_painted_and_what_is_done_is_skipped(folders, traces, capfd):
     words = ["stylize", "in", "painting.png", *STYLIZE, "--output-dir", "out"]
     assert cli.main(words) == 1
@@ -60,6 +61,7 @@ def test_a_folder_of_photographs_is_painted_and_what_is_done_is_skipped(folders,
     assert capfd.readouterr().err.count("FAILED in/") == 4
 
 
+@pytest.mark.slow
 def test_photographs_that_a_shell_names_are_noted_not_to_be_painted(folders, capfd):
     words = ["stylize", "in/a.png", "in/d.png", "painting.png", *STYLIZE, "--output-dir", "out"]
     said = "note: one picture of in/a.png, by 2 styles blended; to paint several photographs, name"
@@ -70,6 +72,7 @@ def test_photographs_that_a_shell_names_are_noted_not_to_be_painted(folders, cap
     assert "note: one picture" not in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_folder_of_styles_is_all_of_them_by_name(folders):
     assert cli.main(["stylize", "photo.jpg", "styles", *STYLIZE, "--style-mix", "3", "1"]) == 0
     record = json.loads(Path("photo_styles.json").read_text())["settings"]

@@ -168,6 +168,7 @@ def test_a_picture_that_nobody_looks_at_is_not_made_and_curves_stay_short():
         page.end()  # at once
 
 
+@pytest.mark.slow
 def test_the_command_says_where_its_page_is(photos, capsys):
     assert cli.main(["stylize", "photo.jpg", "painting.png", *QUICK, "--show"]) == 0
     assert re.match(r"follow it at http://127\.0\.0\.1:\d+/\n", capsys.readouterr().err)

@@ -29,6 +29,7 @@ def test_a_record_says_when_how_long_and_by_which_command(photos, capfd):
     assert cli.main(["rerun", "a b.json", "--output", "again.png"]) == 0
 
 
+@pytest.mark.slow
 def test_files_that_are_passed_on_hold_no_absolute_paths(photos, monkeypatch):
     """Of runs and of studies, with the styles and the network by absolute paths, too."""
     from nst_jax import weights
@@ -85,6 +86,7 @@ def test_a_file_is_named_as_seen_from_where_that_is_written(path, named, monkeyp
     assert at_home == {"path": "photo.jpg"}
 
 
+@pytest.mark.slow
 def test_a_memory_limit_is_what_a_run_must_do_with(photos, capfd):
     words = ["stylize", "photo.jpg", "painting.png", *QUICK, "--size", "320", *SGD]
     assert cli.main([*words, "--memory-limit", "0.01"]) == 2
@@ -121,6 +123,7 @@ def test_machines_get_progress_and_outcome_as_json_lines(photos, capfd):
     assert error["message"].startswith("Missing from nst-jax stylize: STYLE")
 
 
+@pytest.mark.slow
 def test_a_lane_that_fails_makes_the_status_1(photos, capfd):
     words = ["study", "photo.jpg", "painting.png", *QUICK_STUDY, *SGD, "--json-lines"]
     assert cli.main([*words, "--style-weight", "5", "1e38", "--scaling", "paper"]) == 1

@@ -49,6 +49,7 @@ def test_settings_lie_in_pictures_of_every_format(ending, of_a_camera):
     assert texts["Software"].startswith("nst-jax ") and '"quality": 80' in texts["nst_jax"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ("default", "notebook"))
 def test_the_size_can_be_the_photographs(preset, of_a_camera, monkeypatch):
     words = ["--preset", preset, "--size", "original", "--num-steps", "1", "--save-every", "0"]

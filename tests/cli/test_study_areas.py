@@ -75,6 +75,7 @@ def test_lanes_have_areas_and_again_from_their_records(pictures, capfd, areas):
     assert cli.main(["rerun", "study/study.json", "--output", "other"]) == 2
 
 
+@pytest.mark.slow
 def test_several_styles_are_an_axis(pictures):
     assert cli.main([*COMMAND, "--num-steps", "1"]) == 0
     record = json.loads((pictures / "study" / "study.json").read_text())

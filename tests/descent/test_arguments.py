@@ -14,6 +14,7 @@ def pair(rng):
     return rng.random((24, 20, 3)), rng.random((20, 24, 3))
 
 
+@pytest.mark.slow
 def test_a_seed_is_the_key_that_jax_makes_of_it(vgg16_params, pair):
     config = SHALLOW.replace(init="noise")
     paint = lambda key: nst.stylize(vgg16_params, *pair, config, key=key).image

@@ -36,6 +36,7 @@ def pulls(params, style, image, layers=STYLE_LAYERS):
     return np.array(norms)
 
 
+@pytest.mark.slow
 def test_all_layers_pull_alike_and_their_sum_stays(vgg16_params, pictures):
     content, style = pictures
     norms = pulls(vgg16_params, style, content)

@@ -44,6 +44,7 @@ def test_detail_becomes_the_fine_styles_and_what_lies_deeper_stays(vgg16_params,
     assert to_style < 0.95 * of_deeper
 
 
+@pytest.mark.slow
 def test_it_is_the_descent_from_the_style_without_content(vgg16_params, pictures):
     coarse, fine = pictures
     run = nst.TransferConfig(num_steps=3, style_layers=LAYERS, border="wrap", init="noise")
@@ -69,6 +70,7 @@ def in_colours_of(fine, style):
     return np.clip(moved, 0, 1).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_the_detail_takes_the_colours_of_the_style_first(vgg16_params, rng):
     # colours in which nothing is clipped
     draw = lambda size: (

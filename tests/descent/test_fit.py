@@ -31,6 +31,7 @@ def test_with_plenty_of_memory_nothing_changes(vgg16_params, pair):
         assert fitted(vgg16_params, *pair, amount) == (nst.TransferConfig(), "")
 
 
+@pytest.mark.slow
 def test_a_run_that_fits_whole_is_left_whole_and_says_what_it_needs(vgg16_params, pair):
     config, line = fitted(vgg16_params, *pair, 3 * GB)
     assert config == nst.TransferConfig() and "GB of 3.0 GB free, whole" in line

@@ -31,6 +31,7 @@ def check_kept(image, content, mask):
     assert (mask == 1).any() and image.min() >= 0 and image.max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{}, {"optimizer": "adam"}, {"colours": "luminance"}])
 def test_what_is_kept_is_the_content(vgg16_params, pictures, how):
     content, style = pictures
@@ -51,6 +52,7 @@ def test_the_loss_is_that_of_the_picture(vgg16_params, pictures):
     assert found.loss < 0.9 * found.losses[0]
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_the_picture_times_what_is_free(vgg16_params, pictures, rng):
     content, style = pictures
     mask = disc(content.shape)
@@ -76,6 +78,7 @@ def test_the_gradient_is_that_of_the_picture_times_what_is_free(vgg16_params, pi
     np.testing.assert_allclose(slope, np.vdot(moved / rate, direction), rtol=0.02)
 
 
+@pytest.mark.slow
 def test_nothing_kept_is_a_plain_run(vgg16_params, pictures):
     content, style = pictures
     nothing = np.zeros(content.shape[:2], np.float32)

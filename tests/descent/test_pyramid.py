@@ -110,6 +110,7 @@ def test_carrying_up_keeps_the_detail_that_the_coarse_image_lacks(rng):
     assert carry_up(np.ones((20, 16, 3), np.float32), detail, (40, 32)).max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("init", ["content", "style", "noise", "initial"])
 def test_a_run_is_its_scales_one_after_the_other(init, vgg16_params, images, rng):
     content, style = images

@@ -87,6 +87,7 @@ def test_a_lane_that_begins_anew_is_told_by_the_one_before():
     assert seconds_for(tuple(scales), clock.rates, 1.0) == pytest.approx(50.0)
 
 
+@pytest.mark.slow
 def test_what_is_ahead_is_what_will_be_done(vgg16_params, rng, monkeypatch):
     """From size to size, and where the tolerance ends one."""
     from nst_jax.descent import schedule

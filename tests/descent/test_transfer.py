@@ -97,6 +97,7 @@ def test_weights_seed_number_of_steps_and_pieces_retrace_nothing(vgg16_params, i
     assert len(traces) == 1
 
 
+@pytest.mark.slow
 def test_a_step_is_one_evaluation_of_the_network_also_under_vmap(vgg16_params, images):
     config = nst.TransferConfig(**SHALLOW)
     targets = nst.make_targets(vgg16_params, *images, config)
@@ -121,6 +122,7 @@ def test_a_step_is_one_evaluation_of_the_network_also_under_vmap(vgg16_params, i
     assert "while" not in str(jax.make_jaxpr(advance)(state, vgg16_params))
 
 
+@pytest.mark.slow
 def test_pieces_of_any_length_are_the_same_run(vgg16_params, images):
     config = nst.TransferConfig(num_steps=25, **SHALLOW)
     seen = []

@@ -174,6 +174,7 @@ def test_the_second_run_at_once_is_refused(case, more, photos, capfd):
         assert {path: path.lstat().st_mtime_ns for path in photos.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_a_run_refuses_others_from_its_start_to_its_end(photos, capfd):
     """Tried at every step; what is left at the end is what any run leaves."""
     tried = []

@@ -99,6 +99,7 @@ def paint(node):
     return run
 
 
+@pytest.mark.slow
 def test_each_image_of_a_batch_is_painted_by_itself_at_its_size(paint, comfy, rng, vgg16_params):
     contents, style = rng.random((2, 24, 32, 3)), rng.random((1, 20, 28, 3))
     painted = paint(
@@ -123,6 +124,7 @@ def test_styles_of_a_batch_are_blended(paint, rng):
     assert np.abs(both - first).max() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_what_the_mask_leaves_out_stays(paint, rng, dtype):
     contents = rng.random((2, 24, 32, 3)).astype(dtype)

@@ -266,6 +266,7 @@ def cut_off(steps, monkeypatch, *words):
     monkeypatch.setattr(checkpoint.Saver, "save", real)
 
 
+@pytest.mark.slow
 def test_a_command_that_was_cut_off_goes_on(photos, monkeypatch, capfd):
     assert stylize("--num-steps", "20") == 0
     image, record = (photos / "out.png").read_bytes(), json.loads((photos / "out.json").read_text())
@@ -378,6 +379,7 @@ with StopSignals() as signals:
         assert process.wait(timeout=10) == 128 + signal.SIGTERM
 
 
+@pytest.mark.slow
 def test_a_result_is_made_again_from_its_record(photos, capfd):
     assert stylize("--num-steps", "3", "--style-weight", "7", "--init", "noise", "--seed", "5") == 0
     assert cli.main(["rerun", "out.json"]) == 0
@@ -465,6 +467,7 @@ def test_a_run_goes_on_where_nobody_listens(photos):
     assert (photos / "a.png").read_bytes() == (photos / "b.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_cut_off_between_record_and_image_is_not_finished(photos, capfd):
     """What lies under the result's name may be another's image till then."""
     assert stylize("--num-steps", "3") == 0

@@ -21,6 +21,7 @@ def frames():
     return sorted(path.name for path in Path().glob("*_at_iteration_*"))
 
 
+@pytest.mark.slow
 def test_frames_sort_and_overwrite_removes_those_of_the_run_before(photos):
     run(10, 5)
     assert frames() == ["o[u]t_at_iteration_05.png", "o[u]t_at_iteration_10.png"]

@@ -44,6 +44,7 @@ def test_the_preview_is_the_best_image_so_far_and_goes_when_the_result_is_there(
     np.testing.assert_array_equal(first, nst.read_image("out_at_iteration_1.png"))
 
 
+@pytest.mark.slow
 def test_a_short_run_writes_none_but_removes_that_of_one_that_was_killed(ended, photos):
     def die(progress):
         raise KeyboardInterrupt

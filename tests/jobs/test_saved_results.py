@@ -42,6 +42,7 @@ def study(vgg16_params, images):
     return nst.run_study(vgg16_params, {"photo": content}, {"painting": style}, axes, CONFIG)
 
 
+@pytest.mark.slow
 def test_a_result_is_three_lines(result, batch, study):
     for found in (result, batch, study):
         assert len(repr(found).splitlines()) == 3

@@ -221,6 +221,7 @@ def test_a_process_that_fails_ends_the_others(photos, rng, content, message):
     assert not Path("out").exists()
 
 
+@pytest.mark.slow
 def test_only_what_is_meant_is_overwritten(photos, capfd):
     assert cli.main([*STUDY, "--style-weight", "5", "80", "--output-dir", "out"]) == 0
     before = results(Path("out"))
@@ -294,6 +295,7 @@ def test_a_study_does_not_overwrite_what_it_is_made_of(place, photos, capfd):
     assert path.read_bytes() == (photos / "painting.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_study_and_its_lanes_are_made_again_from_their_records(photos, capfd):
     Path("grid.toml").write_text(
         "style_weight = [5, 80]\nlayer_weights.fine = {conv1_1 = 0.5, conv2_1 = 0.5}\n"
@@ -353,6 +355,7 @@ def test_a_study_of_losses_of_ones_own_names_their_terms(photos):
         run_study_job(other, Processes(), quiet, quiet, quiet)
 
 
+@pytest.mark.slow
 def test_a_damaged_lane_is_painted_again(photos, capfd):
     words = [
         *STUDY,
@@ -375,6 +378,7 @@ def test_a_damaged_lane_is_painted_again(photos, capfd):
     )
 
 
+@pytest.mark.slow
 def test_images_may_have_long_names_and_lie_among_other_files(photos):
     Path("styles").mkdir()
     Path("styles/notes.txt").write_text("not an image")

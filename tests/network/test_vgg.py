@@ -96,6 +96,7 @@ def test_winograd_on_many_channels_is_as_exact(rng):
     assert np.abs(found - response).max() <= WINOGRAD_TOLERANCE * np.abs(response).max()
 
 
+@pytest.mark.slow
 def test_winograd_under_vmap_and_in_a_loop_is_the_same(rng):
     images = jnp.asarray(rng.normal(size=(2, 20, 12, 6)), jnp.float32)
     kernel = winograd.transform_kernel(jnp.asarray(rng.normal(size=(3, 3, 6, 6)), jnp.float32))
@@ -111,6 +112,7 @@ def test_winograd_under_vmap_and_in_a_loop_is_the_same(rng):
         np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["vgg16", "vgg19"])
 def test_prepared_parameters_give_the_same_features(network, rng):
     params, image = reference.random_params(network), rng.random((35, 50, 3)).astype(np.float32)
@@ -131,6 +133,7 @@ def test_prepared_parameters_give_the_same_features(network, rng):
     assert nst.prepare_params(prepared)["conv3_1"]["kernel"] is prepared["conv3_1"]["kernel"]
 
 
+@pytest.mark.slow
 def test_parameters_as_they_are_loaded_take_no_more_work_than_prepared_ones(rng):
     """But for the transforms of their kernels, each of which is made once."""
     image, layer = rng.random((64, 72, 3)).astype(np.float32), ("conv3_3",)
@@ -149,6 +152,7 @@ def test_parameters_as_they_are_loaded_take_no_more_work_than_prepared_ones(rng)
     assert work(params, image[:16, :16]) == work(direct, image[:16, :16])
 
 
+@pytest.mark.slow
 def test_parameters_are_computed_with_by_the_equation_if_that_is_asked(rng):
     params, image = reference.random_params("vgg19"), rng.random((64, 64, 3)).astype(np.float32)
     direct, prepared = direct_params(params), nst.prepare_params(params)

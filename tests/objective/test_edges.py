@@ -82,6 +82,7 @@ def test_the_response_to_an_impulse_is_the_kernel(vgg16_params):
     np.testing.assert_allclose(value, 0.5**2 * (4**2 + 4 * 1) / 2, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size, shape", [(4, (214, 157)), (16, (331, 150)), (1, (200, 133))])
 def test_tiles_see_the_edges_of_the_whole(vgg16_params, rng, size, shape):
     content, image = rng.random((2, *shape, 3), np.float32)

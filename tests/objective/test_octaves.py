@@ -103,6 +103,7 @@ def test_a_region_too_small_for_an_octave_does_not_explode(vgg16_params, rng):
     np.testing.assert_allclose(first[1], first[0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_loss_is_the_mean_over_octaves(vgg16_params, images):
     config, weights = nst.TransferConfig(**SHALLOW), nst.LossWeights(total_variation=0.1)
     several = config.replace(octaves=2)

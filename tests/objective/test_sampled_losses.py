@@ -178,6 +178,7 @@ def test_a_slot_is_the_mean_of_its_block(rng):
     np.testing.assert_allclose(samples.shares, [len(block) / 740 for block in blocks], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_quantiles_of_several_styles_are_averaged(features):
     """Along each direction, the barycentre of two distributions has the mean of their quantiles."""
     style = features[1]

@@ -122,6 +122,7 @@ def wasserstein(first, second):
     return float(term.distance(gaussians(*first), term.aim(gaussians(*second)))["conv1_1"])
 
 
+@pytest.mark.slow
 def test_wasserstein_of_gaussians_has_closed_forms(rng):
     # one channel: (Δμ)² + (Δσ)², with the hundredth of E f² in σ²
     expected = (0.5 - 1.5) ** 2 + (np.sqrt(4 + 4.25e-2) - np.sqrt(9 + 11.25e-2)) ** 2

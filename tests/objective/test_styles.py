@@ -33,6 +33,7 @@ def loss_and_gradient(params, content, style, config, image):
     return loss, parts, np.asarray(gradient)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [0, 64])
 def test_a_blend_is_compared_with_the_mean_of_gram_matrices(vgg16_params, rng, tile):
     content, *styles = (
@@ -94,6 +95,7 @@ def test_a_mixture_goes_on_bit_for_bit(vgg16_params, pictures):
     np.testing.assert_array_equal(again.result().image, whole.image)
 
 
+@pytest.mark.slow
 def test_the_start_is_the_first_style_that_counts(vgg16_params, pictures):
     content, *styles = pictures
     mixed = nst.TransferConfig(
@@ -107,6 +109,7 @@ def test_the_start_is_the_first_style_that_counts(vgg16_params, pictures):
     np.testing.assert_array_equal(lanes.image[0], wanted.image)
 
 
+@pytest.mark.slow
 def test_memory_is_estimated_of_mixtures_and_regions(vgg16_params, pictures):
     content, *styles = pictures
     config = nst.TransferConfig(style_mix=(3, 7), **LAYERS)
@@ -193,6 +196,7 @@ def test_shares_are_numbers_of_which_one_counts(mix, said):
         nst.TransferConfig(style_mix=mix)
 
 
+@pytest.mark.slow
 def test_layers_may_be_of_other_mixtures_than_the_run(vgg16_params, pictures):
     content, first, second = pictures
     mixes = {"conv1_1": (1, 0), "conv2_1": (3, 1), "conv2_2": ()}

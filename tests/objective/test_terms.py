@@ -351,6 +351,7 @@ class Where(nst.Term):
         return {"all": found}
 
 
+@pytest.mark.slow
 def test_what_is_wanted_by_position_is_the_same_in_tiles(vgg16_params, pair, rng):
     image, loss = jnp.asarray(rng.random(pair[0].shape), jnp.float32), nst.Loss({"where": Where()})
     found = []

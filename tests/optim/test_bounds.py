@@ -222,6 +222,7 @@ def test_a_bounded_quadratic_is_solved(lanes, rng):
     np.testing.assert_allclose(losses.min(-1), bound.fun, rtol=1e-4)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3),

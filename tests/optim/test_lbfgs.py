@@ -183,6 +183,7 @@ def test_any_pytree_will_do():
     np.testing.assert_allclose(optax.tree.norm(updates), 0.02 * 7**0.5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_lanes_of_vmap_equal_single_descents():
     optimizer = safeguarded_lbfgs(5)
 

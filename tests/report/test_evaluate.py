@@ -31,6 +31,7 @@ def positions(params, image):
     return {layer: found.reshape(-1, found.shape[-1]) for layer, found in features.items()}
 
 
+@pytest.mark.slow
 def test_numbers_are_of_the_layers_they_name(vgg16_params, images, found):
     content, style, result = images["content"], images["style"], images["result"]
     assert found.colours == metrics.colour_distance(result, style)

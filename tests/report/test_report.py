@@ -119,6 +119,7 @@ def page_data(folder):
     )
 
 
+@pytest.mark.slow
 def test_the_report_is_four_whole_files(study):
     before = set(study.iterdir())
     write_report(study)
@@ -131,6 +132,7 @@ def test_the_report_is_four_whole_files(study):
     write_report(study)  # over itself
 
 
+@pytest.mark.slow
 def test_what_was_there_stays_when_the_page_cannot_be_made(study, monkeypatch):
     write_report(study)
     before = (study / "index.html").read_bytes()
@@ -157,6 +159,7 @@ def read_table(folder):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_the_table_holds_each_lane_in_order_to_the_last_digit(study):
     write_report(study)
     rows = read_table(study)
@@ -183,6 +186,7 @@ def test_the_table_holds_each_lane_in_order_to_the_last_digit(study):
     assert (rows[1]["best_loss"], rows[1]["best_step"], rows[1]["steps"]) == ("8.0", "150", "150")
 
 
+@pytest.mark.slow
 def test_the_table_takes_the_terms_at_the_best_step_and_unites_the_layers(study):
     names = json.loads((study / "study.json").read_text())["lanes"]
     path = study / "lanes" / f"{names[0]}.json"
@@ -295,6 +299,7 @@ def test_no_label_is_cut_or_lies_over_an_image_or_another(where, label, recwarn)
     assert ink.sum() > 8 * letters, "letters are missing"
 
 
+@pytest.mark.slow
 def test_the_loss_plot_shows_every_lane_and_survives_gaps():
     few = make_loss_plot(
         [[4.0, 2.0, None, 1.0], [None, None], [3.0], []], ["a", "_b", "$c", "d"], title="t"
@@ -305,6 +310,7 @@ def test_the_loss_plot_shows_every_lane_and_survives_gaps():
     assert {(31, 119, 180), (255, 127, 14), (44, 160, 44)} <= colours
 
 
+@pytest.mark.slow
 def test_many_lanes_are_coloured_by_their_group():
     losses = [[10.0 * (group + 1), 5.0 * (group + 1)] for group in range(4) for _ in range(25)]
     labels = [f"lane {index}" for index in range(100)]
@@ -335,6 +341,7 @@ def test_drawing_leaves_no_figure_open():
     assert not plt.get_fignums()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "axes",
     [

