@@ -1,7 +1,6 @@
 """`nst-jax evaluate`: how much of the content and of the style is in results."""
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +13,7 @@ from nst_jax.cli.options import CompilationCache, MaxPixels, Talk
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.host.compilation_cache import keep_programs
 from nst_jax.jobs.evaluate_job import Evaluated, EvaluationJob, evaluate_files
-from nst_jax.report.evaluate import LAYERS
+from nst_jax.report.evaluate import MEANS_ARE, means_over_layers
 
 _WIDTH, _COLUMN = 80, 7
 _COLUMNS = ("LPIPS", "CFSD", "colour", "Gram", "Gram/2", "Gram/4", "W2", "sliced")
@@ -71,9 +70,7 @@ class Evaluate(Talk):
 
 
 _HEAD = (
-    "Distances, 0 for the same. LPIPS and CFSD (in millionths) are from the content,",
-    "the others from the style: of colours, and of features of the installed VGG-16",
-    f"on average over {', '.join(LAYERS)} (Gram also at 1/2, 1/4 size).",
+    *MEANS_ARE,
     "",
     "result".ljust(_NAME) + "".join(name.rjust(_COLUMN) for name in _COLUMNS),
 )
@@ -81,24 +78,11 @@ _HEAD = (
 
 def _lines(row: Evaluated) -> list[str]:
     """A row of the table, below its name where that is too long."""
-    found = row.found
-    numbers = [
-        found.lpips,
-        1e6 * found.cfsd,
-        found.colours,
-        *map(_mean, found.gram.values()),
-        _mean(found.w2),
-        _mean(found.sliced),
-    ]
-    name = str(row.path)
-    columns = "".join(_short(number).rjust(_COLUMN) for number in numbers)
+    name, means = str(row.path), means_over_layers(row.found.numbers())
+    columns = "".join(_short(means[heading]).rjust(_COLUMN) for heading in _COLUMNS)
     if len(name) < _NAME:
         return [name.ljust(_NAME) + columns]
     return [name, " " * _NAME + columns]
-
-
-def _mean(by_layer: Mapping[str, float]) -> float:
-    return sum(by_layer.values()) / len(by_layer)
 
 
 def _short(number: float | None) -> str:

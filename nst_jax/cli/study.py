@@ -89,6 +89,8 @@ class Study(Follow):
     """Save the lanes that run so often, to go on within them; 0: only at Ctrl-C or SIGTERM."""
     overwrite: Annotated[bool, FlagCreatePairsOff] = False
     """Run all lanes anew, and replace what is in the folder."""
+    evaluate: Annotated[bool, FlagCreatePairsOff] = False
+    """Also measure each lane against its content and its style, as nst-jax evaluate does."""
     memory_limit: MemoryLimit = None
     compilation_cache: CompilationCache = True
     config: ConfigFile = None
@@ -145,6 +147,7 @@ class Study(Follow):
             "max_pixels": self.max_pixels,
             "checkpoint_every": self.checkpoint_every,
             "overwrite": self.overwrite,
+            "evaluate": self.evaluate,
         }
         return StudyJob(
             contents,

@@ -42,6 +42,8 @@ class StudyJob:
             when asked to stop.
         overwrite: Whether what is there already may be lost; lanes that are there are run again
             then.
+        evaluate: Whether lanes are measured against their content and their style; those that are
+            there without numbers, too.
         hashes: As in `Job`.
     """
 
@@ -59,6 +61,7 @@ class StudyJob:
     max_pixels: int = MAX_PIXELS
     checkpoint_every: float = 60.0
     overwrite: bool = False
+    evaluate: bool = False
     hashes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -202,6 +202,7 @@ class StudyDescription(Part):
     preset: PresetRecord
     axes: dict[str, Axis]
     zipped: bool
+    evaluate: bool | UnsetType = UNSET
 
 
 class History(Part):
@@ -248,7 +249,7 @@ class RunRecord(Part):
 
 
 class LaneRecord(Part):
-    """What lies beside the picture of a lane."""
+    """What lies beside the picture of a lane; its evaluation is `Evaluation.numbers()`."""
 
     KIND: ClassVar = "a lane"
 
@@ -266,6 +267,7 @@ class LaneRecord(Part):
     settings: LaneSettings
     versions: dict[str, str]
     device: str
+    evaluation: dict[str, float | None] | UnsetType = UNSET
     ran: Ran | UnsetType = UNSET
 
 

@@ -215,6 +215,7 @@ def _study(path: Path, record: StudyRecord, output: Path | None) -> StudyJob:
         **areas,
         zipped=job.zipped,
         title=record.title,
+        evaluate=job.evaluate is True,
         hashes=hashes | {"network": network.sha256},
     )
 

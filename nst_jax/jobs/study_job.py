@@ -15,6 +15,7 @@ from nst_jax.host.stopping import Stopped, StopSignals
 from nst_jax.jobs.checkpoint import Checkpoint, Saver
 from nst_jax.jobs.job import StudyJob
 from nst_jax.jobs.record_files import deciding, plain
+from nst_jax.jobs.study_evaluation import check_measurable, measure_lanes
 from nst_jax.jobs.study_folder import StudyFolder
 from nst_jax.jobs.study_lanes import rename_lane
 from nst_jax.jobs.study_page import StudyPage
@@ -50,6 +51,8 @@ def run_study_job(
 ) -> StudySummary:
     """Runs what is missing of a study, and writes each lane when it has ended, then the report.
 
+    Where the job asks for it, lanes are measured before the report is written.
+
     Args:
         job: What to do.
         processes: This process's place among those that share the work and the folder.
@@ -71,6 +74,8 @@ def run_study_job(
             if processes.index == 0:  # for all that share the work
                 held.enter_context(only_one(StudyFolder(job.output_dir).lock, busy))
             plan = plan_study(job)
+            if job.evaluate and processes.index == 0:
+                check_measurable(plan)
         deciding_lanes = json.dumps([deciding(plain(lane)) for lane in plan.settings])
         processes.check_same(deciding_lanes, "the lanes")
         if processes.index == 0:
@@ -92,8 +97,12 @@ def run_study_job(
                 page = StudyPage(plan, 15.0 if processes.index == 0 else 0.0)
                 _run(plan, own, checkpoint, signals, show, on_lane, page)
             checkpoint.remove()
+        failed: Mapping[str, str] = {}
         with processes.together():
-            failed = write_study(plan) if processes.index == 0 else {}
+            if processes.index == 0:
+                if job.evaluate:
+                    measure_lanes(plan)
+                failed = write_study(plan)
         return StudySummary(len(own), kept, failed)
 
 

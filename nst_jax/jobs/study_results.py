@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from nst_jax.checks import ConfigError
 from nst_jax.files.images import ImageError, write_image
@@ -164,6 +165,11 @@ def describe_study(plan: StudyPlan) -> StudyRecord:
             **values_of(job.preset, Preset, names=IN_COMMON),
             **fixed,
         ),
-        job=StudyDescription(preset=describe_preset(job.preset), axes=axes, zipped=job.zipped),
+        job=StudyDescription(
+            preset=describe_preset(job.preset),
+            axes=axes,
+            zipped=job.zipped,
+            evaluate=job.evaluate or UNSET,
+        ),
         ran=describe_ran(time.monotonic() - plan.started),
     )

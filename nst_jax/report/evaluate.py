@@ -35,7 +35,17 @@ SCALES = ("full", "half", "quarter")
 LEAST_SIDE = 32
 """Pixels: at a quarter of them, the deepest layer has a position."""
 
+MEANS_ARE = (
+    "Distances, 0 for the same. LPIPS and CFSD (in millionths) are from the content,",
+    "the others from the style: of colours, and of features of the installed VGG-16",
+    f"on average over {', '.join(LAYERS)} (Gram also at 1/2, 1/4 size).",
+)
+"""What is said above a table of `means_over_layers`, in lines of 80 columns."""
+
 _SEED, _NUM_DIRECTIONS = 20160627, 64
+_WHOLE = {"LPIPS": "lpips", "CFSD": "cfsd", "colour": "colours"}
+_BY_LAYER = {"Gram": "gram_full", "Gram/2": "gram_half", "Gram/4": "gram_quarter"}
+_BY_LAYER |= {"W2": "w2", "sliced": "sliced"}
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,25 @@ class Evaluation:
             for name, values in by_layer.items()
             for layer, value in values.items()
         }
+
+
+def means_over_layers(numbers: Mapping[str, float | None]) -> dict[str, float | None]:
+    """The numbers of an evaluation by the headings of a table: one for all layers, CFSD · 10⁶.
+
+    Args:
+        numbers: As `Evaluation.numbers` has them, or a record.
+
+    Returns:
+        The mean over layers where there is a number for each; None where one is missing.
+    """
+    found = {heading: numbers.get(name) for heading, name in _WHOLE.items()}
+    if found["CFSD"] is not None:
+        found["CFSD"] *= 1e6
+    for heading, name in _BY_LAYER.items():
+        by_layer = [numbers.get(f"{name}_{layer}") for layer in LAYERS]
+        known = [value for value in by_layer if value is not None]
+        found[heading] = sum(known) / len(LAYERS) if len(known) == len(LAYERS) else None
+    return found
 
 
 def evaluate(params: Params, content: Image, style: Image, result: Image) -> Evaluation:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from nst_jax.files.images import read_image
 from nst_jax.files.sheets import make_thumbnail
+from nst_jax.report.evaluate import MEANS_ARE, means_over_layers
 
 TO_COME = "to come"
 """The status of a lane that is not there yet."""
@@ -48,6 +49,8 @@ def make_page(
         "lanes": [_lane(folder, lane) for lane in lanes],
         "settings": study["settings"],
     }
+    if any("evaluation" in lane for lane in lanes):
+        data["measures"] = " ".join(MEANS_ARE)
     parts = {
         "title": html.escape(study["title"]),
         "css": (_DATA / "report.css").read_text(encoding="utf-8"),
@@ -74,8 +77,11 @@ def _lane(folder: Path, lane: Mapping[str, Any]) -> dict[str, Any]:
         "seconds",
         "lpips",
     )
+    means = means_over_layers(lane["evaluation"]) if "evaluation" in lane else {}
+    measured = {"lpips": means.pop("LPIPS"), "evaluation": means} if means else {}
     return {
         **{name: lane[name] for name in shown},
+        **measured,
         "settings": lane["lane"],
         # without a record, a picture is none of this study's
         "image": None if lane["status"] == TO_COME else _image(folder, f"lanes/{lane['name']}.png"),

@@ -231,6 +231,7 @@ function fillPlot() {
 
 /* ---- Table ---- */
 
+const measures = [...new Set(lanes.flatMap(lane => Object.keys(lane.evaluation ?? {})))];
 const isNumber = text => text !== "" && Number.isFinite(Number(text));
 
 const columns = [
@@ -242,6 +243,7 @@ const columns = [
   { name: "steps", value: lane => lane.steps, numeric: true },
   { name: "seconds", value: lane => lane.seconds, numeric: true },
   { name: "LPIPS", value: lane => lane.lpips, numeric: true },
+  ...measures.map(name => ({ name, value: lane => lane.evaluation?.[name] ?? null, numeric: true })),
 ];
 
 function makeRow(lane, index) {
@@ -278,6 +280,7 @@ function sortBy({ value, numeric }, header) {
 }
 
 function fillTable() {
+  $("measures").textContent = study.measures ?? "";
   const head = $("table").tHead.insertRow();
   for (const column of columns) {
     const button = make("button", { type: "button" }, axes.includes(column.name) ? spaced(column.name) : column.name);
@@ -320,7 +323,7 @@ function show(index) {
   $("viewer-count").textContent = `${current + 1} of ${lanes.length}`;
   $("viewer-status").textContent = lane.reason ? `${lane.status}: ${lane.reason}` : lane.status;
   $("viewer-status").className = lane.status;
-  const shown = { loss: lane.best_loss, best_step: lane.best_step || null, steps: lane.steps, seconds: lane.seconds, LPIPS: lane.lpips, ...settings, ...(loss_name ? { loss_name } : {}) };
+  const shown = { loss: lane.best_loss, best_step: lane.best_step || null, steps: lane.steps, seconds: lane.seconds, LPIPS: lane.lpips, ...lane.evaluation, ...settings, ...(loss_name ? { loss_name } : {}) };
   $("viewer-settings").replaceChildren(...Object.entries(shown).flatMap(([name, value]) => [make("dt", {}, spaced(name)), make("dd", {}, format(value))]));
   $("note").textContent = "";
   viewer.classList.toggle("imageless", !lane.image);

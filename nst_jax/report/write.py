@@ -126,7 +126,8 @@ def _batched(items: Sequence[Any], length: int) -> list[Sequence[Any]]:
 def _write_table(path: Path, lanes: Sequence[dict[str, Any]]) -> None:
     """One row a lane; of the terms of the loss, the values at the lane's best step.
 
-    Another run of the same study writes the same table.
+    Another run of the same study writes the same table. Where lanes were measured, the numbers come
+    last, LPIPS to the picture as it was written.
     """
     terms = dict.fromkeys(name for lane in lanes for name in lane["history"]["terms"])
     rows, columns = [], {("head",): {}, **{(name, ""): {} for name in terms}, ("tail",): {}}
@@ -160,6 +161,14 @@ def _write_table(path: Path, lanes: Sequence[dict[str, Any]]) -> None:
         for part, values in parts.items():
             columns[part] |= values
         rows.append({name: value for values in parts.values() for name, value in values.items()})
+    taken = {name for part in columns.values() for name in part} - {"lpips"}
+    for lane, row in zip(lanes, rows, strict=True):
+        measured = {
+            f"{name}_distance" if name in taken else name: value
+            for name, value in lane.get("evaluation", {}).items()
+        }
+        row |= measured
+        columns[("tail",)] |= measured
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [name for part in columns.values() for name in part])
         writer.writeheader()

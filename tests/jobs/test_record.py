@@ -7,6 +7,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 import nst_jax as nst
 from nst_jax.jobs.describe import describe_preset
@@ -124,6 +125,7 @@ def lane_records(draw):
         **values_of(preset, nst.Preset, names=IN_COMMON),
         **lane.settings(),
     )
+    measured = st.fixed_dictionaries({"lpips": st.none() | numbers, "w2_conv1_2": numbers})
     return LaneRecord(
         output=draw(names),
         coordinates=draw(st.dictionaries(names, st.text(), max_size=2)),
@@ -132,6 +134,7 @@ def lane_records(draw):
         steps=3,
         seconds=draw(numbers),
         lpips=draw(st.none() | numbers),
+        evaluation=draw(st.just(UNSET) | measured),
         settings=settings,
         **MACHINE,
         **draw(outcomes),
@@ -170,7 +173,12 @@ def study_records(draw):
             **values_of(preset, nst.Preset, names=IN_COMMON),
             **fixed,
         ),
-        job=StudyDescription(preset=describe_preset(preset), axes=draw(axes), zipped=False),
+        job=StudyDescription(
+            preset=describe_preset(preset),
+            axes=draw(axes),
+            zipped=False,
+            evaluate=draw(st.sampled_from((UNSET, True))),
+        ),
     )
 
 
@@ -205,6 +213,7 @@ def test_settings_give_the_preset_that_they_were_made_of(record, preset):
 LACKING = object()
 
 DAMAGED = [
+    ("lane", "evaluation", {"w2": "far"}, "$.evaluation[...]: expected float | null, got str"),
     ("run", "finished", LACKING, "$: object missing required field finished"),
     ("run", "finished", 1, "$.finished: expected bool, got int"),
     ("run", "settings", 3, "$.settings: expected object, got int"),

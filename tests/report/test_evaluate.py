@@ -4,7 +4,7 @@ import pytest
 
 import nst_jax as nst
 from nst_jax.report import metrics
-from nst_jax.report.evaluate import LAYERS, SCALES
+from nst_jax.report.evaluate import LAYERS, SCALES, means_over_layers
 from tests import reference
 
 
@@ -49,6 +49,23 @@ def test_numbers_are_of_the_layers_they_name(vgg16_params, images, found):
                 expected = metrics.gaussian_distance(painted[layer], wanted[layer])
                 assert found.w2[layer] == pytest.approx(expected, rel=1e-3)
         result, style = metrics.halved(result), metrics.halved(style)
+
+
+def test_means_are_over_all_layers_or_missing(found):
+    numbers, mean = (
+        found.numbers(),
+        lambda by_layer: pytest.approx(np.mean(list(by_layer.values()))),
+    )
+    means = means_over_layers(numbers)
+    assert list(means)[:3] == ["LPIPS", "CFSD", "colour"] and means["CFSD"] == 1e6 * found.cfsd
+    assert (means["LPIPS"], means["colour"]) == (found.lpips, found.colours)
+    grams = [means[heading] for heading in ("Gram", "Gram/2", "Gram/4")]
+    assert grams == [mean(found.gram[scale]) for scale in SCALES]
+    assert means["W2"] == mean(found.w2) and means["sliced"] == mean(found.sliced)
+    # of a record anything may be missing
+    lacking = means_over_layers(numbers | {"w2_conv1_2": None, "cfsd": None})
+    assert lacking == means | {"W2": None, "CFSD": None}
+    assert set(means_over_layers({}).values()) == {None}
 
 
 @pytest.mark.slow

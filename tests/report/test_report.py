@@ -11,11 +11,24 @@ from PIL import Image
 
 from nst_jax.files.images import write_image
 from nst_jax.files.sheets import make_thumbnail
+from nst_jax.report.evaluate import LAYERS, SCALES, Evaluation
 from nst_jax.report.plots import make_loss_plot
 from nst_jax.report.sheets import make_labelled_sheet
 from nst_jax.report.write import lay_out, write_report
 
 REASON = "the style term of conv1_1 at step 3 is not finite; make the weights smaller"
+
+MEASURED = Evaluation(
+    lpips=0.25,
+    cfsd=0.0,
+    colours=0.5,
+    gram={
+        scale: {layer: place + size for place, layer in enumerate(LAYERS)}
+        for size, scale in enumerate(SCALES)
+    },
+    w2=dict.fromkeys(LAYERS, 0.75),
+    sliced=dict.fromkeys(LAYERS, 0.125),
+)
 
 
 def smooth_image(rng, height=48, width=64):
@@ -40,6 +53,7 @@ def write_study(
     names=None,
     num_steps=150,
     size=(48, 64),
+    measured=(),
     **study,
 ):
     """Writes the folder of a study whose lane i has the best loss (7 i mod 10) + 1, reached at its
@@ -88,6 +102,8 @@ def write_study(
                 },
             },
         }
+        if index in measured:
+            lane["evaluation"] = MEASURED.numbers() | {"cfsd": 1e-4 / (index + 1)}
         (folder / "lanes" / f"{name}.json").write_text(json.dumps(lane))
         if not bad:
             write_image(folder / "lanes" / f"{name}.png", smooth_image(rng, *size))
@@ -208,6 +224,27 @@ def test_the_table_takes_the_terms_at_the_best_step_and_unites_the_layers(study)
         "total_variation",
         "lpips",
     ]
+
+
+def test_the_table_takes_what_was_measured_under_names_that_are_free(tmp_path, rng):
+    study = write_study(tmp_path, rng, GRID, measured=(1, 2))
+    write_report(study)
+    assert not {"colours_distance", "w2_conv1_2_distance"} & set(read_table(study)[0])
+    path = study / "lanes" / "style_weight=5,seed=0.json"
+    lane = json.loads(path.read_text())
+    lane["lane"]["colours"] = "style"  # a setting of all lanes of the command
+    lane["history"]["terms"]["w2"] = {"conv1_2": [7.0] * 150}  # a term of one's own
+    path.write_text(json.dumps(lane))
+    write_report(study)
+    bare, first, *_ = read_table(study)
+    assert (bare["colours"], bare["w2_conv1_2"], bare["colours_distance"]) == ("style", "7.0", "")
+    assert (first["colours_distance"], first["w2_conv1_2_distance"]) == ("0.5", "0.75")
+    assert (first["cfsd"], first["gram_half_conv3_3"]) == (repr(1e-4 / 2), "3")
+    assert (bare["lpips"], first["lpips"]) == ("0.1", "0.25")  # of the picture as it was written
+    assert list(first)[-1] == "sliced_conv4_3"
+    data = page_data(study)[1]
+    assert [lane["lpips"] for lane in data["lanes"][:2]] == [0.1, 0.25]
+    assert [("evaluation" in lane) for lane in data["lanes"]] == [False, True, True] + [False] * 3
 
 
 def test_a_grid_has_the_last_axis_in_its_columns():

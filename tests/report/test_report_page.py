@@ -247,6 +247,39 @@ def test_the_table_sorts_both_ways_with_the_empty_last(visit, study):
     assert name_shown(page) == "style_weight=5,seed=0"
 
 
+def test_what_was_measured_is_in_the_table_and_beside_the_picture(visit, study, tmp_path, rng):
+    bare = visit(study)
+    assert bare.locator("#table th").last.inner_text() == "LPIPS"
+    assert not bare.locator("#measures").is_visible()
+    write_report(write_study(tmp_path, rng, GRID, failed=(3,), measured=(0, 1, 2, 4, 5)))
+    page = visit(tmp_path)
+    names = page.locator("#table th").all_inner_texts()
+    assert names[names.index("LPIPS") :] == [
+        *("LPIPS", "CFSD", "colour", "Gram", "Gram/2", "Gram/4", "W2", "sliced")
+    ]
+    assert "CFSD (in millionths)" in page.locator("#measures").inner_text()
+    assert [column(page, name)[2] for name in names[-7:]] == [
+        *("33.33", "0.5", "1.5", "2.5", "3.5", "0.75", "0.125")
+    ]
+    assert sort_by(page, "CFSD") == "ascending"
+    assert column(page, "CFSD") == ["16.67", "20", "33.33", "50", "100", "–"]
+    page.locator("button.thumbnail").nth(2).click()
+    settings = page.locator("#viewer-settings").inner_text()
+    assert "LPIPS\n0.25\nCFSD\n33.33\ncolour\n0.5\nGram\n1.5\nGram/2\n2.5" in settings
+    page.locator("#next").click()  # the one that failed
+    assert "CFSD" not in page.locator("#viewer-settings").inner_text()
+
+
+def test_a_wide_table_scrolls_beside_the_names_of_its_lanes(visit, tmp_path, rng):
+    write_report(write_study(tmp_path, rng, GRID, measured=range(6)))
+    page = visit(tmp_path, 390, 844)
+    assert fits(page)
+    name = page.locator("#table tbody tr").first.locator("td").first
+    before = name.bounding_box()["x"]
+    page.evaluate("document.querySelector('#table').parentElement.scrollLeft = 1000")
+    assert name.bounding_box()["x"] == pytest.approx(before, abs=4)
+
+
 def test_numbers_sort_as_numbers_however_they_are_written(visit, tmp_path, rng):
     write_report(write_study(tmp_path, rng, {"style_weight": ["20", "1e3", "0.5", "0.12"]}))
     page = visit(tmp_path)
