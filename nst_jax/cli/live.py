@@ -121,8 +121,9 @@ class LivePage:
 
     def end(self) -> None:
         """Says that it is done, and gives whoever watches two seconds to see that."""
-        was_watched, now = self._is_watched, time.monotonic()
+        was_watched = self._is_watched
         self._serve(status=f"{self._state['status']} · done", done=1.0, ended=True)
+        now = time.monotonic()
         while was_watched and self._server.asked("/state") < now:
             if time.monotonic() > now + 2:
                 return

@@ -85,18 +85,18 @@ def _handler(paths: dict[str, Served], asked: dict[str, float]) -> type[BaseHTTP
             if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
                 self.send_error(HTTPStatus.FORBIDDEN)
                 return
-            path = self.path.partition("?")[0]
+            path, now = self.path.partition("?")[0], time.monotonic()
             served = paths.get(path)
             if served is None:
                 self.send_error(HTTPStatus.NOT_FOUND)
                 return
+            asked[path] = now  # before the answer, on which whoever asked may act at once
             self.send_response(HTTPStatus.OK)
             headers = {"Content-Type": served.kind, "Content-Length": str(len(served.data))}
             for name, value in (headers | _HEADERS).items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(served.data)
-            asked[path] = time.monotonic()
 
         def version_string(self) -> str:
             return "nst-jax"
