@@ -21,6 +21,7 @@ from nst_jax.network.normalisation import normalise_activations
 from nst_jax.network.vgg import NETWORKS, direct_params, features, prepare_params
 from nst_jax.objective.default import LossWeights, content, default_loss, style
 from nst_jax.objective.edges import Edges, edges
+from nst_jax.objective.grain import Grain, grain
 from nst_jax.objective.loss import loss_and_gradient, total_loss
 from nst_jax.objective.losses import content_loss, gram_matrix, style_loss, total_variation
 from nst_jax.objective.matting import Matting
@@ -58,6 +59,7 @@ __all__ = [
     "Covariance",
     "Edges",
     "Evaluation",
+    "Grain",
     "Gram",
     "ImageError",
     "Loss",
@@ -94,6 +96,7 @@ __all__ = [
     "evaluate",
     "features",
     "fine_style",
+    "grain",
     "gram_matrix",
     "init",
     "load_params",

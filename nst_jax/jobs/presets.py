@@ -38,6 +38,8 @@ class Preset:
         edge_weight: What it counts that outlines are the content's; 0 leaves them to the rest.
         matting_weight: What it counts that colours change alike wherever the content's are alike,
             so that a photograph in the style of another stays one (by --preset photorealistic).
+        grain_weight: What it counts that the finest detail is as strong in each colour as the
+            style's; 0.1 takes most coloured fringes and speckles away.
         network: The network, or a file with its weights in any known format; the best that is to be
             had if left out.
         size: Longest side of the result, or original, the photograph's own (in Python None).
@@ -65,6 +67,7 @@ class Preset:
     tv_weight: float = 0.0
     edge_weight: float = 0.0
     matting_weight: float = 0.0
+    grain_weight: float = 0.0
     network: str | None = None
     size: int | None = 512
     rows: int | None = None

@@ -1,4 +1,4 @@
-"""The loss that is lowered where none is given: the paper's two terms, and three of the pixels."""
+"""The loss that is lowered where none is given: the paper's two terms, and four of the pixels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
@@ -9,6 +9,7 @@ from nst_jax.checks import ConfigError, check_one_of, check_scaling, checked_mix
 from nst_jax.config import STYLE_LAYERS, Scaling, StyleLoss, TransferConfig
 from nst_jax.layer_names import layer_name
 from nst_jax.objective.edges import Edges
+from nst_jax.objective.grain import Grain
 from nst_jax.objective.matting import Matting
 from nst_jax.objective.moments import BatchNorm, Covariance, Wasserstein
 from nst_jax.objective.similarity import SelfSimilarity
@@ -41,6 +42,8 @@ class LossWeights:
         edges: Weight of the distance between outlines; None leaves that term out.
         matting: Weight of the matting energy, of the picture's local variance what no affine map of
             the content's colours has; None leaves that term out.
+        grain: Weight of the distance between the strengths of the finest detail in each colour;
+            None leaves that term out.
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equations 5 and 7.
@@ -53,6 +56,7 @@ class LossWeights:
     style_layers: Mapping[str, Any] | None = None
     edges: Any = None
     matting: Any = None
+    grain: Any = None
 
 
 def content(
@@ -121,13 +125,14 @@ def _names(layers: Sequence[str]) -> tuple[str, ...]:
 
 
 def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> Loss:
-    """The paper's loss, plus total variation, and edges and matting where they have a weight.
+    """The paper's loss, plus total variation, and edges, matting, grain where they have a weight.
 
     `config` says its layers and scaling, `weights` its weights.
 
     L = α Σ_l u_l c_l ‖F_l − P_l‖² + β Σ_l w_l s_l ‖G_l − A_l‖² + γ t TV + δ e ‖Δx̄ − Δp̄‖² + λ xᵀLx
+      + η D(G_0, A_0)
 
-    α, β, γ, δ, λ, u_l and w_l are `weights`; c_l, s_l, t and e are the coefficients of
+    α, β, γ, δ, λ, η, u_l and w_l are `weights`; c_l, s_l, t and e are the coefficients of
     `config.scaling`.
     `config.style_loss` puts another distance in the place of ‖G_l − A_l‖², and
     `config.content_loss` in that of ‖F_l − P_l‖².
@@ -170,6 +175,8 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
         terms["edges"] = Edges(weight=weights.edges, part_weights={"all": 1.0}, scaling=scaling)
     if weights.matting is not None:
         terms["matting"] = Matting(weight=weights.matting, part_weights={"all": 1.0})
+    if weights.grain is not None:
+        terms["grain"] = Grain(weight=weights.grain, part_weights={"all": 1.0})
     return Loss({name: term for name, term in terms.items() if term.layers})
 
 

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from nst_jax.checks import ConfigError
-from nst_jax.config import Border, Scaling
+from nst_jax.config import Scaling
 from nst_jax.dtypes import accumulation_type
-from nst_jax.network.borders import pad, wraps
+from nst_jax.objective.laplacian import at_laplacian, laplacian
 from nst_jax.objective.term_class import static, term
 from nst_jax.objective.terms import Fields, Parts, Source, Term
 from nst_jax.objective.tiles import IMAGE
@@ -55,14 +55,14 @@ class Edges(Term):
         return {IMAGE: view.features[IMAGE]}
 
     def measure(self, view: View, fields: Fields) -> Array:
-        rows, columns = wraps(view.border)
-        found = _laplacian(view.features[IMAGE] - fields[IMAGE], self.pool_size, view.border)
+        missing = view.features[IMAGE] - fields[IMAGE]
+        missing = missing.astype(accumulation_type(missing.dtype)).sum(-1, keepdims=True)
+        found = laplacian(_pooled(missing, self.pool_size), view.border)
         shares, area = view.shares[IMAGE], self.pool_size**2
         if jnp.ndim(shares) == 0:
             return area * shares * jnp.sum(jnp.square(found))
-        of_squares = area * _pooled(shares, self.pool_size)
-        of_squares = of_squares if rows else of_squares[1:-1]
-        return jnp.sum((of_squares if columns else of_squares[:, 1:-1]) * jnp.square(found))
+        of_squares = at_laplacian(area * _pooled(shares, self.pool_size), view.border)
+        return jnp.sum(of_squares * jnp.square(found))
 
     def aim(self, measured: Any) -> Any:
         return ()  # the field says it all
@@ -104,22 +104,6 @@ def edges(weight: Any = 1.0, pool_size: int = 4, scaling: Scaling = "relative") 
             f"pool_size is {pool_size!r}; it must be one of {', '.join(map(str, _POOL_SIZES))}"
         )
     return Edges(weight=weight, pool_size=pool_size, scaling=scaling)
-
-
-def _laplacian(image: Array, pool_size: int, border: Border) -> Array:
-    image = image.astype(accumulation_type(image.dtype))
-    pooled = _pooled(jnp.sum(image, axis=-1, keepdims=True), pool_size)
-    if any(wraps(border)):
-        rows, columns = map(int, wraps(border))
-        pooled = pad(pooled, border, ((rows, rows), (columns, columns)))
-    inner = pooled[1:-1, 1:-1]
-    # as differences, of which those of a flat image are 0 whatever its colour
-    return (
-        (inner - pooled[:-2, 1:-1])
-        + (inner - pooled[2:, 1:-1])
-        + (inner - pooled[1:-1, :-2])
-        + (inner - pooled[1:-1, 2:])
-    )
 
 
 def _pooled(image: Array, size: int) -> Array:

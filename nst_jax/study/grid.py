@@ -97,6 +97,7 @@ def make_grid(
         tv_weight=float(weights.total_variation),
         edge_weight=float(weights.edges or 0.0),
         matting_weight=float(weights.matting or 0.0),
+        grain_weight=float(weights.grain or 0.0),
     )
     losses: dict[str, Loss] = {}
     if "loss" in axes:

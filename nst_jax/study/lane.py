@@ -22,11 +22,12 @@ class Lane:
         style: Name of its style image.
         config: Its settings.
         content_weight: Weight of the content term; None where the lane has a loss of the study's
-            own, and so for the next five.
+            own, and so for the next six.
         style_weight: Weight of the style term.
         tv_weight: Weight of the total variation.
         edge_weight: Weight of the edges' distance; 0 leaves that term out.
         matting_weight: Weight of the matting energy, likewise.
+        grain_weight: Weight of the grain's distance, likewise.
         layer_weights: Name of its set of weights by layer, or None where all layers count alike.
         seed: Seed of its random key, which `init="noise"` uses.
         loss: Name of its loss where the study has losses of its own.
@@ -42,6 +43,7 @@ class Lane:
     tv_weight: float | None = 0.0
     edge_weight: float | None = 0.0
     matting_weight: float | None = 0.0
+    grain_weight: float | None = 0.0
     layer_weights: str | None = None
     seed: int = 0
     loss: str | None = None
@@ -114,6 +116,7 @@ def weights_of(named: Any, *by_layer: Mapping[str, Any] | None) -> LossWeights:
         *by_layer,
         edges=named.edge_weight or None,
         matting=named.matting_weight or None,
+        grain=named.grain_weight or None,
     )
 
 

@@ -58,7 +58,9 @@ def test_each_style_goes_where_its_mask_says_and_again_from_the_record(pictures)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("weight", "term"), [("edge", "edges"), ("matting", "matting")])
+@pytest.mark.parametrize(
+    ("weight", "term"), [("edge", "edges"), ("matting", "matting"), ("grain", "grain")]
+)
 def test_terms_of_the_pixels_have_a_weight_and_come_again_from_the_record(pictures, weight, term):
     assert stylize(f"--{weight}-weight", "2", "--output", "out.png") == 0
     record = json.loads((pictures / "out.json").read_text())

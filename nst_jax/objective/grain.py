@@ -1,0 +1,83 @@
+"""The grain: how strong the finest detail of the pixels is, in each colour, against the style's.
+
+Networks hardly see the finest detail of a picture's colours. Where the loss leaves that free, a
+descent leaves coloured fringes and speckles in it, which cost next to nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from nst_jax.dtypes import accumulation_type
+from nst_jax.objective.laplacian import at_laplacian, laplacian
+from nst_jax.objective.term_class import static, term
+from nst_jax.objective.terms import TINY, Fields, Parts, Term
+from nst_jax.objective.tiles import IMAGE
+from nst_jax.objective.views import View
+
+_ROUNDING = 20 / 12 / 255**2
+"""The mean square of the Laplacian that rounding to 8 bits makes; of a grey style some colours have
+no more."""
+
+
+@term
+class Grain(Term):
+    """Divergence of the Laplacian's second moments: (tr A⁻¹G − ln det A⁻¹G − 3) / 3.
+
+    G is the mean of (Δx)(Δx)ᵀ over the pixels, (3, 3) over the colours, and A that of the style,
+    both with the rounding of 8 bits added. Each colour counts alike, however little of it is in the
+    style's detail: one of r times the style's energy adds (r − 1 − ln r) / 3.
+
+    References:
+        Kullback and Leibler, "On information and sufficiency" (1951): a third of twice the
+        divergence of Gaussians with these moments.
+    """
+
+    reach: ClassVar[int] = 1
+
+    layers: tuple[str, ...] = static((IMAGE,))
+
+    def measure(self, view: View, fields: Fields) -> Parts:
+        pixels = view.features[IMAGE]
+        fine = laplacian(pixels.astype(accumulation_type(pixels.dtype)), view.border)
+        shares = jnp.broadcast_to(view.shares[IMAGE], (*pixels.shape[:2], 1))
+        shares = at_laplacian(shares, view.border)
+        return {
+            "products": jnp.einsum(
+                "hwc,hwd->cd", shares * fine, fine, precision=lax.Precision.HIGHEST
+            ),
+            "share": jnp.sum(shares),
+        }
+
+    def aim(self, measured: Parts) -> Array:
+        """A^−½ up to a rotation, which changes no distance."""
+        values, vectors = jnp.linalg.eigh(_moments(measured))
+        return vectors / jnp.sqrt(values)
+
+    def distance(self, found: Parts, wanted: Array) -> Parts:
+        of_style = wanted.T @ _moments(found) @ wanted  # of which 1 is the style's own
+        # a product of small pivots, where a sum of large products would leave only rounding
+        pivots = jnp.diagonal(jnp.linalg.cholesky(of_style))
+        return {"all": (jnp.trace(of_style) - 2 * jnp.sum(jnp.log(pivots)) - 3) / 3}
+
+    def scale(self, nothing: Parts, wanted: Array, shapes: Mapping[str, tuple[int, ...]]) -> Parts:
+        return {"all": jnp.ones((), wanted.dtype)}
+
+
+def grain(weight: Any = 1.0) -> Grain:
+    """How far the strength of the finest detail, in each colour, is from the style's.
+
+    Args:
+        weight: What the term counts.
+
+    Example:
+        >>> loss = content() + 20 * style() + 0.1 * grain()
+    """
+    return Grain(weight=weight)
+
+
+def _moments(measured: Parts) -> Array:
+    mean = measured["products"] / jnp.maximum(measured["share"], TINY)
+    return mean + _ROUNDING * jnp.eye(3, dtype=mean.dtype)
