@@ -79,7 +79,7 @@ class Pulls:
     ) -> Term:
         parts = list(dict.fromkeys(part for own in copies for part in self._targets[own].scale))
         weights = term.part_weights or dict.fromkeys(parts, 1 / len(parts))
-        if not float(term.weight):
+        if not float(term.weight) or len(weights) == 1:
             return term
         # Weights of regions are shares of the picture, and those of the whole make no difference.
         copies = Loss(

@@ -40,7 +40,7 @@ def fine_style_job(job: Job) -> Job:
     preset = dataclasses.replace(
         preset,
         config=dataclasses.replace(config, num_steps=max(config.num_steps // 2, 1)),
-        **dict.fromkeys(set(WEIGHTS) - {"content_weight", "style_weight"}, 0.0),
+        **dict.fromkeys(set(WEIGHTS) - {"content_weight", "style_weight", "grain_weight"}, 0.0),
         squash_style=False,
         fine_until=FINE_UNTIL,
         keep_alpha=False,

@@ -39,7 +39,7 @@ class Preset:
         matting_weight: What it counts that colours change alike wherever the content's are alike,
             so that a photograph in the style of another stays one (by --preset photorealistic).
         grain_weight: What it counts that the finest detail is as strong in each colour as the
-            style's; 0.1 takes most coloured fringes and speckles away.
+            style's, without coloured speckles; 0.1 was tried on three pairs.
         network: The network, or a file with its weights in any known format; the best that is to be
             had if left out.
         size: Longest side of the result, or original, the photograph's own (in Python None).

@@ -52,7 +52,7 @@ def measure_lanes(plan: StudyPlan) -> None:
     """Measures the lanes that have no numbers yet, each as soon as written into its record.
 
     Left alone are those that failed, and those of several styles. The picture is read as it was
-    written; content and style are as the lane saw them.
+    written; content and style are as they were read.
 
     Raises:
         ConfigError: A record is not there.
@@ -96,7 +96,7 @@ def _measurable(plan: StudyPlan) -> dict[str, int]:
 
 
 def _read_picture(plan: StudyPlan, name: str) -> PixelArray:
-    """A lane's picture; that it is transparent in parts, others have said."""
+    """A lane's picture; its transparency was reported when it was written."""
     decoded = decode_file(plan.folder.lane_image(name), plan.job.max_pixels)
     return np.asarray(decoded.image, np.float32) / 255
 

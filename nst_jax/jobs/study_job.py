@@ -100,9 +100,11 @@ def run_study_job(
         failed: Mapping[str, str] = {}
         with processes.together():
             if processes.index == 0:
-                if job.evaluate:
-                    measure_lanes(plan)
-                failed = write_study(plan)
+                try:
+                    if job.evaluate:
+                        measure_lanes(plan)
+                finally:  # with what was measured so far
+                    failed = write_study(plan)
         return StudySummary(len(own), kept, failed)
 
 

@@ -1,7 +1,8 @@
 """The grain: how strong the finest detail of the pixels is, in each colour, against the style's.
 
-Networks hardly see the finest detail of a picture's colours. Where the loss leaves that free, a
-descent leaves coloured fringes and speckles in it, which cost next to nothing.
+Gram matrices hardly decide on the finest detail of a picture's colours. A descent leaves fringes
+and speckles in it, several times as strong as the style's, which it can do without at the same loss
+(docs/benchmarks/grain.md).
 """
 
 from collections.abc import Mapping
@@ -18,17 +19,23 @@ from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import View
 
 _ROUNDING = 20 / 12 / 255**2
-"""The mean square of the Laplacian that rounding to 8 bits makes; of a grey style some colours have
-no more."""
+"""The mean square of the Laplacian that rounding to 8 bits makes."""
+
+_EXACTLY = lax.Precision.HIGHEST  # these products cancel
+
+_RELATIVE = 1e-5
+"""Of the trace: what the sums in float32 leave of a picture of one colour's other two."""
 
 
 @term
 class Grain(Term):
     """Divergence of the Laplacian's second moments: (tr A⁻¹G − ln det A⁻¹G − 3) / 3.
 
-    G is the mean of (Δx)(Δx)ᵀ over the pixels, (3, 3) over the colours, and A that of the style,
-    both with the rounding of 8 bits added. Each colour counts alike, however little of it is in the
-    style's detail: one of r times the style's energy adds (r − 1 − ln r) / 3.
+    G is the mean of (Δx)(Δx)ᵀ over the pixels, (3, 3) over the colours, and A that of the style;
+    to both is added what rounding to 8 bits makes, and 1e-5 of their trace, times the identity.
+    Each colour counts alike, however little of it is in the style's detail: one of r times the
+    style's energy adds (r − 1 − ln r) / 3. So a style without colours, or a flat one, is far from
+    every other picture, and wants a smaller weight.
 
     References:
         Kullback and Leibler, "On information and sufficiency" (1951): a third of twice the
@@ -45,8 +52,9 @@ class Grain(Term):
         shares = jnp.broadcast_to(view.shares[IMAGE], (*pixels.shape[:2], 1))
         shares = at_laplacian(shares, view.border)
         return {
-            "products": jnp.einsum(
-                "hwc,hwd->cd", shares * fine, fine, precision=lax.Precision.HIGHEST
+            # by rows first: sums of fewer numbers are more exact
+            "products": jnp.sum(
+                jnp.einsum("hwc,hwd->hcd", shares * fine, fine, precision=_EXACTLY), axis=0
             ),
             "share": jnp.sum(shares),
         }
@@ -54,10 +62,11 @@ class Grain(Term):
     def aim(self, measured: Parts) -> Array:
         """A^−½ up to a rotation, which changes no distance."""
         values, vectors = jnp.linalg.eigh(_moments(measured))
-        return vectors / jnp.sqrt(values)
+        return vectors / jnp.sqrt(jnp.maximum(values, _ROUNDING))
 
     def distance(self, found: Parts, wanted: Array) -> Parts:
-        of_style = wanted.T @ _moments(found) @ wanted  # of which 1 is the style's own
+        half = jnp.matmul(wanted.T, _moments(found), precision=_EXACTLY)
+        of_style = jnp.matmul(half, wanted, precision=_EXACTLY)  # 1 is the style's own
         # a product of small pivots, where a sum of large products would leave only rounding
         pivots = jnp.diagonal(jnp.linalg.cholesky(of_style))
         return {"all": (jnp.trace(of_style) - 2 * jnp.sum(jnp.log(pivots)) - 3) / 3}
@@ -80,4 +89,5 @@ def grain(weight: Any = 1.0) -> Grain:
 
 def _moments(measured: Parts) -> Array:
     mean = measured["products"] / jnp.maximum(measured["share"], TINY)
-    return mean + _ROUNDING * jnp.eye(3, dtype=mean.dtype)
+    least = _ROUNDING + _RELATIVE * jnp.trace(mean)
+    return mean + least * jnp.eye(3, dtype=mean.dtype)

@@ -14,8 +14,8 @@ def laplacian(image: Array, border: Border) -> Array:
         border: What lies beyond it, as in `TransferConfig`.
 
     Returns:
-        At every pixel with four neighbours, which all have along a side that wraps: along another
-        side two fewer, none if it has fewer than three.
+        At every pixel with four neighbours: two fewer along each side that does not wrap, or none
+        where that side has fewer than three.
     """
     if any(wraps(border)):
         rows, columns = map(int, wraps(border))

@@ -78,7 +78,10 @@ def _lane(folder: Path, lane: Mapping[str, Any]) -> dict[str, Any]:
         "lpips",
     )
     means = means_over_layers(lane["evaluation"]) if "evaluation" in lane else {}
-    measured = {"lpips": means.pop("LPIPS"), "evaluation": means} if means else {}
+    lpips = means.pop("LPIPS", None)
+    measured: dict[str, Any] = {"evaluation": means} if means else {}
+    if lpips is not None:
+        measured["lpips"] = lpips
     return {
         **{name: lane[name] for name in shown},
         **measured,

@@ -166,6 +166,7 @@ def _write_table(path: Path, lanes: Sequence[dict[str, Any]]) -> None:
         measured = {
             f"{name}_distance" if name in taken else name: value
             for name, value in lane.get("evaluation", {}).items()
+            if name != "lpips" or value is not None
         }
         row |= measured
         columns[("tail",)] |= measured

@@ -130,7 +130,8 @@ def test_lanes_are_single_runs_and_a_weight_keeps_outlines(vgg16_params, rng):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("axis", "term"), [("edge_weight", "edges"), ("matting_weight", "matting")]
+    ("axis", "term"),
+    [("edge_weight", "edges"), ("matting_weight", "matting"), ("grain_weight", "grain")],
 )
 def test_a_weight_is_an_axis_whose_0_is_a_run_without_the_term(vgg16_params, rng, axis, term):
     content, style = rng.random((48, 40, 3), np.float32), rng.random((40, 44, 3), np.float32)
