@@ -79,8 +79,11 @@ class Pulls:
     ) -> Term:
         parts = list(dict.fromkeys(part for own in copies for part in self._targets[own].scale))
         weights = term.part_weights or dict.fromkeys(parts, 1 / len(parts))
-        if not float(term.weight) or len(weights) == 1:
+        if not float(term.weight):
             return term
+        if len(weights) == 1:  # against which nothing is to be balanced
+            own = {part: np.float32(weight) for part, weight in weights.items()}
+            return dataclasses.replace(term, part_weights=own)
         # Weights of regions are shares of the picture, and those of the whole make no difference.
         copies = Loss(
             {
