@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from nst_jax.checks import ConfigError
 from nst_jax.descent.areas import Areas
@@ -56,6 +55,9 @@ def read_areas(
     kept = read_mask(keep, shape, max_pixels=max_pixels) if keep else None
     if not region_maps:
         return Areas(_masked(masks, shape, max_pixels), kept)
+    # whose import takes a quarter of a second, which only maps are to wait for
+    from scipy.ndimage import gaussian_filter
+
     found = read_regions(
         region_maps[0], region_maps[1:], shape, style_shapes, max_pixels=max_pixels
     )

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import log_softmax
 
 Positions = Float[np.ndarray, "_positions channels"]
 """Features of an image at one layer, a row for each of its positions."""
@@ -35,6 +34,9 @@ def structure_distance(content: Positions, result: Positions) -> float:
         Chung, Hyun and Heo, "Style Injection in Diffusion" (CVPR 2024), which takes the sum over i
         in place of the mean, so that its numbers grow with the image.
     """
+    # whose import takes a fifth of a second, which not every start is to wait for
+    from scipy.special import log_softmax
+
     count, channels = content.shape
     rows, total = max(_PAIRS // count, 1), 0.0
     for start in range(0, count, rows):
