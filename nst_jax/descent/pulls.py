@@ -8,7 +8,7 @@ weights are then numbers like others, so that the loss is a function still.
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -81,9 +81,22 @@ class Pulls:
         weights = term.part_weights or dict.fromkeys(parts, 1 / len(parts))
         if not float(term.weight):
             return term
-        if len(weights) == 1:  # against which nothing is to be balanced
-            own = {part: np.float32(weight) for part, weight in weights.items()}
-            return dataclasses.replace(term, part_weights=own)
+        if len(weights) > 1:  # one alone has nothing to be balanced against
+            weights = self._alike(name, term, weights, parts, copies, chosen, image)
+        own = {part: np.float32(weight) for part, weight in weights.items()}
+        return dataclasses.replace(term, part_weights=own)
+
+    def _alike(
+        self,
+        name: str,
+        term: Term,
+        weights: Mapping[str, Any],
+        parts: Sequence[str],
+        copies: Loss,
+        chosen: tuple[Any, ...],
+        image: Array,
+    ) -> Mapping[str, Any]:
+        """The weights of a term's parts with which each pulls alike, of the same sum."""
         # Weights of regions are shares of the picture, and those of the whole make no difference.
         copies = Loss(
             {
@@ -107,13 +120,9 @@ class Pulls:
                 f"the {name} term of {lacking[0]} is met at the start already, so that its layers "
                 "cannot be balanced; their weights stay"
             )
-        else:
-            total = sum(map(float, weights.values())) / sum(1 / norm for norm in norms.values())
-            weights = {
-                part: total / norms[part] if part in norms else np.float32(0) for part in weights
-            }
-        own = {part: np.float32(weight) for part, weight in weights.items()}
-        return dataclasses.replace(term, part_weights=own)
+            return weights
+        total = sum(map(float, weights.values())) / sum(1 / norm for norm in norms.values())
+        return {part: total / norms[part] if part in norms else np.float32(0) for part in weights}
 
     def _norm(self, loss: Loss, chosen: tuple[Any, ...], image: Array) -> float:
         """‖∂loss/∂x‖₂ at an image, or 0 where the loss is next to nothing of a black one's."""
