@@ -14,7 +14,7 @@ import sys
 import time
 
 import numpy as np
-from benchmark_sides import problem, random_params
+from benchmark_sides import papers_weights, problem, random_params
 
 FLOPS_A_PIXEL = 376e9 / 512**2
 """Of VGG-19 to conv5_1 by direct convolution, forward and back to the pixels."""
@@ -76,7 +76,7 @@ def evaluation(options):
     params, config, targets, start = problem(options)
     config = dataclasses.replace(config, precision=options["precision"])
     params = jax.device_put(nst.prepare_params(params, config.content_layers + config.style_layers))
-    weights, optimizer, turns = nst.LossWeights(), nst.make_optimizer(config), options["repeats"]
+    weights, optimizer, turns = papers_weights(), nst.make_optimizer(config), options["repeats"]
     evaluate = lambda image, params, targets: nst.loss_and_gradient(
         params, image, targets, weights, config
     )
@@ -161,7 +161,7 @@ def run(options):
     found = {"seconds": []}
     for _ in range(2):
         started = time.perf_counter()
-        result = nst.stylize(params, content, style, config)
+        result = nst.stylize(params, content, style, config, papers_weights())
         jax.block_until_ready(result.image)
         found["seconds"].append(time.perf_counter() - started)
     at_full_size = np.asarray(result.sizes) == np.max(result.sizes)
@@ -240,12 +240,10 @@ def torch_evaluation(options):
     """The same loss and gradient in PyTorch."""
     from compare_lbfgs import torch_loss
 
-    import nst_jax as nst
-
     torch, device, memory_format, wrap, wait = torch_settings(options)
     params, config, targets, start = problem(options)
     loss_function = wrap(
-        torch_loss(params, targets, nst.LossWeights(), config, memory_format, device)
+        torch_loss(params, targets, papers_weights(), config, memory_format, device)
     )
     pixels = torch.from_numpy(start[None]).permute(0, 3, 1, 2).to(device).contiguous()
     found = {}
@@ -279,18 +277,17 @@ def torch_run(options):
     import nst_jax as nst
 
     params, config, content, style = pictures(options)
-    targets = nst.make_targets(params, content, style, config)
+    loss = nst.default_loss(config, papers_weights())
+    targets = nst.make_targets(params, content, style, config, loss)
     _, device, memory_format, wrap, wait = torch_settings(options)
     seconds = []
     for _ in range(2):
         started = time.perf_counter()
-        loss = wrap(torch_loss(params, targets, nst.LossWeights(), config, memory_format, device))
-        losses, best = run_torch(loss, content, config.num_steps, device=device)
+        closure = torch_loss(params, targets, papers_weights(), config, memory_format, device)
+        losses, best = run_torch(wrap(closure), content, config.num_steps, device=device)
         wait(None)
         seconds.append(time.perf_counter() - started)
-    judge = jax.jit(
-        lambda image: nst.total_loss(params, image, targets, nst.LossWeights(), config)[0]
-    )
+    judge = jax.jit(lambda image: nst.total_loss(params, image, targets, loss, config)[0])
     picture_loss = judge(np.clip(best, 0, 1))
     return {"seconds": seconds, "losses": losses.tolist(), "picture_loss": float(picture_loss)}
 

@@ -66,7 +66,15 @@ def problem(options):
     content, style, start = np.random.default_rng(1).random((3, size, size, 3), np.float32)
     # In tiles, so that preparing needs less memory than what is measured.
     preparing = dataclasses.replace(config, tile=config.tile or (512 if size > 512 else 0))
-    return params, config, nst.make_targets(params, content, style, preparing), start
+    loss = nst.default_loss(preparing, papers_weights())
+    return params, config, nst.make_targets(params, content, style, preparing, loss), start
+
+
+def papers_weights():
+    """Of the loss that both frameworks have: without the grain."""
+    import nst_jax as nst
+
+    return nst.LossWeights(grain=None)
 
 
 def nst_jax(options):
@@ -82,8 +90,7 @@ def nst_jax(options):
         params = jax.block_until_ready(
             nst.prepare_params(params, config.content_layers + config.style_layers)
         )
-    weights = nst.LossWeights()
-    optimizer = nst.make_optimizer(config)
+    weights, optimizer = papers_weights(), nst.make_optimizer(config)
     turns = options.get("loop", 1)
 
     def evaluate(image, params, targets):
@@ -144,11 +151,9 @@ def torch(options):
     import torch as pytorch
     from compare_lbfgs import torch_loss
 
-    import nst_jax as nst
-
     params, config, targets, start = problem(options)
     memory_format = getattr(pytorch, options["memory_format"])
-    loss_function = torch_loss(params, targets, nst.LossWeights(), config, memory_format)
+    loss_function = torch_loss(params, targets, papers_weights(), config, memory_format)
     pixels = (
         pytorch.from_numpy(np.stack([start] * max(options.get("lanes", 0), 1)))
         .permute(0, 3, 1, 2)
@@ -191,7 +196,8 @@ def reference_descent(options):
     import nst_jax as nst
 
     params, content, style, config, weights = _pictures(options)
-    targets = nst.make_targets(params, content, style, config)
+    loss = nst.default_loss(config, weights)
+    targets = nst.make_targets(params, content, style, config, loss)
     seconds, started = [], time.perf_counter()
     losses, best = run_torch(
         torch_loss(params, targets, weights, config, pytorch.contiguous_format),
@@ -239,7 +245,9 @@ def _pictures(options):
     content, style = (
         nst.read_image(options[name], size=options["size"]) for name in ("content", "style")
     )
-    weights = nst.LossWeights(content=options["content_weight"], style=options["style_weight"])
+    weights = dataclasses.replace(
+        papers_weights(), content=options["content_weight"], style=options["style_weight"]
+    )
     return (
         nst.load_params("vgg16"),
         content,
@@ -264,6 +272,7 @@ def controls() -> dict[str, dict]:
         "two regions that overlap everywhere": {"style": 2, "mask": left, **halves},
         "an area kept": {"mask": left, "keep": lambda mask: mask},
         "luminance": {"config": {"colours": "luminance"}},
+        "without the grain": {"weights": papers_weights()},
         "edges": {"weights": nst.LossWeights(edges=0.2)},
         "matting": {"weights": nst.LossWeights(matting=30_000.0)},
         "border replicate": {"config": {"border": "replicate"}},

@@ -120,10 +120,11 @@ def main() -> int:
     params = nst.load_params("vgg16")
     content = nst.read_image(args.content, size=args.size)
     style = nst.read_image(args.style, size=args.size)
-    weights, failed, histories = nst.LossWeights(), False, {}
+    weights, failed, histories = nst.LossWeights(grain=None), False, {}
     for init in ("content", "noise"):
         config = nst.TransferConfig(num_steps=args.num_steps, init=init, coarse_to_fine=False)
-        targets = nst.make_targets(params, content, style, config)
+        loss = nst.default_loss(config, weights)
+        targets = nst.make_targets(params, content, style, config, loss)
         initial = (
             content
             if init == "content"

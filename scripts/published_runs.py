@@ -88,7 +88,7 @@ def author(arguments: argparse.Namespace) -> tuple[dict, Table]:
     )
     config = nst.TransferConfig(pooling="max", scaling="mean", num_steps=arguments.num_steps or 500)
     by_layer = {layer: 1e3 / count**2 for layer, count in CHANNELS.items()}
-    weights = nst.LossWeights(content=1.0, style=1.0, style_layers=by_layer)
+    weights = nst.LossWeights(content=1.0, style=1.0, style_layers=by_layer, grain=None)
     result = whole(
         nst.stylize(
             nst.load_params(arguments.network), content, style, config, weights, callback=show
@@ -158,7 +158,8 @@ def unbounded(arguments: argparse.Namespace) -> tuple[dict, Table]:
     )
     optimizer = optax.with_extra_args_support(optax.sgd(learning_rate))
     params = nst.prepare_params(nst.load_params(arguments.network))
-    targets = nst.make_targets(params, content, style, config)
+    loss = nst.default_loss(config, weights)
+    targets = nst.make_targets(params, content, style, config, loss)
 
     @jax.jit
     def run(state: nst.TransferState, params: Any, targets: Any) -> Any:
@@ -176,6 +177,15 @@ def unbounded(arguments: argparse.Namespace) -> tuple[dict, Table]:
     )
 
 
+def weights_of(preset: nst.Preset) -> nst.LossWeights:
+    return nst.LossWeights(
+        preset.content_weight,
+        preset.style_weight,
+        preset.tv_weight,
+        grain=preset.grain_weight or None,
+    )
+
+
 def notebooks_problem(
     arguments: argparse.Namespace,
 ) -> tuple[nst.TransferConfig, np.ndarray, np.ndarray, nst.LossWeights]:
@@ -189,7 +199,7 @@ def notebooks_problem(
         config,
         content,
         style,
-        nst.LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight),
+        weights_of(preset),
     )
 
 
@@ -225,7 +235,7 @@ def paper(arguments: argparse.Namespace) -> tuple[dict, Table]:
     config = dataclasses.replace(
         preset.config, num_steps=arguments.num_steps or preset.config.num_steps
     )
-    weights = nst.LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight)
+    weights = weights_of(preset)
     result = whole(nst.stylize(params, content, style, config, weights, callback=show))
     write(arguments, "paper", result.image)
     best = int(result.best_step) - 1

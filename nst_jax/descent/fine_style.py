@@ -62,9 +62,9 @@ def fine_style(
 ) -> TransferResult:
     """Makes a new style image of one's large forms and colours and the fine detail of `fine`.
 
-    L = Σ_{l ≤ until} w_l s_l ‖G_l − A_l‖², A_l the Gram matrices of `fine` in the colours of
-    `style`, descended from `style` itself without content. Layers deeper than `until` have no say,
-    and so stay near what they were.
+    L = β Σ_{l ≤ until} w_l s_l ‖G_l − A_l‖², A_l the Gram matrices of `fine` in the colours of
+    `style`, and its `Grain`, by the weights of `LossWeights()`, descended from `style` itself
+    without content. Layers deeper than `until` have no say, and so stay near what they were.
 
     Args:
         params: The network's parameters, from `load_params`.

@@ -42,8 +42,8 @@ class LossWeights:
         edges: Weight of the distance between outlines; None leaves that term out.
         matting: Weight of the matting energy, of the picture's local variance what no affine map of
             the content's colours has; None leaves that term out.
-        grain: Weight of the distance between the strengths of the finest detail in each colour;
-            None leaves that term out.
+        grain: Weight of the distance between the strengths of the finest detail in each colour,
+            of which Gram matrices leave coloured speckles; None leaves that term out.
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equations 5 and 7.
@@ -56,7 +56,7 @@ class LossWeights:
     style_layers: Mapping[str, Any] | None = None
     edges: Any = None
     matting: Any = None
-    grain: Any = None
+    grain: Any = 0.1
 
 
 def content(
@@ -142,7 +142,7 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
 
     Example:
         >>> list(default_loss(TransferConfig(), LossWeights(style=5.0)))
-        ['content', 'style', 'total_variation']
+        ['content', 'style', 'total_variation', 'grain']
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 7.
@@ -175,7 +175,7 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
         terms["edges"] = Edges(weight=weights.edges, part_weights={"all": 1.0}, scaling=scaling)
     if weights.matting is not None:
         terms["matting"] = Matting(weight=weights.matting, part_weights={"all": 1.0})
-    if weights.grain is not None:
+    if weights.grain is not None and config.style_layers:
         terms["grain"] = Grain(weight=weights.grain, part_weights={"all": 1.0})
     return Loss({name: term for name, term in terms.items() if term.layers})
 

@@ -43,7 +43,7 @@ class Lane:
     tv_weight: float | None = 0.0
     edge_weight: float | None = 0.0
     matting_weight: float | None = 0.0
-    grain_weight: float | None = 0.0
+    grain_weight: float | None = 0.1
     layer_weights: str | None = None
     seed: int = 0
     loss: str | None = None

@@ -98,13 +98,19 @@ def test_terms_are_unweighted_and_sum_to_the_loss_when_weighted(vgg16_params, im
     )
     targets = nst.make_targets(vgg16_params, content, style, config)
     weights = nst.LossWeights(
-        2.0, 5.0, 0.5, {"conv2_2": 1.0, "conv4_2": 3.0}, {"conv3_1": 0.25, "conv1_1": 1.0}
+        2.0,
+        5.0,
+        0.5,
+        {"conv2_2": 1.0, "conv4_2": 3.0},
+        {"conv3_1": 0.25, "conv1_1": 1.0},
+        grain=0.7,
     )
     loss, terms = total_loss(vgg16_params, image, targets, weights, config)
     by_hand = 2.0 * (terms["content"]["conv2_2"] + 3 * terms["content"]["conv4_2"])
     by_hand += (
         5.0 * (terms["style"]["conv1_1"] + 0.25 * terms["style"]["conv3_1"])
         + 0.5 * terms["total_variation"]["all"]
+        + 0.7 * terms["grain"]["all"]
     )
     np.testing.assert_allclose(loss, by_hand, rtol=LOSS_TOLERANCE)
     _, same = total_loss(vgg16_params, image, targets, nst.LossWeights(), config)

@@ -113,6 +113,7 @@ def test_a_sum_of_terms_is_the_default_loss(vgg16_params, pair):
     config = nst.TransferConfig(content_layers=("conv2_2",), style_layers=LAYERS)
     image = pair[0][::-1].copy()
     sums = nst.content(("conv2_2",)) + 20 * nst.style(LAYERS) + 0.3 * nst.TotalVariation()
+    sums += 0.1 * nst.grain()
     expected, parts = total_loss(
         vgg16_params,
         image,
@@ -124,7 +125,7 @@ def test_a_sum_of_terms_is_the_default_loss(vgg16_params, pair):
         vgg16_params, image, nst.make_targets(vgg16_params, *pair, config, sums), sums, config
     )
     np.testing.assert_allclose(found, expected, rtol=1e-6)
-    assert list(sums) == ["content", "style", "total_variation"]
+    assert list(sums) == ["content", "style", "total_variation", "grain"]
     jax.tree.map(
         lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-6),
         own["style"],
