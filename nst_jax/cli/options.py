@@ -11,6 +11,7 @@ from tyro.conf import FlagCreatePairsOff, arg
 from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
 from nst_jax.jobs.presets import Preset
+from nst_jax.objective.default import TermWeights
 from nst_jax.study.lane import AXES, NUMBERS_AXES, WEIGHTS
 
 
@@ -127,9 +128,9 @@ Side = int | Literal["original"] | None
 
 
 def _settings() -> dict[str, tuple[Any, str]]:
-    """The type of each field of `Preset` and `TransferConfig`, and what its class says of it."""
+    """The type of each setting, and what its class says of it."""
     found = {}
-    for kind in (Preset, TransferConfig):
+    for kind in (TermWeights, Preset, TransferConfig):
         hints = get_type_hints(kind)
         for param in parse(kind.__doc__ or "").params:
             if param.arg_name != "config":

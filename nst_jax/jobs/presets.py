@@ -18,28 +18,22 @@ from nst_jax.checks import (
 from nst_jax.config import TransferConfig
 from nst_jax.descent.fine_style import FINE_UNTIL
 from nst_jax.files.encoding import Encoding
+from nst_jax.objective.default import TermWeights
 
 _STYLE_SIZE = re.compile(r"[0-9]{1,6}|([0-9]{1,4}(\.[0-9]{1,6})?|\.[0-9]{1,6})x")
 
 
 @dataclass(frozen=True)
-class Preset:
+class Preset(TermWeights):
     """A whole configuration known by a name.
 
-    It has the settings of the transfer, the weights of its loss, and how the images are read.
+    It has the settings of the transfer, the weights of its loss, which are those of `TermWeights`,
+    and how the images are read.
 
     The command line has each as an option, and says of it what stands here.
 
     Args:
         config: How the picture is found.
-        content_weight: What the content counts; only the ratios of the weights matter.
-        style_weight: What the style counts.
-        tv_weight: What smoothness (total variation) counts.
-        edge_weight: What it counts that outlines are the content's; 0 leaves them to the rest.
-        matting_weight: What it counts that colours change alike wherever the content's are alike,
-            so that a photograph in the style of another stays one (by --preset photorealistic).
-        grain_weight: What it counts that the finest detail is as strong in each colour as the
-            style's, without coloured speckles; 0 leaves it to the rest.
         network: The network, or a file with its weights in any known format; the best that is to be
             had if left out.
         size: Longest side of the result, or original, the photograph's own (in Python None).
@@ -62,12 +56,6 @@ class Preset:
     """
 
     config: TransferConfig = dataclasses.field(default_factory=TransferConfig)
-    content_weight: float = 1.0
-    style_weight: float = 20.0
-    tv_weight: float = 0.0
-    edge_weight: float = 0.0
-    matting_weight: float = 0.0
-    grain_weight: float = 0.1
     network: str | None = None
     size: int | None = 512
     rows: int | None = None
@@ -86,7 +74,7 @@ class Preset:
             value = getattr(self, name)
             if value is not None and not is_whole(value):
                 raise ConfigError(f"{name} is {value!r}; it must be a whole number of pixels")
-        for name in (field.name for field in dataclasses.fields(self) if "_weight" in field.name):
+        for name in (field.name for field in dataclasses.fields(TermWeights)):
             check_weight(name, getattr(self, name))
         check_at_least("save_every", self.save_every, 0)
         check_one_of("resample", self.resample, ("lanczos", "nearest"))

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from nst_jax.config import TransferConfig
 from nst_jax.jobs.parts import Part, beside, fields_of, values_of
 from nst_jax.jobs.presets import Preset
+from nst_jax.objective.default import TermWeights
 from nst_jax.study.lane import OF_THE_DEFAULT_LOSS, Lane
 
 Name = Annotated[str, Meta(pattern="^[^\0]*$")]
@@ -104,7 +105,8 @@ class RunSettings(Part):
 
 
 @beside(
-    fields_of(Lane, leave_out=("config",)),
+    fields_of(Lane, leave_out=("config", "weights")),
+    fields_of(TermWeights, or_none=OF_THE_DEFAULT_LOSS),
     fields_of(TransferConfig, or_none=OF_THE_DEFAULT_LOSS),
 )
 class LaneValues(Part):
@@ -113,7 +115,8 @@ class LaneValues(Part):
 
 @beside(
     fields_of(Preset, IN_COMMON),
-    fields_of(Lane, leave_out=("config", "seed")),
+    fields_of(Lane, leave_out=("config", "weights", "seed")),
+    fields_of(TermWeights, or_none=OF_THE_DEFAULT_LOSS),
     fields_of(TransferConfig, or_none=OF_THE_DEFAULT_LOSS),
 )
 class LaneSettings(Part):
@@ -151,7 +154,8 @@ def _preset_of(settings: RunSettings | LaneSettings, network: str | None) -> Pre
 
 @beside(
     fields_of(Preset, IN_COMMON),
-    fields_of(Lane, leave_out=("config",), or_unset=True),
+    fields_of(Lane, leave_out=("config", "weights"), or_unset=True),
+    fields_of(TermWeights, or_none=OF_THE_DEFAULT_LOSS, or_unset=True),
     fields_of(TransferConfig, or_none=OF_THE_DEFAULT_LOSS, or_unset=True),
 )
 class StudySettings(Part):

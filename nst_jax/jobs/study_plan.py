@@ -29,8 +29,8 @@ from nst_jax.jobs.record_files import plain
 from nst_jax.jobs.study_folder import StudyFolder, lane_names
 from nst_jax.jobs.study_lanes import is_lane_finished, lanes_by_new_names
 from nst_jax.jobs.style_sizes import style_sizes_of
+from nst_jax.objective.default import weights_of
 from nst_jax.study.grid import Grid, make_grid
-from nst_jax.study.lane import weights_of
 from nst_jax.study.result import Images
 from nst_jax.study.run import check_study
 

@@ -1,5 +1,6 @@
 """The loss that is lowered where none is given: the paper's two terms, and four of the pixels."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
@@ -57,6 +58,67 @@ class LossWeights:
     edges: Any = None
     matting: Any = None
     grain: Any = 0.1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TermWeights:
+    """What each term of the default loss counts: plain numbers, by the options' names.
+
+    Args:
+        content_weight: What the content counts; only the ratios of the weights matter.
+        style_weight: What the style counts.
+        tv_weight: What smoothness (total variation) counts.
+        edge_weight: What it counts that outlines are the content's; 0 leaves them to the rest.
+        matting_weight: What it counts that colours change alike wherever the content's are alike,
+            so that a photograph in the style of another stays one (by --preset photorealistic).
+        grain_weight: What it counts that the finest detail is as strong in each colour as the
+            style's, without coloured speckles; 0 leaves it to the rest.
+    """
+
+    content_weight: float = 1.0
+    style_weight: float = 20.0
+    tv_weight: float = 0.0
+    edge_weight: float = 0.0
+    matting_weight: float = 0.0
+    grain_weight: float = 0.1
+
+
+_OPTIONS = {
+    "content": "content_weight",
+    "style": "style_weight",
+    "total_variation": "tv_weight",
+    "edges": "edge_weight",
+    "matting": "matting_weight",
+    "grain": "grain_weight",
+}
+"""For each term, its option."""
+
+_OPTIONAL = ("edges", "matting", "grain")
+"""The terms that a weight of 0 leaves out."""
+
+
+def weights_of(
+    named: TermWeights,
+    content_layers: Mapping[str, Any] | None = None,
+    style_layers: Mapping[str, Any] | None = None,
+) -> LossWeights:
+    """The weights of the loss that options say.
+
+    Args:
+        named: A preset, or what a lane has of it.
+        content_layers: As of `LossWeights`.
+        style_layers: Likewise.
+    """
+    values = {term: getattr(named, option) for term, option in _OPTIONS.items()}
+    for term in _OPTIONAL:
+        values[term] = values[term] or None
+    return LossWeights(**values, content_layers=content_layers, style_layers=style_layers)
+
+
+def as_options(weights: LossWeights) -> TermWeights:
+    """The options that say such weights, whose weights by layer are said apart."""
+    values = {option: float(getattr(weights, term) or 0) for term, option in _OPTIONS.items()}
+    return TermWeights(**values)
 
 
 def content(

@@ -14,17 +14,15 @@ import numpy as np
 from nst_jax.checks import LARGEST_SEED, ConfigError, check_at_least, check_weight
 from nst_jax.config import TransferConfig
 from nst_jax.descent.arguments import check_numbers, spelt_out
-from nst_jax.objective.default import LossWeights
+from nst_jax.objective.default import LossWeights, as_options, weights_of
 from nst_jax.objective.terms import Loss
 from nst_jax.study.lane import (
     AXES,
-    CONFIG,
     NUMBERS_AXES,
     OF_THE_DEFAULT_LOSS,
     Lane,
     check_layer_weights,
     weights_by_layer,
-    weights_of,
 )
 
 _LOG = logging.getLogger(__name__)
@@ -92,21 +90,14 @@ def make_grid(
         content=contents[0],
         style=styles[0],
         config=config,
-        content_weight=float(weights.content),
-        style_weight=float(weights.style),
-        tv_weight=float(weights.total_variation),
-        edge_weight=float(weights.edges or 0.0),
-        matting_weight=float(weights.matting or 0.0),
-        grain_weight=float(weights.grain or 0.0),
+        weights=as_options(weights),
     )
     losses: dict[str, Loss] = {}
     if "loss" in axes:
         losses = {
             name: _checked_loss(name, loss, config) for name, loss in dict(axes["loss"]).items()
         }
-        base = dataclasses.replace(
-            base, **dict.fromkeys(name for name in OF_THE_DEFAULT_LOSS if name not in CONFIG)
-        )
+        base = dataclasses.replace(base, weights=None)
         for name in OF_THE_DEFAULT_LOSS:
             if name in values:
                 raise ConfigError(
@@ -192,7 +183,8 @@ def loss_of(lane: Lane, grid: Grid) -> Loss:
         weights_by_layer(chosen, layers)
         for layers in (lane.config.content_layers, lane.config.style_layers)
     )
-    return spelt_out(None, weights_of(lane, *by_layer), lane.config)
+    assert lane.weights is not None
+    return spelt_out(None, weights_of(lane.weights, *by_layer), lane.config)
 
 
 def _axis_values(

@@ -7,7 +7,7 @@ from typing import Any
 
 from nst_jax.checks import ConfigError, check_weight
 from nst_jax.config import TransferConfig
-from nst_jax.objective.default import LossWeights
+from nst_jax.objective.default import TermWeights
 
 CONFIG = tuple(field.name for field in dataclasses.fields(TransferConfig))
 """The names of the config's fields."""
@@ -15,19 +15,15 @@ CONFIG = tuple(field.name for field in dataclasses.fields(TransferConfig))
 
 @dataclass(frozen=True)
 class Lane:
-    """One run of a study. An axis can vary each of these, and each field of the config.
+    """One run of a study.
+
+    An axis can vary each of these, and each field of the config and of the weights.
 
     Args:
         content: Name of its content image.
         style: Name of its style image.
         config: Its settings.
-        content_weight: Weight of the content term; None where the lane has a loss of the study's
-            own, and so for the next six.
-        style_weight: Weight of the style term.
-        tv_weight: Weight of the total variation.
-        edge_weight: Weight of the edges' distance; 0 leaves that term out.
-        matting_weight: Weight of the matting energy, likewise.
-        grain_weight: Weight of the grain's distance, likewise.
+        weights: What the terms count; None where the lane has a loss of the study's own.
         layer_weights: Name of its set of weights by layer, or None where all layers count alike.
         seed: Seed of its random key, which `init="noise"` uses.
         loss: Name of its loss where the study has losses of its own.
@@ -38,12 +34,7 @@ class Lane:
     content: str
     style: str
     config: TransferConfig
-    content_weight: float | None = 1.0
-    style_weight: float | None = 20.0
-    tv_weight: float | None = 0.0
-    edge_weight: float | None = 0.0
-    matting_weight: float | None = 0.0
-    grain_weight: float | None = 0.1
+    weights: TermWeights | None = dataclasses.field(default_factory=TermWeights)
     layer_weights: str | None = None
     seed: int = 0
     loss: str | None = None
@@ -55,35 +46,44 @@ class Lane:
         return " ".join((self.style, *self.style_size))
 
     def replace(self, **changes: Any) -> "Lane":
-        """The lane with other values; those of its config go by their own names.
+        """The lane with other values; those of its config and weights go by their own names.
 
         Raises:
             ConfigError: The config cannot have one of them.
         """
-        inner = {name: changes.pop(name) for name in list(changes) if name in CONFIG}
-        return dataclasses.replace(
-            self, config=dataclasses.replace(self.config, **inner), **changes
-        )
+        for part, names in _PARTS.items():
+            inner = {name: changes.pop(name) for name in names if name in changes}
+            if inner:
+                changes[part] = dataclasses.replace(getattr(self, part), **inner)
+        return dataclasses.replace(self, **changes)
 
     def settings(self) -> dict[str, Any]:
         """All of it by name, in one mapping.
 
         None for what a loss of the study's own leaves without a meaning.
         """
-        own = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name != "config"
-        }
+        values = vars(self) | vars(self.config) | vars(self.weights or TermWeights())
         nothing = dict.fromkeys(OF_THE_DEFAULT_LOSS) if self.loss is not None else {}
-        return {**own, **dataclasses.asdict(self.config), **nothing}
+        return {name: values[name] for name in AXES} | nothing
 
 
-AXES = (*(field.name for field in dataclasses.fields(Lane) if field.name != "config"), *CONFIG)
+WEIGHTS = tuple(field.name for field in dataclasses.fields(TermWeights))
+"""Those of its names that are the weight of a term of the default loss."""
+
+_PARTS = {"config": CONFIG, "weights": WEIGHTS}
+
+AXES = (
+    "content",
+    "style",
+    *WEIGHTS,
+    *(
+        field.name
+        for field in dataclasses.fields(Lane)
+        if field.name not in ("content", "style", *_PARTS)
+    ),
+    *CONFIG,
+)
 """The names that an axis may have."""
-
-WEIGHTS = tuple(name for name in AXES if name.endswith("_weight"))
-"""Those that are the weight of a term of the default loss."""
 
 OF_THE_DEFAULT_LOSS = (
     *WEIGHTS,
@@ -100,24 +100,6 @@ NUMBERS_AXES = tuple(
     field.name for field in dataclasses.fields(TransferConfig) if field.type == tuple[float, ...]
 )
 """Those each of whose values is several numbers."""
-
-
-def weights_of(named: Any, *by_layer: Mapping[str, Any] | None) -> LossWeights:
-    """The weights that a lane, or a preset, has by the options' names.
-
-    Args:
-        named: The lane or the preset.
-        by_layer: The weights of the content layers, and of the style layers.
-    """
-    return LossWeights(
-        named.content_weight,
-        named.style_weight,
-        named.tv_weight,
-        *by_layer,
-        edges=named.edge_weight or None,
-        matting=named.matting_weight or None,
-        grain=named.grain_weight or None,
-    )
 
 
 def weights_by_layer(chosen: Mapping[str, float], layers: Sequence[str]) -> dict[str, float]:

@@ -114,7 +114,7 @@ def run_records(draw):
 def lane_records(draw):
     preset = draw(presets)
     has_own_loss = draw(st.booleans())
-    lane = Lane("photo", "painting", preset.config, style_weight=draw(numbers))
+    lane = Lane("photo", "painting", preset.config).replace(style_weight=draw(numbers))
     lane = lane.replace(loss="mine") if has_own_loss else lane
     terms = {"terms": {"mine": {"type": "a:B", "weight": draw(numbers)}}} if has_own_loss else {}
     settings = LaneSettings(
