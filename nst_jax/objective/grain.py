@@ -62,7 +62,7 @@ class Grain(Term):
     def aim(self, measured: Parts) -> Array:
         """A^−½ up to a rotation, which changes no distance."""
         values, vectors = jnp.linalg.eigh(_moments(measured))
-        return vectors / jnp.sqrt(jnp.maximum(values, _ROUNDING))
+        return vectors / jnp.sqrt(jnp.maximum(values, _ROUNDING))[None]
 
     def distance(self, found: Parts, wanted: Array) -> Parts:
         half = jnp.matmul(wanted.T, _moments(found), precision=_EXACTLY)

@@ -1,6 +1,7 @@
 """JAX's other modes of differentiation, its stricter modes, and its export."""
 
 import dataclasses
+from contextlib import contextmanager
 
 import jax
 import jax.numpy as jnp
@@ -115,13 +116,19 @@ def test_a_batch_under_vmap_inside_and_outside_of_a_gradient(doubles):
         )
 
 
-MODES = {
-    "64 bits": lambda: jax.enable_x64(True),
-    "NaN checks": lambda: jax.debug_nans(True),
-    "strict types": lambda: jax.numpy_dtype_promotion("strict"),
-    "strict ranks": lambda: jax.numpy_rank_promotion("raise"),
-    "guarded transfers": lambda: jax.transfer_guard("disallow"),
-}
+@contextmanager
+def strict():
+    """All of JAX's stricter modes at once, each of which would compile every program anew."""
+    with (
+        jax.debug_nans(True),
+        jax.numpy_dtype_promotion("strict"),
+        jax.numpy_rank_promotion("raise"),
+        jax.transfer_guard("disallow"),
+    ):
+        yield
+
+
+MODES = {"64 bits": lambda: jax.enable_x64(True), "strict": strict}
 
 RUNS = {
     "lbfgs": nst.TransferConfig(num_steps=5),
