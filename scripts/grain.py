@@ -37,11 +37,7 @@ def finest(image: np.ndarray) -> np.ndarray:
 
 def rounding() -> np.ndarray:
     """What rounding every pixel to 8 bits makes of it."""
-    channels = (
-        np.full((512, 512, 3), 0.5)
-        + np.random.default_rng(0).uniform(-0.5, 0.5, (512, 512, 3)) / 255
-    )
-    return finest(channels)
+    return finest(np.random.default_rng(0).uniform(-0.5, 0.5, (512, 512, 3)) / 255)
 
 
 def middle(image: np.ndarray, size: int) -> np.ndarray:

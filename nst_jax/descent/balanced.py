@@ -62,7 +62,7 @@ def balanced(
 
     Example:
         >>> loss = balanced(params, content, style, config)
-        >>> loss["style"].part_weights["conv5_1"]
+        >>> loss["style"].part_weights["conv2_1"]
         >>> stylize(params, content, style, config, loss=loss)
     """
     config = dataclasses.replace(config or TransferConfig(), balance=True, average=0.0)

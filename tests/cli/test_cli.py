@@ -540,7 +540,7 @@ def test_a_wrong_option_is_not_taken_for_a_file(words, photos, capfd):
 
 
 STYLIZE = "stylize photo.jpg painting.png --no-compilation-cache"
-NOT_THERE = [(platform, STYLIZE) for platform in ("cuda", "cudaa", "rocm", "CPU", "cpu,none", ",")]
+NOT_THERE = [(platform, STYLIZE) for platform in ("cuda", "CPU", ",")]
 NOT_THERE += [
     ("cuda", "study photo.jpg painting.png --network vgg16 --no-compilation-cache"),
     ("cuda", "demo"),
@@ -614,20 +614,29 @@ def test_the_help_has_examples_and_the_version_is_told(capsys):
     assert capsys.readouterr().out.startswith("nst-jax 0.")
 
 
+SAYS_ALL = """
+import sys
+from nst_jax import cli
+for words in ("--help", "texture --help", "evaluate --help", "weights --help", "weights list"):
+    sys.argv[1:] = words.split()
+    try:
+        assert cli.main() == 0
+    except SystemExit as ended:
+        assert not ended.code
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "words", ["--help", "texture --help", "evaluate --help", "weights --help", "weights list"]
-)
-def test_an_ascii_terminal_gets_all_help(words):
+def test_an_ascii_terminal_gets_all_help():
     environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "COLUMNS": "80"}
-    command = [sys.executable, "-m", "nst_jax", *words.split()]
+    command = [sys.executable, "-c", SAYS_ALL]
     ended = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert ended.returncode == 0 and not ended.stderr, ended.stderr
     assert ended.stdout.isascii() and b"\\u" not in ended.stdout
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", ["--help", "stylize --help", "weights list", "--version"])
+@pytest.mark.parametrize("words", ["stylize --help", "weights list"])
 def test_a_reader_who_has_read_enough_is_no_error(words):
     command = [sys.executable, "-m", "nst_jax", *words.split()]
     reading, writing = os.pipe()

@@ -139,7 +139,7 @@ def test_colours_are_an_axis_and_each_lane_has_its_own_images(vgg16_params, pair
     content, style = pair
     contents = {"first": content, "second": content[::-1].copy() ** 2}
     axes = {"colours": ["style", "content", "luminance"]}
-    config = nst.TransferConfig(**SHALLOW)
+    config = nst.TransferConfig(optimizer="adam", **SHALLOW)
     seen = []
     result = nst.run_study(vgg16_params, contents, style, axes, config, callback=seen.append)
     assert len(result.lanes) == 6 and seen

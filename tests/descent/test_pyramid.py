@@ -216,7 +216,7 @@ def test_a_study_goes_through_the_scales_as_single_runs_do(vgg16_params, images)
     )
     for index, lane in enumerate(study.lanes):
         single = nst.stylize(
-            vgg16_params, *images, lane.config, nst.LossWeights(style=lane.style_weight)
+            vgg16_params, *images, lane.config, nst.LossWeights(style=lane.weights.style_weight)
         )
         np.testing.assert_allclose(study.image[index], single.image, atol=1e-3)
         np.testing.assert_allclose(study.losses[index], single.losses, rtol=1e-3)

@@ -225,18 +225,18 @@ SHALLOW = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"),
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("setting", "optimizer"),
+    "setting",
     [
-        ({"style_loss": "covariance"}, "lbfgs"),
-        ({"style_loss": "wasserstein"}, "adam"),
-        ({"style_loss": "sliced_wasserstein"}, "adam"),
-        ({"content_loss": "self_similarity"}, "adam"),
+        {"style_loss": "covariance"},
+        {"style_loss": "wasserstein"},
+        {"style_loss": "sliced_wasserstein"},
+        {"content_loss": "self_similarity"},
     ],
     ids=str,
 )
 @pytest.mark.usefixtures("optimised")
-def test_lanes_and_runs_that_go_on_equal_single_ones(vgg16_params, pair, setting, optimizer):
-    config = nst.TransferConfig(optimizer=optimizer, **setting, **SHALLOW)
+def test_lanes_and_runs_that_go_on_equal_single_ones(vgg16_params, pair, setting):
+    config = nst.TransferConfig(optimizer="adam", **setting, **SHALLOW)
     weights = [1.0, 20.0]
     batch = nst.stylize_batch(vgg16_params, *pair, config, nst.LossWeights(style=weights))
     for lane, weight in enumerate(weights):

@@ -202,7 +202,7 @@ def test_a_measure_that_reads_aside_without_saying_so_differs_in_tiles(vgg16_par
 def test_lanes_of_a_users_loss_equal_single_runs(vgg16_params, pair):
     content, style = pair[0][:40, :48], pair[1]
     weights, powers = np.array([0.0, 0.5, 2.0, 8.0]), np.array([1.0, 1.0, 2.0, 0.5])
-    config = nst.TransferConfig(num_steps=6)
+    config = nst.TransferConfig(num_steps=6, optimizer="adam")
     make = lambda weight, power: (
         nst.content(("conv2_2",)) + 20 * nst.style(LAYERS) + Contrast(weight=weight, power=power)
     )

@@ -70,7 +70,7 @@ def test_every_lane_equals_its_single_run_and_a_group_is_traced_once(
 ):
     result = nst.run_study(vgg16_params, *images, AXES, CONFIG, lanes_at_once=lanes_at_once)
     assert len(traces) == 1
-    assert [(lane.style_weight, lane.seed) for lane in result.lanes] == [
+    assert [(lane.weights.style_weight, lane.seed) for lane in result.lanes] == [
         (weight, seed) for weight in STYLE_WEIGHTS for seed in SEEDS
     ]
     assert_same_as_single_runs(result, single_runs)
@@ -244,7 +244,10 @@ def test_a_lane_that_overflows_fails_alone(vgg16_params, images, lanes_at_once):
     assert "step 1 is not finite" in result.failure[1] and result.num_steps[1] == 1
     for lane in (0, 2):
         single = nst.stylize(
-            vgg16_params, *images, config, nst.LossWeights(style=result.lanes[lane].style_weight)
+            vgg16_params,
+            *images,
+            config,
+            nst.LossWeights(style=result.lanes[lane].weights.style_weight),
         )
         np.testing.assert_array_equal(result.losses[lane], single.losses)
         np.testing.assert_array_equal(result.image[lane], single.image)
