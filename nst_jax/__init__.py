@@ -19,7 +19,7 @@ from nst_jax.files.sheets import make_sheet
 from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.network.normalisation import normalise_activations
 from nst_jax.network.vgg import NETWORKS, direct_params, features, prepare_params
-from nst_jax.objective.default import LossWeights, content, default_loss, style
+from nst_jax.objective.default import LossWeights, TermWeights, content, default_loss, style
 from nst_jax.objective.edges import Edges, edges
 from nst_jax.objective.grain import Grain, grain
 from nst_jax.objective.loss import loss_and_gradient, total_loss
@@ -77,6 +77,7 @@ __all__ = [
     "Target",
     "Targets",
     "Term",
+    "TermWeights",
     "TotalVariation",
     "TransferConfig",
     "TransferResult",

@@ -4,9 +4,9 @@
 
 Paints each pair with each weight, and says of each picture how strong its finest detail is against
 the style's, in brightness and in colour: the root mean square of the luma of its Laplacian, and of
-its two chromas (BT.601), 1 where it is the style's, or what rounding to 8 bits makes of a style that
-has less. The terms of the loss are those at the best step; each pair's line of the sheet has its
-middle in twofold enlargement.
+its two chromas (BT.601), 1 where it is the style's, or what rounding to 8 bits makes of a style
+that has less. The terms of the loss are those at the best step; each pair's line of the sheet has
+its middle in twofold enlargement.
 """
 
 import argparse

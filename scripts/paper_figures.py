@@ -21,7 +21,7 @@ import nst_jax as nst
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 CONTENT_LAYERS = ("conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_2")
 RATIOS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-PAPERS = nst.LossWeights(grain=None)
+PAPERS_WEIGHTS = nst.LossWeights(grain=None)
 
 
 def packaged(package: str, *parts: str) -> Path:
@@ -55,7 +55,7 @@ class Figures:
         content = self.content if content is None else content
         style = self.style if style is None else style
         return nst.run_study(
-            self.params, content, style, axes, config, PAPERS, zipped=zipped, callback=show
+            self.params, content, style, axes, config, PAPERS_WEIGHTS, zipped=zipped, callback=show
         )
 
     def figure_1(self) -> np.ndarray:

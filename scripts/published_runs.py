@@ -177,15 +177,6 @@ def unbounded(arguments: argparse.Namespace) -> tuple[dict, Table]:
     )
 
 
-def weights_of(preset: nst.Preset) -> nst.LossWeights:
-    return nst.LossWeights(
-        preset.content_weight,
-        preset.style_weight,
-        preset.tv_weight,
-        grain=preset.grain_weight or None,
-    )
-
-
 def notebooks_problem(
     arguments: argparse.Namespace,
 ) -> tuple[nst.TransferConfig, np.ndarray, np.ndarray, nst.LossWeights]:
@@ -199,7 +190,7 @@ def notebooks_problem(
         config,
         content,
         style,
-        weights_of(preset),
+        preset.loss_weights(),
     )
 
 
@@ -235,7 +226,7 @@ def paper(arguments: argparse.Namespace) -> tuple[dict, Table]:
     config = dataclasses.replace(
         preset.config, num_steps=arguments.num_steps or preset.config.num_steps
     )
-    weights = weights_of(preset)
+    weights = preset.loss_weights()
     result = whole(nst.stylize(params, content, style, config, weights, callback=show))
     write(arguments, "paper", result.image)
     best = int(result.best_step) - 1

@@ -73,6 +73,7 @@ class Reconstruct(Follow):
             num_steps=self.num_steps,
             pooling=self.pooling,
             network=self.network,
+            grain_weight=0.0,  # which no layer sees
         )
         title = f"{self.image.stem}: reconstructions from content layers and from style layers"
         how: dict[str, Any] = {

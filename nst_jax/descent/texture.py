@@ -36,8 +36,8 @@ def texture(
 ) -> TransferResult:
     """Paints a texture of any size that looks like a source, from faint noise of its mean colour.
 
-    L = Σ_l w_l s_l ‖G_l − A_l‖²; since Gram matrices are means over positions, the source may have
-    any other size. With `border="wrap"` the texture tiles, with
+    L = β Σ_l w_l s_l ‖G_l − A_l‖² and the distance of its `Grain`; since both are of means over
+    positions, the source may have any other size. With `border="wrap"` the texture tiles, with
     `"wrap_x"` from right to left alone, with `"wrap_y"` from bottom to top.
 
     Args:

@@ -56,6 +56,7 @@ class Preset(TermWeights):
     """
 
     config: TransferConfig = dataclasses.field(default_factory=TransferConfig)
+    _: dataclasses.KW_ONLY
     network: str | None = None
     size: int | None = 512
     rows: int | None = None

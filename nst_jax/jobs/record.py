@@ -110,7 +110,7 @@ class RunSettings(Part):
     fields_of(TransferConfig, or_none=OF_THE_DEFAULT_LOSS),
 )
 class LaneValues(Part):
-    """What a lane has on each axis that a study can have: the fields of `Lane` and its config."""
+    """What a lane has on each axis: the fields of `Lane`, of its weights and of its config."""
 
 
 @beside(

@@ -29,7 +29,6 @@ from nst_jax.jobs.record_files import plain
 from nst_jax.jobs.study_folder import StudyFolder, lane_names
 from nst_jax.jobs.study_lanes import is_lane_finished, lanes_by_new_names
 from nst_jax.jobs.style_sizes import style_sizes_of
-from nst_jax.objective.default import weights_of
 from nst_jax.study.grid import Grid, make_grid
 from nst_jax.study.result import Images
 from nst_jax.study.run import check_study
@@ -79,7 +78,7 @@ def plan_study(job: StudyJob) -> StudyPlan:
     preset, folder = job.preset, StudyFolder(job.output_dir)
     named = named_images("content", job.contents), named_images("style", job.styles)
     sources = Sources(*named, None, job.masks, job.region_maps, job.keep)
-    weights = weights_of(preset)
+    weights = preset.loss_weights()
     mixed = _mixed_styles(job, list(sources.style))
     axes = {"style_size": [preset.style_size], **job.axes} if preset.style_size else job.axes
     grid = make_grid(axes, list(sources.content), list(mixed), preset.config, weights, job.zipped)

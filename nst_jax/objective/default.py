@@ -44,7 +44,9 @@ class LossWeights:
         matting: Weight of the matting energy, of the picture's local variance what no affine map of
             the content's colours has; None leaves that term out.
         grain: Weight of the distance between the strengths of the finest detail in each colour,
-            of which Gram matrices leave coloured speckles; None leaves that term out.
+            without which pictures have coloured speckles. It counts whatever the style does, but
+            not without style layers; None leaves that term out. 0.1 is meant for losses of about 1,
+            as of the scaling `relative`.
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equations 5 and 7.
@@ -72,7 +74,7 @@ class TermWeights:
         matting_weight: What it counts that colours change alike wherever the content's are alike,
             so that a photograph in the style of another stays one (by --preset photorealistic).
         grain_weight: What it counts that the finest detail is as strong in each colour as the
-            style's, without coloured speckles; 0 leaves it to the rest.
+            style's, without coloured speckles, whatever the style counts; 0 leaves it to the rest.
     """
 
     content_weight: float = 1.0
@@ -81,6 +83,26 @@ class TermWeights:
     edge_weight: float = 0.0
     matting_weight: float = 0.0
     grain_weight: float = 0.1
+
+    def loss_weights(
+        self,
+        content_layers: Mapping[str, Any] | None = None,
+        style_layers: Mapping[str, Any] | None = None,
+    ) -> LossWeights:
+        """The weights of the loss that these say.
+
+        Args:
+            content_layers: As of `LossWeights`.
+            style_layers: Likewise.
+
+        Example:
+            >>> weights = PRESETS["paper"].loss_weights()
+            >>> weights.style
+            1.0
+        """
+        values = {term: getattr(self, option) for term, option in _OPTIONS.items()}
+        values |= {term: values[term] or None for term in _OPTIONAL}
+        return LossWeights(**values, content_layers=content_layers, style_layers=style_layers)
 
 
 _OPTIONS = {
@@ -97,28 +119,11 @@ _OPTIONAL = ("edges", "matting", "grain")
 """The terms that a weight of 0 leaves out."""
 
 
-def weights_of(
-    named: TermWeights,
-    content_layers: Mapping[str, Any] | None = None,
-    style_layers: Mapping[str, Any] | None = None,
-) -> LossWeights:
-    """The weights of the loss that options say.
-
-    Args:
-        named: A preset, or what a lane has of it.
-        content_layers: As of `LossWeights`.
-        style_layers: Likewise.
-    """
-    values = {term: getattr(named, option) for term, option in _OPTIONS.items()}
-    for term in _OPTIONAL:
-        values[term] = values[term] or None
-    return LossWeights(**values, content_layers=content_layers, style_layers=style_layers)
-
-
 def as_options(weights: LossWeights) -> TermWeights:
     """The options that say such weights, whose weights by layer are said apart."""
-    values = {option: float(getattr(weights, term) or 0) for term, option in _OPTIONS.items()}
-    return TermWeights(**values)
+    values = {term: getattr(weights, term) for term in _OPTIONS}
+    values |= {term: 0 for term in _OPTIONAL if values[term] is None}
+    return TermWeights(**{_OPTIONS[term]: float(value) for term, value in values.items()})
 
 
 def content(

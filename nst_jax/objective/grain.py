@@ -38,8 +38,8 @@ class Grain(Term):
     2/3 |t| only, so that a style without colours, or a flat one, does not outweigh the rest.
 
     References:
-        Sra, "A new metric on the space of positive definite matrices" (NIPS 2012): the
-        S-divergence, which is the distance of Bhattacharyya between Gaussians, twice.
+        Sra, "Positive definite matrices and the S-divergence" (Proceedings of the AMS, 2016): 4/3
+        of it, and it is twice the distance of Bhattacharyya between Gaussians.
     """
 
     reach: ClassVar[int] = 1

@@ -14,7 +14,7 @@ import numpy as np
 from nst_jax.checks import LARGEST_SEED, ConfigError, check_at_least, check_weight
 from nst_jax.config import TransferConfig
 from nst_jax.descent.arguments import check_numbers, spelt_out
-from nst_jax.objective.default import LossWeights, as_options, weights_of
+from nst_jax.objective.default import LossWeights, as_options
 from nst_jax.objective.terms import Loss
 from nst_jax.study.lane import (
     AXES,
@@ -184,7 +184,7 @@ def loss_of(lane: Lane, grid: Grid) -> Loss:
         for layers in (lane.config.content_layers, lane.config.style_layers)
     )
     assert lane.weights is not None
-    return spelt_out(None, weights_of(lane.weights, *by_layer), lane.config)
+    return spelt_out(None, lane.weights.loss_weights(*by_layer), lane.config)
 
 
 def _axis_values(

@@ -540,7 +540,7 @@ def test_a_wrong_option_is_not_taken_for_a_file(words, photos, capfd):
 
 
 STYLIZE = "stylize photo.jpg painting.png --no-compilation-cache"
-NOT_THERE = [(platform, STYLIZE) for platform in ("cuda", "CPU", ",")]
+NOT_THERE = [(platform, STYLIZE) for platform in ("cuda", "CPU", "cpu,none", ",")]
 NOT_THERE += [
     ("cuda", "study photo.jpg painting.png --network vgg16 --no-compilation-cache"),
     ("cuda", "demo"),

@@ -47,7 +47,7 @@ for pooling, scaling, shape in (("avg", "relative", (128, 97)), ("max", "noteboo
 
 # What lies beyond the image is beyond the first and the last device's rows, or the other's.
 content, start = rng.random((2, 64, 48, 3), np.float32)
-for border in ("replicate", "reflect", "wrap"):
+for border in ("replicate", "reflect", "wrap", "wrap_x", "wrap_y"):
     config = nst.TransferConfig(
         border=border, content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1")
     )

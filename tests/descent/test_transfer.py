@@ -243,10 +243,9 @@ def test_the_notebook_preset_takes_the_notebooks_first_twenty_steps(rng):
     params["conv1_1"]["kernel"] = np.ascontiguousarray(kernel, np.float32)
     preset = nst.PRESETS["notebook"]
     config = preset.config
-    weights = nst.LossWeights(preset.content_weight, preset.style_weight, preset.tv_weight)
-    targets = nst.make_targets(
-        params, *((image / 255).astype(np.float32) for image in (content, style)), config
-    )
+    weights = preset.loss_weights()
+    images = ((image / 255).astype(np.float32) for image in (content, style))
+    targets = nst.make_targets(params, *images, config, nst.default_loss(config, weights))
     optimizer = nst.make_optimizer(config)
 
     @jax.jit

@@ -458,6 +458,7 @@ def test_reconstructions_come_near_what_their_layers_see(photos):
     for record in records:
         losses = record["history"]["loss"]
         assert record["best_loss"] < 0.5 * losses[0]
+        assert "grain" not in record["history"]["terms"]
 
 
 @pytest.mark.slow

@@ -80,7 +80,10 @@ def test_flat_pictures_and_grey_styles_have_a_distance(vgg16_params, rng):
         value, gradient = evaluate(vgg16_params, image, wanted)
         # float32 has of a grey style's rounding but three digits beside its brightness
         np.testing.assert_allclose(value, divergence(image, wanted), rtol=5e-3)
-        assert value > 0 and np.isfinite(gradient).all()
+        step = 1e-5 * rng.normal(size=image.shape)
+        slope = (divergence(image + step, wanted) - divergence(image - step, wanted)) / 2
+        np.testing.assert_allclose(np.vdot(gradient, step), slope, rtol=2e-2)
+        assert 0 < value < 20  # where the logarithm of the energies alone is 13 apart
     tiny = np.zeros((2, 2, 3), np.float32)  # no pixel has four neighbours
     assert np.isfinite(evaluate(vgg16_params, tiny, style)[0])
 
@@ -99,6 +102,7 @@ def test_it_is_a_term_of_the_default_loss_where_it_has_a_weight(vgg16_params, rn
     image, style = rng.random((2, 20, 24, 3), np.float32)
     config = nst.TransferConfig(**LAYERS)
     assert nst.default_loss(config)["grain"].weight == 0.1
+    assert nst.Preset().loss_weights() == nst.LossWeights()
     alone = config.replace(style_layers=())
     for without in (nst.default_loss(config, nst.LossWeights(grain=None)), nst.default_loss(alone)):
         assert "grain" not in without

@@ -328,9 +328,8 @@ def test_lanes_with_regions_in_boxes_equal_single_runs(vgg16_params, pictures, o
     content, *styles = pictures
     mask = left_half(content.shape)
     regions = [nst.Region(mask, name="a"), nst.Region(1 - mask, style=1, name="b")]
-    config = CONFIG.replace(optimizer="adam")
     run = lambda make, weight: make(
-        vgg16_params, content, styles, config, nst.LossWeights(style=weight), regions=regions
+        vgg16_params, content, styles, CONFIG, nst.LossWeights(style=weight), regions=regions
     )
     batch = run(nst.stylize_batch, [5.0, 80.0])
     for lane, weight in enumerate((5.0, 80.0)):
