@@ -53,7 +53,7 @@ def main() -> None:
         "--pairs",
         nargs="+",
         choices=list(PAIRS),
-        default=["architecture_strokes", "animal_tissue", "portrait_strokes", "flower_flat"],
+        default=["architecture_strokes", "animal_tissue", "flower_flat"],
     )
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--num-steps", type=int, default=300)
