@@ -259,6 +259,10 @@ def check_targets(shapes: Mapping[str, tuple[int, ...]], loss: Loss, targets: Ta
             f"the loss has the terms {', '.join(loss)}, the targets {', '.join(targets)}; "
             "make the targets of this loss"
         )
+    counts = {name: 1 + len(target.octaves) for name, target in targets.items()}
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise ConfigError(f"the targets have unlike octaves, {found}; make all by one config")
     for name in loss:
         for layer, field in targets[name].fields.items():
             if field.shape[:2] != shapes[layer][:2]:

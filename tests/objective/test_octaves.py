@@ -50,6 +50,17 @@ def loss_of(params, image, pair, weights, config):
     return total_loss(params, image, targets, weights, config)
 
 
+def test_targets_of_unlike_octaves_are_refused(vgg16_params, images):
+    config = nst.TransferConfig(octaves=2, **SHALLOW)
+    several, one = (
+        nst.make_targets(vgg16_params, *images[:2], each, nst.default_loss(config))
+        for each in (config, config.replace(octaves=1))
+    )
+    mixed = several | {"grain": one["grain"]}
+    with pytest.raises(nst.ConfigError, match="unlike octaves, content 2, grain 1, .*; make all"):
+        total_loss(vgg16_params, images[2], mixed, nst.LossWeights(), config)
+
+
 @pytest.mark.slow
 def test_a_style_too_small_for_an_octave_counts_in_the_others(vgg16_params, images):
     """As much as it would; and a lane of a study is its single run, whatever other lanes are."""
