@@ -169,7 +169,7 @@ def _progress_event(progress: Progress, loss: float | None, left: float | None) 
 
 
 def _plan_in_words(plan: RunPlan) -> str:
-    """Size, steps, device, cores, and about how long."""
+    """Size, styles, steps, device, cores, and about how long."""
     coarser = [f"{scale.num_steps} at {_sides(scale)}" for scale in plan.scales[:-1]]
     first = f" (first {', '.join(coarser)})" if coarser else ""
     cores = f"{plan.num_cores} core{'s' * (plan.num_cores > 1)}"
@@ -182,7 +182,9 @@ def _plan_in_words(plan: RunPlan) -> str:
     elif not rates:
         how_long = "; the time it takes shows after the third step"
     steps = f"{plan.num_steps}{f' of {plan.num_steps + plan.then.num_steps}' if plan.then else ''}"
-    what = f"{_size(plan.scales[-1])}, {steps} steps{first}"
+    blended = f", {plan.num_blended} styles blended" if plan.num_blended > 1 else ""
+    plural = "s" * (plan.num_steps > 1)
+    what = f"{_size(plan.scales[-1])}{blended}, {steps} step{plural}{first}"
     return f"{what}, on {where} with {cores}{how_long}"
 
 

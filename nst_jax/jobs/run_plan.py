@@ -25,6 +25,7 @@ class RunPlan:
         num_cores: Cores that the process may use.
         program: Tells runs whose steps take as long from others.
         goes_on: Whether a part of it is done already.
+        num_blended: How many styles go everywhere; 1 where each has areas of its own.
         then: The run that follows, where this one makes its style image.
     """
 
@@ -34,6 +35,7 @@ class RunPlan:
     num_cores: int
     program: str
     goes_on: bool = False
+    num_blended: int = 1
     then: "RunPlan | None" = None
 
     @property
@@ -65,4 +67,5 @@ def plan_run(
     deciding += (device, len(devices), cores)
     program = hashlib.sha256(repr(deciding).encode()).hexdigest()[:32]
     scales = make_schedule(inputs.shape, config)
-    return RunPlan(scales, device, len(devices), cores, program, goes_on)
+    num_blended = 1 if inputs.regions else len(inputs.styles)
+    return RunPlan(scales, device, len(devices), cores, program, goes_on, num_blended)

@@ -32,8 +32,9 @@ def stylize(*more):
     return cli.main(["stylize", "photo.jpg", "painting.png", "other.png", *QUICK, *more])
 
 
-def test_several_styles_are_blended(pictures):
+def test_several_styles_are_blended(pictures, capfd):
     assert stylize("--style-mix", "3", "7") == 0
+    assert " pixels, 2 styles blended, " in capfd.readouterr().err
     record = json.loads((pictures / "photo_painting_other.json").read_text())
     assert record["settings"]["style_mix"] == [3, 7]
     assert [style["path"] for style in record["settings"]["inputs"]["style"]] == [
@@ -48,8 +49,8 @@ def test_each_style_goes_where_its_mask_says_and_again_from_the_record(pictures)
     record = json.loads((pictures / "out.json").read_text())
     assert set(record["history"]["terms"]) == {
         "content",
-        "style_left",
-        "style_right",
+        *("style_left", "style_right"),
+        *("grain_left", "grain_right"),
         "total_variation",
     }
     assert cli.main(["rerun", "out.json"]) == 0

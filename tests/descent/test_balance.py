@@ -112,7 +112,7 @@ def test_in_regions_a_layer_is_what_it_comes_to_over_all(vgg16_params, pictures)
     half = np.full(content.shape[:2], 0.5, np.float32)
     regions = [nst.Region(half, name="a"), nst.Region(half, name="b")]
     found = nst.balanced(vgg16_params, *pictures, CONFIG, regions=regions)
-    assert set(found) == {"content", "style", "total_variation"}
+    assert set(found) == {"content", "style", "grain", "total_variation"}
     for layer, weight in found["style"].part_weights.items():
         np.testing.assert_allclose(weight, alone[layer], rtol=1e-4)
     given = nst.stylize(vgg16_params, *pictures, CONFIG, loss=found, regions=regions)

@@ -29,7 +29,11 @@ def off(params, image, from_style):
 def test_detail_becomes_the_fine_styles_and_what_lies_deeper_stays(vgg16_params, pictures):
     coarse, fine = pictures
     found = nst.fine_style(vgg16_params, coarse, fine, CONFIG)
-    assert found.image.shape == coarse.shape and set(found.terms) == {"style", "total_variation"}
+    assert found.image.shape == coarse.shape and set(found.terms) == {
+        "style",
+        "grain",
+        "total_variation",
+    }
     assert set(found.terms["style"]) == {"conv1_1", "conv2_1"}
     fine = in_colours_of(fine, coarse)
     before, after = (off(vgg16_params, image, fine) for image in (coarse, found.image))

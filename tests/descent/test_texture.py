@@ -37,7 +37,7 @@ def test_it_has_any_size_and_the_same_seed_makes_the_same(vgg16_params, rng):
         for seed in (2, 2, 3)
     )
     assert found.image.shape == (96, 200, 3) and found.sizes.tolist()[:2] == [100, 100]
-    assert set(found.terms) == {"style", "total_variation"}
+    assert set(found.terms) == {"style", "grain", "total_variation"}
     assert float(found.loss) < 0.1 * found.losses[0]
     np.testing.assert_array_equal(again.image, found.image)
     assert np.abs(np.asarray(other.image) - found.image).max() > 0.1

@@ -57,7 +57,7 @@ def test_targets_of_unlike_octaves_are_refused(vgg16_params, images):
         for each in (config, config.replace(octaves=1))
     )
     mixed = several | {"grain": one["grain"]}
-    with pytest.raises(nst.ConfigError, match="unlike octaves, content 2, grain 1, .*; make all"):
+    with pytest.raises(nst.ConfigError, match=r"unlike octaves, content 2, grain 1, .*; make all"):
         total_loss(vgg16_params, images[2], mixed, nst.LossWeights(), config)
 
 

@@ -257,7 +257,14 @@ def test_lanes_with_regions_equal_single_runs(vgg16_params, pictures):
         nst.LossWeights(style=[5.0, 80.0]),
         regions=regions,
     )
-    assert set(batch.terms) == {"content", "style_a", "style_b", "total_variation"}
+    assert set(batch.terms) == {
+        "content",
+        "style_a",
+        "style_b",
+        "grain_a",
+        "grain_b",
+        "total_variation",
+    }
     for lane, weight in enumerate((5.0, 80.0)):
         single = nst.stylize(
             vgg16_params, content, styles, CONFIG, nst.LossWeights(style=weight), regions=regions
