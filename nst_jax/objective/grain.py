@@ -60,9 +60,10 @@ class Grain(Term):
         }
 
     def aim(self, measured: Parts) -> Array:
-        """A^−½ up to a rotation, which changes no distance."""
+        """The symmetric A^−½: other roots turn with eigenvectors of values next to equal."""
         values, vectors = jnp.linalg.eigh(_moments(measured))
-        return vectors / jnp.sqrt(jnp.maximum(values, _ROUNDING))[None]
+        scaled = vectors / jnp.sqrt(jnp.maximum(values, _ROUNDING))[None]
+        return jnp.matmul(scaled, vectors.T, precision=_EXACTLY)
 
     def distance(self, found: Parts, wanted: Array) -> Parts:
         half = jnp.matmul(wanted.T, _moments(found), precision=_EXACTLY)

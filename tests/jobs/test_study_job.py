@@ -420,10 +420,9 @@ def test_a_grid_file_says_what_varies(photos, capfd):
     ]
     assert {record["lane"]["style_weight"] for record in records} == {30.0}
     assert records[0]["settings"]["weights_by_layer"] == {"conv2_1": 2.0, "conv2_2": 0.5}
-    terms = {layer: rows[0] for layer, rows in records[0]["history"]["terms"]["style"].items()}
-    expected = (
-        0.5 * records[0]["history"]["terms"]["content"]["conv2_2"][0] + 30 * 2.0 * terms["conv2_1"]
-    )
+    terms = records[0]["history"]["terms"]
+    expected = 0.5 * terms["content"]["conv2_2"][0] + 30 * 2.0 * terms["style"]["conv2_1"][0]
+    expected += 0.1 * terms["grain"]["all"][0]
     np.testing.assert_allclose(records[0]["best_loss"], expected, rtol=1e-5)
 
 

@@ -43,8 +43,9 @@ def test_loss_and_gradient_of_each_scaling_agree_with_numpy_in_float64(
         scaling=scaling, pooling=pooling, content_layers=("conv3_2", "conv4_2")
     )
     alpha, beta, gamma = WEIGHTS[scaling]
-    weights = nst.LossWeights(alpha, beta, gamma)
-    targets = nst.make_targets(vgg16_params, content, style, config)
+    weights = nst.LossWeights(alpha, beta, gamma, grain=None)
+    loss = nst.default_loss(config, weights)
+    targets = nst.make_targets(vgg16_params, content, style, config, loss)
     # what is closed over would be folded into the program
     objective = jax.jit(
         jax.value_and_grad(

@@ -26,10 +26,10 @@ def pictures():
 
 
 def loss_and_gradient(params, content, style, config, image):
-    targets = nst.make_targets(params, content, style, config)
-    (loss, parts), gradient = runs.loss_and_gradient(
-        params, image, targets, nst.LossWeights(), config
-    )
+    weights = nst.LossWeights(grain=None)  # which is no squared distance
+    terms = nst.default_loss(config, weights)
+    targets = nst.make_targets(params, content, style, config, terms)
+    (loss, parts), gradient = runs.loss_and_gradient(params, image, targets, weights, config)
     return loss, parts, np.asarray(gradient)
 
 

@@ -259,14 +259,15 @@ def test_a_converged_lane_ends_and_the_others_go_on(images):
     params = reference.random_params("vgg16")  # a narrow network's loss falls on for longer
     # With hardly any style the content image is nearly where it should be from the start.
     config = nst.TransferConfig(num_steps=30, tolerance=1e-3, **SHALLOW)
-    result = nst.run_study(params, *images, {"style_weight": (1e-3, 20.0)}, config, lanes_at_once=2)
+    weights, axes = nst.LossWeights(grain=None), {"style_weight": (1e-3, 20.0)}
+    result = nst.run_study(params, *images, axes, config, weights, lanes_at_once=2)
     assert result.num_steps[0] < result.num_steps[1] == 30
     assert result.converged.tolist() == [True, False]
     assert (
         np.isnan(result.losses[0, result.num_steps[0] :]).all()
         and np.isfinite(result.losses[1]).all()
     )
-    alone = nst.run_study(params, *images, {"style_weight": (20.0,)}, config)
+    alone = nst.run_study(params, *images, {"style_weight": (20.0,)}, config, weights)
     np.testing.assert_array_equal(result.image[1], alone.image[0])
 
 
