@@ -181,10 +181,10 @@ def _plan_in_words(plan: RunPlan) -> str:
         how_long = f", about {duration(seconds)}{'' if compiled else ' and compilation'}"
     elif not rates:
         how_long = "; the time it takes shows after the third step"
-    steps = f"{plan.num_steps}{f' of {plan.num_steps + plan.then.num_steps}' if plan.then else ''}"
+    total = plan.num_steps + (plan.then.num_steps if plan.then else 0)
+    steps = f"{plan.num_steps}{f' of {total}' if plan.then else ''} step{'s' * (total > 1)}"
     blended = f", {plan.num_blended} styles blended" if plan.num_blended > 1 else ""
-    plural = "s" * (plan.num_steps > 1)
-    what = f"{_size(plan.scales[-1])}{blended}, {steps} step{plural}{first}"
+    what = f"{_size(plan.scales[-1])}{blended}, {steps}{first}"
     return f"{what}, on {where} with {cores}{how_long}"
 
 
