@@ -19,7 +19,7 @@ from nst_jax.files.sheets import make_sheet
 from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.network.normalisation import normalise_activations
 from nst_jax.network.vgg import NETWORKS, direct_params, features, prepare_params
-from nst_jax.objective.default import LossWeights, TermWeights, content, default_loss, style
+from nst_jax.objective.default import content, default_loss, style
 from nst_jax.objective.edges import Edges, edges
 from nst_jax.objective.grain import Grain, grain
 from nst_jax.objective.loss import loss_and_gradient, total_loss
@@ -36,6 +36,7 @@ from nst_jax.objective.targets import make_targets
 from nst_jax.objective.term_class import static, term
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.objective.views import View
+from nst_jax.objective.weights import LossWeights, TermWeights
 from nst_jax.optim.bounds import within_bounds
 from nst_jax.optim.lbfgs import Preconditioner, safeguarded_lbfgs
 from nst_jax.optim.optimizers import make_optimizer

@@ -11,7 +11,7 @@ from tyro.conf import FlagCreatePairsOff, arg
 from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
 from nst_jax.jobs.presets import Preset
-from nst_jax.objective.default import TermWeights
+from nst_jax.objective.weights import TermWeights
 from nst_jax.study.lane import AXES, NUMBERS_AXES, WEIGHTS
 
 

@@ -12,8 +12,9 @@ from jax import Array
 from nst_jax.checks import LARGEST_SEED, ConfigError, check_at_least
 from nst_jax.config import TransferConfig
 from nst_jax.descent.start import make_key
-from nst_jax.objective.default import LossWeights, as_loss, check_weights, default_loss
+from nst_jax.objective.default import as_loss, default_loss
 from nst_jax.objective.terms import Loss, Term
+from nst_jax.objective.weights import LossWeights, check_weights
 from nst_jax.optim.optimizers import keep_in_range
 
 

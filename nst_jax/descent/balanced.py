@@ -11,9 +11,9 @@ from nst_jax.descent.descend import only_lane
 from nst_jax.descent.problem import make_problem
 from nst_jax.descent.run_arguments import Image, Mask, RunArguments
 from nst_jax.network.vgg import Params
-from nst_jax.objective.default import LossWeights
 from nst_jax.objective.regions import Region
 from nst_jax.objective.terms import Loss, Term
+from nst_jax.objective.weights import LossWeights
 
 
 def balanced(

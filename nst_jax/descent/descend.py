@@ -15,9 +15,9 @@ from nst_jax.descent.problem import Problem, make_problem
 from nst_jax.descent.run_arguments import Image, Mask, RunArguments
 from nst_jax.descent.snapshot import Arrays
 from nst_jax.network.vgg import Params
-from nst_jax.objective.default import LossWeights
 from nst_jax.objective.regions import Region, small_regions
 from nst_jax.objective.terms import Loss, Term
+from nst_jax.objective.weights import LossWeights
 
 _LOG = logging.getLogger(__name__)
 

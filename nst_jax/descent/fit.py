@@ -166,7 +166,7 @@ def _bytes_needed(
 
     preparation = jax.jit(targets_of).lower(params, content, style).compile().memory_analysis()
     targets = jax.eval_shape(
-        lambda *arrays: stack_targets([targets_of(*arrays)]), params, content, style
+        lambda *arrays: stack_targets(loss, [targets_of(*arrays)]), params, content, style
     )
     targets = _with_shares(params, targets, loss, content.shape, config.border)
     image, number, flag = (

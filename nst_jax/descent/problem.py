@@ -35,7 +35,6 @@ from nst_jax.descent.start import (
     mean_colour,
     noise_around,
 )
-from nst_jax.objective.default import check_weights
 from nst_jax.objective.regions import (
     checked_regions,
     names_of,
@@ -45,6 +44,7 @@ from nst_jax.objective.regions import (
 )
 from nst_jax.objective.styles import as_images, first_image, make_style, styles_in
 from nst_jax.objective.terms import Loss
+from nst_jax.objective.weights import check_weights
 from nst_jax.optim.optimizers import traced_hyperparams
 
 

@@ -14,9 +14,9 @@ from jaxtyping import Float
 from nst_jax.config import TransferConfig
 from nst_jax.descent.arguments import check_balance, check_numbers, checked_keys, spelt_out
 from nst_jax.network.vgg import Params
-from nst_jax.objective.default import LossWeights, check_weights
 from nst_jax.objective.regions import Region
 from nst_jax.objective.terms import Loss, Term
+from nst_jax.objective.weights import LossWeights, check_weights
 
 Image = Float[Array | np.ndarray, "_height _width 3"]
 Mask = Float[Array | np.ndarray, "_height _width"]

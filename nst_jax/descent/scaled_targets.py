@@ -25,7 +25,7 @@ from nst_jax.objective.regions import has_positions, shares_of
 from nst_jax.objective.styles import Style, Styles, aiming_at
 from nst_jax.objective.target import Targets, nested, without_scale
 from nst_jax.objective.targets import blended_targets, check_scales, targets_of, targets_of_one
-from nst_jax.objective.terms import Loss, Source
+from nst_jax.objective.terms import Loss, Source, Term
 from nst_jax.objective.views import layers_shapes
 from nst_jax.pixels import is_grey
 
@@ -161,7 +161,8 @@ class ScaledTargets:
             kept = [kept_target(see_content(image), mask) for image in self._contents]
             each = [own for own in kept for _ in self._of_content]
             by_content = [aims | own for aims, own in zip(by_content, each, strict=True)]
-        return {**stack_targets(by_content), **stack_targets(by_style)}
+        stack = partial(stack_targets, self._loss)
+        return {**stack(by_content), **stack(by_style)}
 
     def _targets_of_styles(
         self, params: Params, see: Callable[[Array], Array], size: tuple[int, int], times: int
@@ -249,9 +250,16 @@ class ScaledTargets:
 
 
 @jax.jit
-def stack_targets(targets: Sequence[Targets]) -> Targets:
+def stack_targets(loss: Loss, targets: Sequence[Targets]) -> Targets:
     """Targets of the same terms as one, with a leading axis to choose from."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *targets)
+    wanted = {name: [own[name].wanted for own in targets] for name in targets[0]}
+    rest = [{name: one._replace(wanted=None) for name, one in own.items()} for own in targets]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *rest)
+    return {
+        # what is kept of the content belongs to no term
+        name: target._replace(wanted=loss.get(name, Term()).stack(wanted[name]))
+        for name, target in stacked.items()
+    }
 
 
 def distinct_losses(losses: Sequence[Loss], source: Source) -> tuple[list[Loss], np.ndarray]:

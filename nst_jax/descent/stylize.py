@@ -19,9 +19,9 @@ from nst_jax.descent.run_arguments import Image, Mask, RunArguments
 from nst_jax.host.bars import Bar
 from nst_jax.host.stopping import HeldInterrupt
 from nst_jax.network.vgg import Params
-from nst_jax.objective.default import LossWeights
 from nst_jax.objective.regions import Region
 from nst_jax.objective.terms import Loss, Term
+from nst_jax.objective.weights import LossWeights
 
 _LOG = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from nst_jax.descent.texture import texture_config
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.jobs.checkpoint import Checkpoint, check_checkpoint_every
 from nst_jax.jobs.presets import FINE_UNTIL, Preset
-from nst_jax.objective.default import LossWeights
+from nst_jax.objective.weights import LossWeights
 from nst_jax.study.lane import check_layer_weights, weights_by_layer
 
 _ON_THE_WAY = "_at_iteration_"

@@ -18,7 +18,7 @@ from nst_jax.checks import (
 from nst_jax.config import TransferConfig
 from nst_jax.descent.fine_style import FINE_UNTIL
 from nst_jax.files.encoding import Encoding
-from nst_jax.objective.default import TermWeights
+from nst_jax.objective.weights import TermWeights
 
 _STYLE_SIZE = re.compile(r"[0-9]{1,6}|([0-9]{1,4}(\.[0-9]{1,6})?|\.[0-9]{1,6})x")
 

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from nst_jax.config import TransferConfig
 from nst_jax.jobs.parts import Part, beside, fields_of, values_of
 from nst_jax.jobs.presets import Preset
-from nst_jax.objective.default import TermWeights
+from nst_jax.objective.weights import TermWeights
 from nst_jax.study.lane import OF_THE_DEFAULT_LOSS, Lane
 
 Name = Annotated[str, Meta(pattern="^[^\0]*$")]

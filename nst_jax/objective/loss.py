@@ -18,7 +18,7 @@ from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
 from nst_jax.network.vgg import Params
 from nst_jax.objective.boxes import in_boxes
-from nst_jax.objective.default import LossWeights, as_loss
+from nst_jax.objective.default import as_loss
 from nst_jax.objective.measures import add_up, tiles_of
 from nst_jax.objective.octaves import halved
 from nst_jax.objective.target import Targets
@@ -31,6 +31,7 @@ from nst_jax.objective.views import (
     windows,
     with_shares,
 )
+from nst_jax.objective.weights import LossWeights
 from nst_jax.pixels import WHILE_IT_MOVES, check_image
 
 LossParts = Mapping[str, Mapping[str, Array | np.ndarray]]

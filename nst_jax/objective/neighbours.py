@@ -24,9 +24,10 @@ from nst_jax.objective.samples import (
     Samples,
     SamplesByLayer,
     least_square,
+    padded,
     take_samples,
-    unblended,
     unit_vectors,
+    united,
 )
 from nst_jax.objective.term_class import static, term
 from nst_jax.objective.terms import Fields, Parts, Term
@@ -90,7 +91,8 @@ class NearestNeighbours(Term):
         return {layer: take_samples(view, layer, self.side) for layer in self.layers}
 
     def blend(self, measured: Sequence[Any], shares: Sequence[Any]) -> Any:
-        return unblended(measured, "the loss of nearest neighbours")
+        """The positions of all of them: a mixture's shares say only which count at all."""
+        return {layer: united([own[layer] for own in measured], shares) for layer in measured[0]}
 
     def aim(self, measured: SamplesByLayer) -> dict[str, Pool]:
         found = {}
@@ -102,6 +104,20 @@ class NearestNeighbours(Term):
             pool = samples._replace(values=unit_vectors(centred, least))
             found[layer] = {"mean": mean, "least": least, "pool": pool}
         return found
+
+    def stack(self, wanted: Sequence[Mapping[str, Pool]]) -> Mapping[str, Pool]:
+        """Pools of styles of several sizes get the slots of the largest."""
+        slots = {
+            layer: max(len(own[layer]["pool"].shares) for own in wanted) for layer in wanted[0]
+        }
+        alike = [
+            {
+                layer: {**pool, "pool": padded(pool["pool"], slots[layer])}
+                for layer, pool in own.items()
+            }
+            for own in wanted
+        ]
+        return super().stack(alike)
 
     def distance(self, found: SamplesByLayer, wanted: Mapping[str, Pool]) -> Parts:
         return {

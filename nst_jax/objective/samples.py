@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from nst_jax.checks import ConfigError
 from nst_jax.dtypes import accumulation_type
 from nst_jax.objective.terms import TINY
 from nst_jax.objective.views import View
@@ -65,18 +64,20 @@ def _blocks(length: int, step: int, start: Any, patch: int) -> Array:
     return own[None, :] == jnp.arange(-(-length // step))[:, None]
 
 
-def unblended(measured: Sequence[Any], name: str) -> Any:
-    """The measure of the only image of a style.
+def united(each: Sequence[Samples], parts: Sequence[Any]) -> Samples:
+    """The samples of several images as those of one, in which each has its part."""
+    values, shares = (
+        jnp.concatenate([part * own for part, own in zip(parts, columns, strict=True)])
+        for columns in zip(*each, strict=True)
+    )
+    return Samples(values, shares)
 
-    Raises:
-        ConfigError: There are several, whose positions have no mean.
-    """
-    if len(measured) > 1:
-        raise ConfigError(
-            f"{name} compares positions, and those of several style images, or turned copies, have "
-            "no mean; give one style as it is, or a term of statistics, such as nst.Wasserstein"
-        )
-    return measured[0]
+
+def padded(samples: Samples, slots: int) -> Samples:
+    """The samples in so many slots, of which the last have no share."""
+    missing = slots - len(samples.shares)
+    values = jnp.pad(samples.values, ((0, missing), (0, 0)))
+    return Samples(values, jnp.pad(samples.shares, (0, missing)))
 
 
 def unit_vectors(values: Array, least: Any) -> Array:

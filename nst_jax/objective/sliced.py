@@ -87,6 +87,22 @@ class SlicedWasserstein(Term):
             found[layer] = {"values": values, "levels": levels}
         return found
 
+    def stack(self, wanted: Sequence[Mapping[str, Quantiles]]) -> Mapping[str, Quantiles]:
+        """Quantiles of styles of several sizes: the last stands as often as the largest has slots.
+
+        Beyond the last level, interpolation has the last value anyway.
+        """
+        slots = {layer: max(own[layer]["levels"].shape[1] for own in wanted) for layer in wanted[0]}
+        pad = lambda values, most: jnp.pad(values, ((0, 0), (0, most - values.shape[1])), "edge")
+        alike = [
+            {
+                layer: {name: pad(values, slots[layer]) for name, values in quantiles.items()}
+                for layer, quantiles in own.items()
+            }
+            for own in wanted
+        ]
+        return super().stack(alike)
+
     def distance(self, found: Mapping[str, Samples], wanted: Mapping[str, Quantiles]) -> Parts:
         return {layer: _between(found[layer].means(), **wanted[layer]) for layer in self.layers}
 

@@ -103,6 +103,14 @@ class Term:
         """What is wanted, from the measure of the source image."""
         return measured
 
+    def stack(self, wanted: Sequence[Any]) -> Any:
+        """What is wanted in several lanes, with a leading axis of them.
+
+        Those that differ in size are to be made alike here, so that styles of any size can be lanes
+        of one program.
+        """
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *wanted)
+
     def distance(self, found: Any, wanted: Any) -> Parts:
         """How far what was found is from what is wanted, by part."""
         raise NotImplementedError(f"{type(self).__name__} lacks the method distance(found, wanted)")

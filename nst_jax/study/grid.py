@@ -14,8 +14,8 @@ import numpy as np
 from nst_jax.checks import LARGEST_SEED, ConfigError, check_at_least, check_weight
 from nst_jax.config import TransferConfig
 from nst_jax.descent.arguments import check_numbers, spelt_out
-from nst_jax.objective.default import LossWeights, as_options
 from nst_jax.objective.terms import Loss
+from nst_jax.objective.weights import LossWeights, as_options
 from nst_jax.study.lane import (
     AXES,
     NUMBERS_AXES,

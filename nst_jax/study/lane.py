@@ -7,7 +7,7 @@ from typing import Any
 
 from nst_jax.checks import ConfigError, check_weight
 from nst_jax.config import TransferConfig
-from nst_jax.objective.default import TermWeights
+from nst_jax.objective.weights import TermWeights
 
 CONFIG = tuple(field.name for field in dataclasses.fields(TransferConfig))
 """The names of the config's fields."""

@@ -26,11 +26,11 @@ from nst_jax.descent.start import checked_image
 from nst_jax.descent.stylize import seconds_between
 from nst_jax.host.bars import Bar
 from nst_jax.network.vgg import Params
-from nst_jax.objective.default import LossWeights, check_weights
 from nst_jax.objective.regions import Region, small_regions, with_regions
 from nst_jax.objective.styles import as_images, check_mix, check_no_mix
 from nst_jax.objective.targets import targets_of_one
 from nst_jax.objective.terms import Loss, Term
+from nst_jax.objective.weights import LossWeights, check_weights
 from nst_jax.study.grid import Grid, loss_of, make_grid
 from nst_jax.study.group import Group, Saved
 from nst_jax.study.result import FinishedLane, Images, RunningLanes, StudyResult, collect

@@ -60,13 +60,19 @@ def test_each_style_goes_where_its_mask_says_and_again_from_the_record(pictures)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("weight", "term"), [("edge", "edges"), ("matting", "matting"), ("grain", "grain")]
+    ("weight", "term", "parts"),
+    [
+        ("edge", "edges", ["all"]),
+        ("matting", "matting", ["all"]),
+        ("grain", "grain", ["all"]),
+        ("neighbours", "neighbours", ["conv3_1", "conv4_1"]),
+    ],
 )
-def test_terms_of_the_pixels_have_a_weight_and_come_again_from_the_record(pictures, weight, term):
+def test_terms_have_a_weight_and_come_again_from_the_record(pictures, weight, term, parts):
     assert stylize(f"--{weight}-weight", "2", "--output", "out.png") == 0
     record = json.loads((pictures / "out.json").read_text())
     assert record["settings"][f"{weight}_weight"] == 2
-    assert list(record["history"]["terms"][term]) == ["all"]
+    assert list(record["history"]["terms"][term]) == parts
     assert cli.main(["rerun", "out.json"]) == 0
     first, again = (nst.read_image(name) for name in ("out.png", "out_rerun.png"))
     np.testing.assert_array_equal(first, again)

@@ -130,13 +130,18 @@ def test_lanes_are_single_runs_and_a_weight_keeps_outlines(vgg16_params, rng):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("axis", "term"),
-    [("edge_weight", "edges"), ("matting_weight", "matting"), ("grain_weight", "grain")],
+    ("axis", "term", "part"),
+    [
+        ("edge_weight", "edges", "all"),
+        ("matting_weight", "matting", "all"),
+        ("grain_weight", "grain", "all"),
+        ("neighbours_weight", "neighbours", "conv3_1"),
+    ],
 )
-def test_a_weight_is_an_axis_whose_0_is_a_run_without_the_term(vgg16_params, rng, axis, term):
+def test_a_weight_is_an_axis_whose_0_is_a_run_without_the_term(vgg16_params, rng, axis, term, part):
     content, style = rng.random((48, 40, 3), np.float32), rng.random((40, 44, 3), np.float32)
     study = nst.run_study(vgg16_params, content, style, {axis: [0, 2]}, CONFIG)
-    assert np.isnan(study.terms[term]["all"][0]).all()
+    assert np.isnan(study.terms[term][part][0]).all()
     without = nst.LossWeights(**{term: None})
     plain = nst.stylize(vgg16_params, content, style, CONFIG, without)
     np.testing.assert_array_equal(study.image[0], plain.image)

@@ -189,8 +189,46 @@ def test_quantiles_of_several_styles_are_averaged(features):
     np.testing.assert_allclose(wanted["values"], single["values"], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("term", [TERMS[neighbours], TERMS[relaxed_emd]])
-def test_positions_of_several_styles_have_no_mean(vgg16_params, rng, term):
-    images = [rng.random((32, 32, 3)).astype(np.float32) for _ in range(2)]
-    with pytest.raises(nst.ConfigError, match="have no mean; give one style as it is"):
-        nst.make_targets(vgg16_params, images[0], images, nst.TransferConfig(), term)
+@pytest.mark.parametrize("equation", [neighbours, relaxed_emd])
+def test_several_styles_have_the_positions_of_all(features, equation):
+    """Two halves of a style, each counting as it is large, are the style; one in turn, likewise."""
+    found, style = features
+    term = TERMS[equation]
+    upper, lower = (term.measure(view_of(jnp.asarray(own)), {}) for own in (style[:2], style[2:]))
+    seen = term.measure(view_of(jnp.asarray(found)), {})
+    united = term.aim(term.blend([upper, lower], [1 / 3, 2 / 3]))
+    value = term.distance(seen, united)["conv1_1"]
+    np.testing.assert_allclose(value, equation(found, style), rtol=1e-5)
+    alone = term.aim(term.blend([upper, lower], [1.0, 0.0]))
+    value = term.distance(seen, alone)["conv1_1"]
+    np.testing.assert_allclose(value, equation(found, style[:2]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("equation", [neighbours, relaxed_emd, sliced])
+def test_styles_of_several_sizes_are_lanes_of_one_program(features, equation):
+    found, style = features
+    term = TERMS[equation]
+    styles = [style, style[:3], found]
+    wanted = term.stack([term.aim(term.measure(view_of(jnp.asarray(s)), {})) for s in styles])
+    seen = term.measure(view_of(jnp.asarray(found)), {})
+    values = jax.vmap(lambda own: term.distance(seen, own)["conv1_1"])(wanted)
+    expected = [equation(found, own) for own in styles]
+    np.testing.assert_allclose(values, expected, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("style_loss", ["sliced_wasserstein"])
+def test_a_study_has_styles_of_several_sizes(vgg16_params, rng, style_loss):
+    content, tall, wide = (rng.random((*shape, 3)) for shape in ((40, 36), (56, 30), (40, 56)))
+    config = nst.TransferConfig(
+        optimizer="adam",
+        num_steps=2,
+        style_loss=style_loss,
+        style_layers=("conv1_1", "conv2_1"),
+        content_layers=("conv2_2",),
+    )
+    weights = nst.LossWeights(neighbours=2.0)
+    study = nst.run_study(vgg16_params, content, {"tall": tall, "wide": wide}, {}, config, weights)
+    for lane, style in enumerate((tall, wide)):
+        single = nst.stylize(vgg16_params, content, style, config, weights)
+        np.testing.assert_allclose(study.losses[lane], single.losses, rtol=1e-4)
