@@ -51,7 +51,7 @@ Resume = Annotated[
 ]
 
 
-PresetName = Literal["default", "paper", "notebook", "photorealistic"]
+PresetName = Literal["default", "best", "paper", "notebook", "photorealistic"]
 
 
 CompilationCache = Annotated[

@@ -113,6 +113,9 @@ _CONFIG_FIELDS = {field.name for field in dataclasses.fields(TransferConfig)}
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "default": Preset(),
+        "best": Preset(
+            TransferConfig(border="replicate"), content_weight=1.5, neighbours_weight=2.0
+        ),
         "paper": Preset(
             TransferConfig(scaling="mean", init="noise", num_steps=500, coarse_to_fine=False),
             # The paper's ratio is 1e-3, in units that it does not give. With these means it leaves
@@ -149,7 +152,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 )
 """The named configurations.
 
-`paper` is meant for activation-normalised weights. `photorealistic` is for a photograph as style.
+`best` has whole strokes and truer colours, for a tenth more time. `paper` is meant for activation-normalised weights. `photorealistic` is for a photograph as style.
 `notebook` is the Keras notebook, except that its pixels, which the notebook lets leave the range
 until it saves them, are kept within it.
 """
