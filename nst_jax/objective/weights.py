@@ -62,8 +62,8 @@ class TermWeights:
             so that a photograph in the style of another stays one (by --preset photorealistic).
         grain_weight: What it counts that the finest detail is as strong in each colour as the
             style's, without coloured speckles, whatever the style counts; 0 leaves it to the rest.
-        neighbours_weight: What it counts that each place is like some place of the style, so that
-            its strokes are whole; 2 is much. 0 leaves it to the rest.
+        neighbours_weight: What it counts that each place is like some place of the style, of
+            several styles in any of them; 2 by --preset best, 0 leaves it to the rest.
     """
 
     content_weight: float = 1.0
