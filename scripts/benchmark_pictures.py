@@ -1,7 +1,10 @@
 """Paints a fixed set of pictures by named presets and measures them, on one page to compare.
 
     python scripts/benchmark_pictures.py [--presets default paper …] [--pairs NAME …]
-    [--size 512] [--num-steps STEPS] [--network NETWORK] [--output-dir pictures]
+    [--size 512] [--num-steps STEPS] [--network NETWORK] [--peer] [--output-dir pictures]
+
+With `--peer` (extra `benchmark`), the paper's loss is also lowered by `torch.optim.LBFGS`, as the
+paper's author does, in as many evaluations, of the same network from the same start.
 
 The images come with scikit-image, scikit-learn (extra `figures`), matplotlib and nst_jax, so that
 nothing is fetched. Pictures that are in the folder already are not painted again, and one that was
@@ -9,10 +12,12 @@ cut off goes on.
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from benchmark import measure
 from paper_figures import packaged
 
 import nst_jax as nst
@@ -43,11 +48,38 @@ def run(folder: Path, *words: str | Path) -> str:
     return ended.stdout
 
 
+PEER = "torch.optim.LBFGS"
+
+
+def paint_by_peer(content: Path, style: Path, picture: Path, arguments: argparse.Namespace) -> None:
+    """A picture of the paper's two terms, weighed and scaled as by default, by PyTorch."""
+    default = nst.PRESETS["default"]
+    options = {
+        "content": str(content),
+        "style": str(style),
+        "picture": str(picture),
+        "size": arguments.size,
+        "num_steps": arguments.num_steps or default.config.num_steps,
+        "scaling": default.config.scaling,
+        "content_weight": default.content_weight,
+        "style_weight": default.style_weight,
+        "network": arguments.network,
+    }
+    seconds = measure("reference_descent", options)["seconds"]
+    print(f"{picture}: {len(seconds)} evaluations in {seconds[-1]:.0f} s", flush=True)
+
+
 def section(name: str, arguments: argparse.Namespace) -> str:
     """A pair's part of the page; its pictures, a sheet and all numbers go to its own folder."""
-    content, style = (packaged(*place) for place in PAIRS[name])
     folder: Path = arguments.output_dir / name
     folder.mkdir(parents=True, exist_ok=True)
+    # under names that the page can show
+    content, style = (
+        Path(shutil.copy(source, folder.absolute() / f"{kind}{source.suffix}"))
+        for kind, source in zip(
+            ("content", "style"), (packaged(*place) for place in PAIRS[name]), strict=True
+        )
+    )
     size = ("--size", str(arguments.size))
     settings = [*size, "--resume"]
     if arguments.num_steps:
@@ -57,11 +89,16 @@ def section(name: str, arguments: argparse.Namespace) -> str:
     painted = [f"{preset}.png" for preset in arguments.presets]
     for preset, output in zip(arguments.presets, painted, strict=True):
         run(folder, "stylize", content, style, "--preset", preset, "--output", output, *settings)
+    if arguments.peer:
+        picture = folder.absolute() / f"{PEER}.png"
+        if not picture.exists():
+            paint_by_peer(content, style, picture, arguments)
+        painted.append(picture.name)
     table = ("--csv", "numbers.csv", "--overwrite")
-    numbers = run(folder, "evaluate", content, style, content, *painted, *size, *table)
+    numbers = run(folder, "evaluate", content, style, content.name, *painted, *size, *table)
     paths = [content, style, *(folder / output for output in painted)]
     images = [nst.read_image(path, size=arguments.size) for path in paths]
-    labels = ["content", "style", *arguments.presets]
+    labels = ["content", "style", *(Path(output).stem for output in painted)]
     sheet = nst.make_labelled_sheet([images], column_labels=labels, cell=arguments.cell)
     nst.write_image(folder / "sheet.jpg", sheet)
     numbers = numbers.replace("wrote numbers.csv\n", "")
@@ -75,9 +112,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512, help="longest side in pixels")
     parser.add_argument("--num-steps", type=int, help="evaluations, instead of the preset's")
     parser.add_argument("--network", help="instead of the best that is to be had")
+    parser.add_argument("--peer", action="store_true", help="also paint by torch.optim.LBFGS")
     parser.add_argument("--cell", type=int, default=320, help="longest side on the page, in pixels")
     parser.add_argument("--output-dir", type=Path, default=Path("pictures"))
     arguments = parser.parse_args()
+    if arguments.peer and not arguments.network:
+        parser.error("give --network a name with --peer, so that both sides have the same")
     steps = f", {arguments.num_steps} evaluations" if arguments.num_steps else ""
     parts = [f"# Pictures of {arguments.size} pixels{steps}\n"]
     parts += [section(name, arguments) for name in arguments.pairs]

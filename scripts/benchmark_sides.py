@@ -249,7 +249,7 @@ def _pictures(options):
         papers_weights(), content=options["content_weight"], style=options["style_weight"]
     )
     return (
-        nst.load_params("vgg16"),
+        nst.load_params(options.get("network", "vgg16")),
         content,
         style,
         nst.TransferConfig(scaling=options["scaling"]),
