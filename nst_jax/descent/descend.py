@@ -141,7 +141,7 @@ def chunks_of(
     problem: Problem, start: Arrays | None = None, every: int = 0, seconds: float = 2.0
 ) -> Iterator[Chunk]:
     """The pieces of a run that is ready to begin; the other arguments are those of `descend`."""
-    for note in dict.fromkeys(small_regions(problem.loss, problem.lanes.loss)):
+    for note in small_regions(problem.loss, problem.lanes.loss):
         _LOG.warning(note)
     chunks = problem.pyramid.descend(problem.lanes, problem.keeps_detail, every, start, seconds)
     if problem.finish is not None:

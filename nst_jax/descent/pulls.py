@@ -70,6 +70,7 @@ class Pulls:
             terms = {
                 name: self._balanced(name, term, copies_of(name, own), chosen, image)
                 for name, term in plain.of("style").items()
+                if term.is_balanced
             }
             each.append(Loss({**plain, **terms}))
         return jax.tree.map(lambda *numbers: np.stack(numbers), *each)

@@ -152,7 +152,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 )
 """The named configurations.
 
-`best` has whole strokes and truer colours, for a tenth more time. `paper` is meant for activation-normalised weights. `photorealistic` is for a photograph as style.
+`best` has each place look like some place of the style as well (docs/benchmarks/pictures.md).
+`paper` is meant for activation-normalised weights. `photorealistic` is for a photograph as style.
 `notebook` is the Keras notebook, except that its pixels, which the notebook lets leave the range
 until it saves them, are kept within it.
 """

@@ -18,7 +18,7 @@ from nst_jax.objective.terms import Loss, Term
 from nst_jax.objective.weights import LossWeights, layer_weights
 
 _MATCHED = ("conv3_1", "conv4_1")
-"""Where neighbours are found: what is finer is the grain's and the statistics', deeper, content."""
+"""Layers of strokes: finer detail is left to the style's statistics and the grain."""
 
 _BEYOND_GRAM: Mapping[str, type[Term]] = {
     "covariance": Covariance,

@@ -14,7 +14,7 @@ equally near ones, the first counts.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -80,6 +80,8 @@ class NearestNeighbours(Term):
         networks for image synthesis" (CVPR 2016), match patches.
     """
 
+    is_balanced: ClassVar[bool] = False  # cosines compare as they are
+
     layers: tuple[str, ...] = static(STYLE_LAYERS)
     side: int = static(64)
 
@@ -91,7 +93,10 @@ class NearestNeighbours(Term):
         return {layer: take_samples(view, layer, self.side) for layer in self.layers}
 
     def blend(self, measured: Sequence[Any], shares: Sequence[Any]) -> Any:
-        """The positions of all of them: a mixture's shares say only which count at all."""
+        """The positions of all of them, any of which may be a match.
+
+        Shares weigh the mean that is subtracted and, in `RelaxedEMD`, the style's positions.
+        """
         return {layer: united([own[layer] for own in measured], shares) for layer in measured[0]}
 
     def aim(self, measured: SamplesByLayer) -> dict[str, Pool]:

@@ -191,13 +191,16 @@ def with_regions(loss: Loss, regions: Sequence[Region]) -> Loss:
 
 def small_regions(loss: Loss, parted: Loss) -> list[str]:
     """Notes of the layers that a loss leaves out in regions, of the loss without regions."""
-    notes = []
+    left_out: dict[str | None, dict[str, None]] = {}
     for name, term in loss.of("style").items():
         for own in copies_of(name, parted).values():
-            left_out = ", ".join(layer for layer in term.layers if layer not in own.layers)
-            if left_out:
-                notes.append(f"region {own.region} is too small for {left_out}, left out there")
-    return notes
+            lacking = (layer for layer in term.layers if layer not in own.layers)
+            left_out.setdefault(own.region, {}).update(dict.fromkeys(lacking))
+    return [
+        f"region {region} is too small for {', '.join(layers)}, left out there"
+        for region, layers in left_out.items()
+        if layers
+    ]
 
 
 def copies_of(name: str, loss: Loss) -> Loss:

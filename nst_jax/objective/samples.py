@@ -81,7 +81,7 @@ def padded(samples: Samples, slots: int) -> Samples:
 
 
 def unit_vectors(values: Array, least: Any) -> Array:
-    """Values of length 1, (slots, channels), but for those that are shorter than a least length."""
+    """Values of length 1, (slots, channels), except those that are shorter than a least length."""
     return values * lax.rsqrt(jnp.sum(jnp.square(values), -1, keepdims=True) + least)
 
 

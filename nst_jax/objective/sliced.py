@@ -88,7 +88,7 @@ class SlicedWasserstein(Term):
         return found
 
     def stack(self, wanted: Sequence[Mapping[str, Quantiles]]) -> Mapping[str, Quantiles]:
-        """Quantiles of styles of several sizes: the last stands as often as the largest has slots.
+        """The last quantile is repeated until each style has as many as the largest.
 
         Beyond the last level, interpolation has the last value anyway.
         """

@@ -59,9 +59,11 @@ class Term:
         reach: Pixels that `measure` reads beyond a position's own where what it makes of them is
             not linear, such as differences between neighbours. What a layer sees of the image
             counts without it.
+        is_balanced: Whether its parts are weighed anew where layers are to pull alike.
     """
 
     reach: ClassVar[int] = 0
+    is_balanced: ClassVar[bool] = True
 
     weight: Any = 1.0
     part_weights: Mapping[str, Any] | None = None
@@ -106,9 +108,18 @@ class Term:
     def stack(self, wanted: Sequence[Any]) -> Any:
         """What is wanted in several lanes, with a leading axis of them.
 
-        Those that differ in size are to be made alike here, so that styles of any size can be lanes
-        of one program.
+        Where `aim` gives arrays whose sizes are the source image's, a term has this method too, and
+        makes them alike.
+
+        Raises:
+            ConfigError: They differ in size.
         """
+        sizes = {str(jax.tree.map(jnp.shape, own)) for own in wanted}
+        if len(sizes) > 1:
+            raise ConfigError(
+                f"what {type(self).__name__} wants differs in size between lanes; give style "
+                "images of one size, or its class a method stack(wanted) that makes them alike"
+            )
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *wanted)
 
     def distance(self, found: Any, wanted: Any) -> Parts:

@@ -32,7 +32,8 @@ class LossWeights:
             not without style layers; None leaves that term out. 0.1 is meant for losses of about 1,
             as of the scaling `relative`.
         neighbours: Weight of how far the features of each place are from the most similar of the
-            style, at conv3_1 and conv4_1; None leaves that term out, and so do no style layers.
+            style, whatever its scaling, at conv3_1 and conv4_1, whichever are the style's layers;
+            None, or no style layers, leaves that term out.
 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equations 5 and 7.
@@ -62,8 +63,8 @@ class TermWeights:
             so that a photograph in the style of another stays one (by --preset photorealistic).
         grain_weight: What it counts that the finest detail is as strong in each colour as the
             style's, without coloured speckles, whatever the style counts; 0 leaves it to the rest.
-        neighbours_weight: What it counts that each place is like some place of the style, of
-            several styles in any of them; 2 by --preset best, 0 leaves it to the rest.
+        neighbours_weight: What it counts that each place looks like some place of the style, or of
+            one of several styles; 2 by --preset best, 0 leaves it to the rest.
     """
 
     content_weight: float = 1.0

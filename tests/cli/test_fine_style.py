@@ -176,12 +176,13 @@ def test_several_styles_have_no_one_detail(pictures, capfd):
 
 
 def test_nothing_holds_it_to_the_style_that_it_begins_with(tmp_path):
-    weights = {"tv_weight": 1.0, "edge_weight": 1.0, "matting_weight": 1.0, "grain_weight": 1.0}
+    beside_grain = ["tv_weight", "edge_weight", "matting_weight", "neighbours_weight"]
+    weights = dict.fromkeys([*beside_grain, "grain_weight"], 1.0)
     paths = Path("photo.jpg"), (Path("style.jpg"),), tmp_path / "out.png"
     job = Job(*paths, nst.Preset(**weights), fine=Path("fine.jpg"))
     made = fine_style_job(job)
     assert made.preset.config.content_layers == ()
-    assert [getattr(made.preset, name) for name in weights] == [0, 0, 0, 1]  # of its own detail
+    assert [getattr(made.preset, name) for name in weights] == [0, 0, 0, 0, 1]  # of its own detail
 
 
 @pytest.mark.slow

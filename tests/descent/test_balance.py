@@ -41,7 +41,10 @@ def test_all_layers_pull_alike_and_their_sum_stays(vgg16_params, pictures):
     content, style = pictures
     norms = pulls(vgg16_params, style, content)
     assert norms.max() > 1.2 * norms.min()
-    weights = nst.balanced(vgg16_params, content, style, CONFIG)["style"].part_weights
+    matched = nst.LossWeights(neighbours=2.0)
+    loss = nst.balanced(vgg16_params, content, style, CONFIG, matched)
+    assert loss["neighbours"].part_weights == {"conv3_1": 0.5, "conv4_1": 0.5}  # no style layers
+    weights = loss["style"].part_weights
     own = np.array([weights[layer] for layer in STYLE_LAYERS])
     np.testing.assert_allclose(own * norms, (own * norms).mean(), rtol=1e-4)
     np.testing.assert_allclose(own.sum(), 1, rtol=1e-6)
