@@ -237,7 +237,8 @@ def run_controls(args):
     rows, raw = [], {}
     for size in args.size:
         common = {"size": size, "num_steps": args.num_steps}
-        sides = {name: ("controlled", common | {"control": name}) for name in controls()}
+        names = ["none", *(name for name in args.control if name != "none")]
+        sides = {name: ("controlled", common | {"control": name}) for name in names}
         found = raw[size] = take_turns(sides, args.rounds)
         for name, own in found.items():
             peak_bytes = f"{middle(own, 'peak_bytes') / 1e9:.2f}"
@@ -486,6 +487,8 @@ def main() -> None:
     add("start", run_start, 3, default=[512], help="height and width in pixels")
     own = add("controls", run_controls, 3, default=[256], help="height and width in pixels")
     own.add_argument("--num-steps", type=int, default=21, help="of which the first is not timed")
+    names = list(controls())
+    own.add_argument("--control", nargs="+", choices=names, default=names, metavar="NAME")
     memory = add(
         "memory", run_memory, 1, default=[256, 512, 1024, 2048], help="heights and widths in pixels"
     )

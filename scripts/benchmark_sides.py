@@ -275,6 +275,8 @@ def controls() -> dict[str, dict]:
         "without the grain": {"weights": papers_weights()},
         "edges": {"weights": nst.LossWeights(edges=0.2)},
         "matting": {"weights": nst.LossWeights(matting=30_000.0)},
+        "neighbours": {"weights": nst.LossWeights(neighbours=2.0)},
+        "wasserstein": {"config": {"style_loss": "wasserstein"}},
         "border replicate": {"config": {"border": "replicate"}},
         "border wrap": {"config": {"border": "wrap"}},
         "three octaves": {"config": {"octaves": 3}},
