@@ -99,10 +99,10 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
     `config` says its layers and scaling, `weights` its weights.
 
     L = α Σ_l u_l c_l ‖F_l − P_l‖² + β Σ_l w_l s_l ‖G_l − A_l‖² + γ t TV + δ e ‖Δx̄ − Δp̄‖² + λ xᵀLx
-      + η D(M, M_0) + κ N
+      + η D(M, M_0) + κ Q
 
     α, β, γ, δ, λ, η, κ, u_l and w_l are `weights`; c_l, s_l, t and e are the coefficients of
-    `config.scaling`; D, M and M_0 are as in `Grain`, which calls these G and A, and N is the
+    `config.scaling`; D, M and M_0 are as in `Grain`, which calls these G and A, and Q is the
     distance of `NearestNeighbours`.
     `config.style_loss` puts another distance in the place of ‖G_l − A_l‖², and
     `config.content_loss` in that of ‖F_l − P_l‖².
