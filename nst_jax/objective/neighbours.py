@@ -23,6 +23,7 @@ from nst_jax.config import STYLE_LAYERS
 from nst_jax.objective.samples import (
     Samples,
     SamplesByLayer,
+    as_large,
     least_square,
     padded,
     take_samples,
@@ -112,17 +113,9 @@ class NearestNeighbours(Term):
 
     def stack(self, wanted: Sequence[Mapping[str, Pool]]) -> Mapping[str, Pool]:
         """Pools of styles of several sizes get the slots of the largest."""
-        slots = {
-            layer: max(len(own[layer]["pool"].shares) for own in wanted) for layer in wanted[0]
-        }
-        alike = [
-            {
-                layer: {**pool, "pool": padded(pool["pool"], slots[layer])}
-                for layer, pool in own.items()
-            }
-            for own in wanted
-        ]
-        return super().stack(alike)
+        slots = lambda pool: len(pool["pool"].shares)
+        pad = lambda pool, most: {**pool, "pool": padded(pool["pool"], most)}
+        return super().stack(as_large(wanted, slots, pad))
 
     def distance(self, found: SamplesByLayer, wanted: Mapping[str, Pool]) -> Parts:
         return {

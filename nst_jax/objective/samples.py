@@ -4,7 +4,7 @@ A slot is the mean over its block, not one position of it: a picture would satis
 by dots, and leave those between them as they are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -78,6 +78,20 @@ def padded(samples: Samples, slots: int) -> Samples:
     missing = slots - len(samples.shares)
     values = jnp.pad(samples.values, ((0, missing), (0, 0)))
     return Samples(values, jnp.pad(samples.shares, (0, missing)))
+
+
+def as_large(
+    wanted: Sequence[Mapping[str, Any]], slots: Callable[[Any], int], pad: Callable[[Any, int], Any]
+) -> list[dict[str, Any]]:
+    """What is wanted of several styles at each layer, with the slots of the largest of them.
+
+    Args:
+        wanted: What is wanted of each, by layer.
+        slots: How many slots a layer has.
+        pad: A layer with so many slots.
+    """
+    most = {layer: max(slots(own[layer]) for own in wanted) for layer in wanted[0]}
+    return [{layer: pad(one, most[layer]) for layer, one in own.items()} for own in wanted]
 
 
 def unit_vectors(values: Array, least: Any) -> Array:

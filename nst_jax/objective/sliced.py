@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array, lax
 
 from nst_jax.config import STYLE_LAYERS
-from nst_jax.objective.samples import Samples, take_samples
+from nst_jax.objective.samples import Samples, as_large, take_samples
 from nst_jax.objective.term_class import static, term
 from nst_jax.objective.terms import Fields, Parts, Term
 from nst_jax.objective.views import View
@@ -92,16 +92,12 @@ class SlicedWasserstein(Term):
 
         Beyond the last level, interpolation has the last value anyway.
         """
-        slots = {layer: max(own[layer]["levels"].shape[1] for own in wanted) for layer in wanted[0]}
-        pad = lambda values, most: jnp.pad(values, ((0, 0), (0, most - values.shape[1])), "edge")
-        alike = [
-            {
-                layer: {name: pad(values, slots[layer]) for name, values in quantiles.items()}
-                for layer, quantiles in own.items()
-            }
-            for own in wanted
-        ]
-        return super().stack(alike)
+        slots = lambda quantiles: quantiles["levels"].shape[1]
+        pad = lambda quantiles, most: {
+            name: jnp.pad(values, ((0, 0), (0, most - values.shape[1])), "edge")
+            for name, values in quantiles.items()
+        }
+        return super().stack(as_large(wanted, slots, pad))
 
     def distance(self, found: Mapping[str, Samples], wanted: Mapping[str, Quantiles]) -> Parts:
         return {layer: _between(found[layer].means(), **wanted[layer]) for layer in self.layers}

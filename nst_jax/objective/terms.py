@@ -114,7 +114,7 @@ class Term:
         Raises:
             ConfigError: They differ in size.
         """
-        sizes = {str(jax.tree.map(jnp.shape, own)) for own in wanted}
+        sizes = {tuple(map(jnp.shape, jax.tree.leaves(own))) for own in wanted}
         if len(sizes) > 1:
             raise ConfigError(
                 f"what {type(self).__name__} wants differs in size between lanes; give style "

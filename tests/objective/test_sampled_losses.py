@@ -216,6 +216,11 @@ def test_styles_of_several_sizes_are_lanes_of_one_program(features, equation):
     np.testing.assert_allclose(values, expected, rtol=1e-5, atol=2e-6)
 
 
+def test_targets_that_differ_in_size_need_a_method():
+    with pytest.raises(nst.ConfigError, match=r"Gram wants differs .* method stack\(wanted\)"):
+        nst.Gram().stack([{"conv1_1": np.zeros(3)}, {"conv1_1": np.zeros(4)}])
+
+
 @pytest.mark.slow
 def test_a_study_has_styles_of_several_sizes(vgg16_params, rng):
     content, tall, wide = (rng.random((*shape, 3)) for shape in ((40, 36), (56, 30), (40, 56)))
