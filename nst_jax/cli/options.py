@@ -168,6 +168,11 @@ Descent: Any = _group(
 )
 """All other settings: how the picture is found."""
 
+Likeness: Any = _group(
+    "Likeness", ("grain_weight", "neighbours_weight", "style_layers", "style_loss", "octaves")
+)
+"""What a texture has of its sources."""
+
 
 def of_preset(group: Any, preset: Preset) -> Any:
     """Some of a preset's settings, as defaults."""

@@ -11,6 +11,7 @@ from nst_jax.cli.options import (
     CompilationCache,
     Files,
     Follow,
+    Likeness,
     MaxPixels,
     MemoryLimit,
     Resume,
@@ -18,7 +19,7 @@ from nst_jax.cli.options import (
     of_preset,
 )
 from nst_jax.cli.stylize import run_and_say
-from nst_jax.config import STYLE_LAYERS, Border, TransferConfig
+from nst_jax.config import Border, TransferConfig
 from nst_jax.descent.texture import texture_config
 from nst_jax.files.images import MAX_PIXELS
 from nst_jax.host.compilation_cache import keep_programs
@@ -47,8 +48,7 @@ class Texture(Follow):
         tuple[Literal["x", "y", "both"], ...] | None,
         arg(metavar="[x|y|both]", help_behavior_hint="(default: neither)"),
     ] = None
-    """Make a texture that tiles: its right side goes on at the left (x), its bottom at the top (y),
-    or, where neither is named, both."""
+    """Make a texture that tiles: to the right (x), downwards (y), or, with no value, both ways."""
     seed: int = 0
     """Seed of the noise that the texture grows from."""
     style_mix: Annotated[
@@ -62,10 +62,8 @@ class Texture(Follow):
     """Longest side of each source, or of all; larger ones make larger structures."""
     num_steps: Annotated[int, arg(metavar="STEPS")] = 500
     """Evaluations of the network, over all sizes together."""
-    style_layers: Annotated[tuple[str, ...], arg(metavar="LAYER …")] = STYLE_LAYERS
-    """Layers at which the texture is compared."""
-    octaves: Annotated[int, arg(metavar="NUMBER")] = 1
-    """Compare at the texture's size, at half of it, and so on, so many times, for large forms."""
+    likeness: Likeness = field(default_factory=lambda: of_preset(Likeness, Preset()))
+    """What the texture has of its sources."""
     network: Annotated[str | None, NETWORK_OPTION] = None
     """Network, or a file with its weights."""
     files: Files = field(default_factory=lambda: of_preset(Files, Preset()))
@@ -96,8 +94,6 @@ class Texture(Follow):
                 border=self._border(),
                 style_mix=self.style_mix,
                 num_steps=self.num_steps,
-                style_layers=self.style_layers,
-                octaves=self.octaves,
             )
         )
         stems = [path.stem for path in sources]
@@ -107,7 +103,8 @@ class Texture(Follow):
                 sources,
                 self.output or Path(f"{'_'.join(stems)}_texture.png"),
                 as_preset(
-                    [self.files], Preset(config, style_size=self.style_size, network=self.network)
+                    [self.likeness, self.files],
+                    Preset(config, style_size=self.style_size, network=self.network),
                 ),
                 (height, width),
                 seed=self.seed,

@@ -11,6 +11,8 @@ from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.descent.run_arguments import Image, RunArguments
 from nst_jax.descent.stylize import painted
 from nst_jax.network.vgg import Params
+from nst_jax.objective.terms import Loss, Term
+from nst_jax.objective.weights import LossWeights
 
 
 def texture_config(config: TransferConfig | None = None) -> TransferConfig:
@@ -28,7 +30,9 @@ def texture(
     source: Image | Sequence[Image],
     shape: tuple[int, int],
     config: TransferConfig | None = None,
+    weights: LossWeights | None = None,
     *,
+    loss: Loss | Term | None = None,
     key: Array | int | None = None,
     devices: Sequence[jax.Device] | None = None,
     callback: Callback | None = None,
@@ -36,9 +40,10 @@ def texture(
 ) -> TransferResult:
     """Paints a texture of any size that looks like a source, from faint noise of its mean colour.
 
-    L = β Σ_l w_l s_l ‖G_l − A_l‖² and the distance of its `Grain`; since both are of means over
-    positions, the source may have any other size. With `border="wrap"` the texture tiles, with
-    `"wrap_x"` from right to left alone, with `"wrap_y"` from bottom to top.
+    The loss is `default_loss` without content: β Σ_l w_l s_l ‖G_l − A_l‖² and the distance of its
+    `Grain`. Since both are of means over positions, the source may have any other size. With
+    `border="wrap"` the texture tiles, with `"wrap_x"` from right to left alone, with `"wrap_y"`
+    from bottom to top.
 
     Args:
         params: The network's parameters, from `load_params`.
@@ -47,6 +52,8 @@ def texture(
         shape: Height and width of the texture in pixels; multiples of 16 of sides that wrap.
         config: The run's settings, of which `content_layers` and `init` do not count;
             `TransferConfig(border="replicate")` if left out.
+        weights: What each part of the default loss counts; `LossWeights()` if left out.
+        loss: A loss of one's own instead, as in `stylize`; its content is the mean colour.
         key: Makes the noise, or its seed; `jax.random.key(0)` if left out.
         devices: As in `stylize`, and so `callback` and `progress`.
 
@@ -65,5 +72,7 @@ def texture(
         Gatys, Ecker and Bethge, "Texture synthesis using convolutional neural networks" (NeurIPS
         2015), with noise of low contrast and several sizes from small to large.
     """
-    run = RunArguments(params, shape, source, texture_config(config), devices=devices)
+    run = RunArguments(
+        params, shape, source, texture_config(config), weights, loss=loss, devices=devices
+    )
     return painted(run.single(key), callback, progress)

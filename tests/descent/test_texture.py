@@ -59,6 +59,22 @@ def test_a_texture_that_wraps_has_no_seam(vgg16_params, rng):
     assert abs(short[-1] - short[:-1].mean()) < 3 * short[:-1].std()
 
 
+@pytest.mark.slow
+def test_it_descends_on_the_weights_or_the_loss_that_are_given(vgg16_params, rng):
+    source = rng.random((32, 48, 3), np.float32)
+    config = nst.TransferConfig(border="replicate", num_steps=8, style_layers=LAYERS)
+    weights = nst.LossWeights(style=5.0, grain=None, neighbours=3.0)
+    found = nst.texture(vgg16_params, source, (48, 48), config, weights)
+    assert set(found.terms) == {"style", "total_variation", "neighbours"}
+    matched = nst.NearestNeighbours(layers=("conv3_1", "conv4_1"))
+    loss = nst.Loss({"style": 5.0 * nst.style(LAYERS), "matched": 3.0 * matched})
+    own = nst.texture(vgg16_params, source, (48, 48), config, loss=loss)
+    assert set(own.terms) == {"style", "matched"}
+    np.testing.assert_allclose(own.losses[0], found.losses[0], rtol=1e-5)
+    with pytest.raises(nst.ConfigError, match="both weights and loss are given"):
+        nst.texture(vgg16_params, source, (48, 48), config, weights, loss=loss)
+
+
 def test_what_cannot_be_is_refused(vgg16_params, rng):
     source = rng.random((40, 48, 3), np.float32)
     wrapped, recoloured = (
@@ -109,6 +125,17 @@ def test_a_texture_tiles_along_the_sides_that_are_named(photos, monkeypatch, wor
     assert cli.main([*COMMAND, *words]) == 0
     (job,) = asked
     assert job.preset.config.border == border
+
+
+def test_the_command_says_what_a_texture_has_of_its_source(photos, monkeypatch):
+    asked = []
+    monkeypatch.setattr("nst_jax.cli.texture.run_and_say", lambda job, show: asked.append(job))
+    assert cli.main([*COMMAND, "--neighbours-weight", "5", "--style-loss", "covariance"]) == 0
+    assert cli.main([*COMMAND, "--grain-weight", "0"]) == 0
+    matched, plain = (job.preset for job in asked)
+    assert matched.neighbours_weight == 5 and matched.config.style_loss == "covariance"
+    assert matched.config.style_layers == LAYERS
+    assert plain.grain_weight == 0 and plain.neighbours_weight == nst.Preset().neighbours_weight
 
 
 @pytest.mark.slow
