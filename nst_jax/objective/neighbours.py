@@ -86,10 +86,6 @@ class NearestNeighbours(Term):
     layers: tuple[str, ...] = static(STYLE_LAYERS)
     side: int = static(64)
 
-    @classmethod
-    def default_name(cls) -> str:
-        return "style"
-
     def measure(self, view: View, fields: Fields) -> dict[str, Samples]:
         return {layer: take_samples(view, layer, self.side) for layer in self.layers}
 

@@ -66,10 +66,9 @@ def test_it_descends_on_the_weights_or_the_loss_that_are_given(vgg16_params, rng
     weights = nst.LossWeights(style=5.0, grain=None, neighbours=3.0)
     found = nst.texture(vgg16_params, source, (48, 48), config, weights)
     assert set(found.terms) == {"style", "total_variation", "neighbours"}
-    matched = nst.NearestNeighbours(layers=("conv3_1", "conv4_1"))
-    loss = nst.Loss({"style": 5.0 * nst.style(LAYERS), "matched": 3.0 * matched})
+    loss = 5.0 * nst.style(LAYERS) + 3.0 * nst.NearestNeighbours(layers=("conv3_1", "conv4_1"))
     own = nst.texture(vgg16_params, source, (48, 48), config, loss=loss)
-    assert set(own.terms) == {"style", "matched"}
+    assert set(own.terms) == {"style", "nearest_neighbours"}
     np.testing.assert_allclose(own.losses[0], found.losses[0], rtol=1e-5)
     with pytest.raises(nst.ConfigError, match="both weights and loss are given"):
         nst.texture(vgg16_params, source, (48, 48), config, weights, loss=loss)
