@@ -12,9 +12,14 @@ cut off goes on.
 """
 
 import argparse
+import csv
+import math
+import re
 import shutil
+import statistics
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmark import measure
@@ -105,6 +110,47 @@ def section(name: str, arguments: argparse.Namespace) -> str:
     return f"## {name}\n\n![{', '.join(labels)}]({name}/sheet.jpg)\n\n```\n{numbers}```\n"
 
 
+Numbers = Mapping[str, Mapping[str, float]]
+"""By picture, then by measure."""
+
+
+def numbers_of(table: Path) -> Numbers:
+    """What was measured of a pair's pictures, one number for all layers."""
+    found: dict[str, dict[str, float]] = {}
+    with table.open(newline="") as file:
+        for row in csv.DictReader(file):
+            by_kind: dict[str, list[float]] = {}
+            for column, value in row.items():
+                kind = re.sub("_conv[0-9]_[0-9]$", "", column)
+                if kind not in ("result", "content", "style", "width", "height", "network"):
+                    by_kind.setdefault(kind, []).append(float(value) if value else math.nan)
+            name = Path(row["result"]).stem
+            found[name] = {kind: statistics.mean(v) for kind, v in by_kind.items()}
+    return found
+
+
+def comparison(pairs: Mapping[str, Numbers], painted: list[str]) -> str:
+    """Tables of what was measured of all pairs, and of each way of painting over the first."""
+    kinds = list(next(iter(pairs.values()))[painted[0]])
+    head = [f"| {' | '.join(kinds)} |", "| --- " * (len(kinds) + 2) + "|"]
+    every = ["| pair | painted by " + head[0], head[1]]
+    for pair, numbers in pairs.items():
+        for name in painted:
+            cells = (f"{numbers[name][kind]:.4g}" for kind in kinds)
+            every.append(f"| {pair} | {name} | {' | '.join(cells)} |")
+    ratios = ["| | over " + head[0], head[1]]
+    for index, name in enumerate(painted):
+        for other in painted[:index]:
+            cells = []
+            for kind in kinds:
+                over = [own[name][kind] / own[other][kind] for own in pairs.values()]
+                closer = sum(ratio < 1 for ratio in over)
+                cells.append(f"{statistics.geometric_mean(over):.2f} ({closer})")
+            ratios.append(f"| {name} | {other} | {' | '.join(cells)} |")
+    said = "Geometric means over the pairs and, in brackets, in how many it is closer:"
+    return "\n".join([*every, "", said, "", *ratios]) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--presets", nargs="+", choices=list(nst.PRESETS), default=["default"])
@@ -120,7 +166,11 @@ def main() -> None:
         parser.error("give --network a name with --peer, so that both sides have the same")
     steps = f", {arguments.num_steps} evaluations" if arguments.num_steps else ""
     parts = [f"# Pictures of {arguments.size} pixels{steps}\n"]
-    parts += [section(name, arguments) for name in arguments.pairs]
+    sections = [section(name, arguments) for name in arguments.pairs]
+    tables = {name: arguments.output_dir / name / "numbers.csv" for name in arguments.pairs}
+    painted = [*arguments.presets, *([PEER] if arguments.peer else [])]
+    parts += [comparison({name: numbers_of(table) for name, table in tables.items()}, painted)]
+    parts += sections
     page = arguments.output_dir / "index.md"
     page.write_text("\n".join(parts), "utf-8")
     print(f"wrote {page}")
