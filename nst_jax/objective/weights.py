@@ -60,11 +60,11 @@ class TermWeights:
         tv_weight: What smoothness (total variation) counts.
         edge_weight: What it counts that outlines are the content's; 0 leaves them to the rest.
         matting_weight: What it counts that colours change alike wherever the content's are alike,
-            so that a photograph in the style of another stays one (by --preset photorealistic).
+            so that a photograph in the style of another stays one (the preset photorealistic).
         grain_weight: What it counts that the finest detail is as strong in each colour as the
             style's, without coloured speckles, whatever the style counts; 0 leaves it to the rest.
         neighbours_weight: What it counts that each place looks like some place of the style, or of
-            one of several styles; 2 by --preset best, 0 leaves it to the rest.
+            one of several styles; 2 in the preset best, 0 leaves it to the rest.
     """
 
     content_weight: float = 1.0
