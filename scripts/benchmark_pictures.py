@@ -115,7 +115,7 @@ Numbers = Mapping[str, Mapping[str, float]]
 
 
 def numbers_of(table: Path) -> Numbers:
-    """What was measured of a pair's pictures, one number for all layers."""
+    """What was measured of a pair's pictures, one number for all layers, CFSD in millionths."""
     found: dict[str, dict[str, float]] = {}
     with table.open(newline="") as file:
         for row in csv.DictReader(file):
@@ -123,7 +123,8 @@ def numbers_of(table: Path) -> Numbers:
             for column, value in row.items():
                 kind = re.sub("_conv[0-9]_[0-9]$", "", column)
                 if kind not in ("result", "content", "style", "width", "height", "network"):
-                    by_kind.setdefault(kind, []).append(float(value) if value else math.nan)
+                    number = float(value) if value else math.nan
+                    by_kind.setdefault(kind, []).append(number * (1e6 if kind == "cfsd" else 1))
             name = Path(row["result"]).stem
             found[name] = {kind: statistics.mean(v) for kind, v in by_kind.items()}
     return found
@@ -136,7 +137,7 @@ def comparison(pairs: Mapping[str, Numbers], painted: list[str]) -> str:
     every = ["| pair | painted by " + head[0], head[1]]
     for pair, numbers in pairs.items():
         for name in painted:
-            cells = (f"{numbers[name][kind]:.4g}" for kind in kinds)
+            cells = (f"{numbers[name][kind]:.3g}" for kind in kinds)
             every.append(f"| {pair} | {name} | {' | '.join(cells)} |")
     ratios = ["| | over " + head[0], head[1]]
     for index, name in enumerate(painted):
