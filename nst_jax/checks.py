@@ -64,7 +64,8 @@ def check_layers(name: str, layers: Iterable[object]) -> None:
 
 
 def check_one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
-    if value not in allowed:
+    # 0 and 1 equal False and True, but records tell them apart.
+    if value not in allowed or isinstance(value, bool) != isinstance(allowed[0], bool):
         raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(map(str, allowed))}")
 
 

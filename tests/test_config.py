@@ -17,6 +17,7 @@ from nst_jax.cli.options import PresetName
         (dict(scaling="gatys"), "it must be one of relative, paper, mean, notebook"),
         (dict(optimizer="bfgs"), "optimizer is 'bfgs'"),
         (dict(init="random"), "init is 'random'"),
+        (dict(balance=0), "balance is 0; it must be one of False, True"),
         (dict(num_steps=0), "num_steps is 0; it must be a whole number, between 1 and"),
         (dict(num_steps=2.5), "num_steps is 2.5"),
         (dict(learning_rate=-1.0), "learning_rate is -1.0; it must be a positive number"),

@@ -75,7 +75,8 @@ def checked_keys(name: str, keys: Any, num_axes: int) -> Array:
     Raises:
         ConfigError: They are none.
     """
-    seeds = np.asarray(keys) if isinstance(keys, int | np.integer | list | tuple | range) else None
+    is_plain = isinstance(keys, int | np.integer | np.ndarray | list | tuple | range)
+    seeds = np.asarray(keys) if is_plain else None
     if seeds is not None and seeds.dtype.kind in "iu" and seeds.ndim == num_axes and seeds.size:
         for seed in seeds.flat:
             check_at_least(name, int(seed), 0, LARGEST_SEED)

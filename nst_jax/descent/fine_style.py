@@ -40,6 +40,7 @@ def fine_style_config(config: TransferConfig, until: str, name: str = "until") -
         content_layers=(),
         style_layers=layers,
         init="content",
+        coarse_steps=(),  # shares of other steps, and of another image's sizes
         colours="content",  # those of the style, which the descent begins at
         style_mix=(),
         style_turns=False,  # the new image is what may be turned

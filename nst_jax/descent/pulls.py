@@ -78,11 +78,12 @@ class Pulls:
     def _balanced(
         self, name: str, term: Term, copies: Loss, chosen: tuple[Any, ...], image: Array
     ) -> Term:
+        if not copies:  # every region is too small for it
+            return term
         parts = list(dict.fromkeys(part for own in copies for part in self._targets[own].scale))
         weights = term.part_weights or dict.fromkeys(parts, 1 / len(parts))
-        if not float(term.weight):
-            return term
-        if len(weights) > 1:  # one alone has nothing to be balanced against
+        # one alone has nothing to be balanced against
+        if float(term.weight) and len(weights) > 1:
             weights = self._alike(name, term, weights, parts, copies, chosen, image)
         own = {part: np.float32(weight) for part, weight in weights.items()}
         return dataclasses.replace(term, part_weights=own)

@@ -48,12 +48,12 @@ class Checkpoint:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._previous = path.with_name(f"{path.name}.previous")
+        self.previous = path.with_name(f"{path.name}.previous")
 
     @property
     def exists(self) -> bool:
         """Whether something was saved and not removed."""
-        return self.path.exists() or self._previous.exists()
+        return self.path.exists() or self.previous.exists()
 
     def save(self, settings: Mapping[str, Any], arrays: Arrays) -> None:
         """Saves a snapshot; the last stays until this one is whole.
@@ -72,11 +72,11 @@ class Checkpoint:
                     },
                 )
             if self.path.exists():
-                self.path.replace(self._previous)
+                self.path.replace(self.previous)
 
     def read(self) -> Saved | None:
         """The last snapshot that is whole, or None where there is none."""
-        for path in (self.path, self._previous):
+        for path in (self.path, self.previous):
             try:
                 return _read(path)
             except FileNotFoundError:
@@ -90,7 +90,7 @@ class Checkpoint:
     def remove(self) -> None:
         """Removes what was saved, and what was left of saving."""
         remove_partials(self.path)
-        self._previous.unlink(missing_ok=True)
+        self.previous.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
 

@@ -3,6 +3,7 @@
 They are read, described, and compared with the record of a job that is made again.
 """
 
+import itertools
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -234,7 +235,9 @@ def styles_by_name(paths: Sequence[Path]) -> dict[str, Path]:
     """The style images of a run by the stems of their names, with a number where that is taken."""
     named: dict[str, Path] = {}
     for place, path in enumerate(paths, 1):
-        named[path.stem if path.stem not in named else f"{path.stem} {place}"] = path
+        numbered = (f"{path.stem} {number}" for number in itertools.count(place))
+        names = itertools.chain([path.stem], numbered)
+        named[next(name for name in names if name not in named)] = path
     return named
 
 

@@ -4,6 +4,7 @@ It is checked before the job runs, compared where the job goes on, and written a
 """
 
 import dataclasses
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
@@ -29,6 +30,8 @@ from nst_jax.jobs.record_files import (
 )
 from nst_jax.jobs.sharing import shareable
 from nst_jax.jobs.study_folder import StudyFolder
+
+_LOG = logging.getLogger(__name__)
 
 _OTHER_FILE = "choose another --output"
 _OTHER_FOLDER = "choose another --output-dir"
@@ -139,6 +142,8 @@ def config_of(saved: Saved, config: TransferConfig) -> TransferConfig:
     chosen = {name: saved.settings[name] for name in ("tile", "memory") if name in saved.settings}
     if config.tile:
         chosen.pop("tile", None)
+    if chosen.get("memory", config.memory) != config.memory:
+        _LOG.info(f"L-BFGS goes on with the {chosen['memory']} pairs that it began with")
     return dataclasses.replace(config, **chosen)
 
 

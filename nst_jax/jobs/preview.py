@@ -19,8 +19,7 @@ _KEYWORD = "Description"
 class Preview:
     """A preview, which is replaced now and then, and removed when the result is there.
 
-    At a size smaller than the result's it is so small, too. A file of that name which is no
-    preview is left alone, and there is none then.
+    A file of that name which is no preview is left alone, and there is none then.
 
     Args:
         path: The file, a PNG.

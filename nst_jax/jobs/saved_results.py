@@ -28,7 +28,7 @@ from nst_jax.report.perceptual import lpips_distance
 from nst_jax.report.plots import draw_losses
 from nst_jax.report.sheets import make_labelled_sheet
 from nst_jax.report.write import lay_out, write_report
-from nst_jax.study.result import StudyResult
+from nst_jax.study.result import StudyResult, status_of
 
 _MADE_BY = "Python"
 """What a record says of settings that only the program that made the result knows."""
@@ -76,11 +76,7 @@ def save_study(study: StudyResult, folder: Path) -> None:
             "made_by": _MADE_BY,
             "coordinates": dict(study.coordinates[place]),
             "lane": plain(LaneValues(**lane.settings())),
-            "status": "failed"
-            if result.failure
-            else "converged"
-            if result.converged
-            else "finished",
+            "status": status_of(str(result.failure), bool(result.converged)),
             "seconds": float(study.seconds[place]),
             "lpips": lpips,
             **_outcome(result),
@@ -100,7 +96,7 @@ def save_study(study: StudyResult, folder: Path) -> None:
         "made_by": _MADE_BY,
         "title": f"{', '.join(copies['content'])} × {', '.join(copies['style'])}",
         "axes": axes,
-        "zipped": _is_zipped(study),
+        "zipped": study.zipped,
         "lanes": list(names),
         "contents": copies["content"],
         "styles": copies["style"],
@@ -123,7 +119,7 @@ def result_as_png(result: TransferResult) -> bytes:
 
 def study_as_png(study: StudyResult) -> bytes:
     """The pictures in rows and columns."""
-    grid = lay_out(study.axes(), _is_zipped(study))
+    grid = lay_out(study.axes(), study.zipped)
     sheet = make_labelled_sheet(
         (
             (None if study.failure[place] else study.image[place] for place in row)
@@ -215,11 +211,6 @@ def _outcome(result: TransferResult) -> dict[str, Any]:
 
 def _finite(losses: np.ndarray) -> list[float | None]:
     return [finite_or_none(loss) for loss in losses]
-
-
-def _is_zipped(study: StudyResult) -> bool:
-    """Whether the lanes are no grid."""
-    return int(np.prod([len(labels) for labels in study.axes().values()])) != len(study.lanes)
 
 
 def _refuse_others(record: Path) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nst_jax.checks import ConfigError
 from nst_jax.descent.result import Callback
-from nst_jax.descent.snapshot import Arrays
+from nst_jax.descent.snapshot import Arrays, SnapshotError
 from nst_jax.files.lock import only_one
 from nst_jax.host.processes import Processes
 from nst_jax.host.stopping import Stopped, StopSignals
@@ -95,7 +96,14 @@ def run_study_job(
             checkpoint = Checkpoint(plan.folder.checkpoint(processes.index))
             if own:
                 page = StudyPage(plan, 15.0 if processes.index == 0 else 0.0)
-                _run(plan, own, checkpoint, signals, show, on_lane, page)
+                try:
+                    _run(plan, own, checkpoint, signals, show, on_lane, page)
+                except SnapshotError as error:
+                    raise ConfigError(
+                        f"{checkpoint.path}: {error}; remove it, and that of before "
+                        f"({checkpoint.previous.name}) if there is one, to begin the lanes anew "
+                        "that ran; those that had ended stay"
+                    ) from error
             checkpoint.remove()
         failed: Mapping[str, str] = {}
         with processes.together():

@@ -20,14 +20,15 @@ from nst_jax.objective.views import View
 
 _EPSILON = 1e-7
 _LEAST_VARIANCE = 1e-6
-"""Of a window's nine pixels, summed: below, the photograph has no structure to keep."""
+"""Of a window's nine pixels, summed: below, the photograph has no structure to keep, nor the term
+anything to ask for."""
 
 
 @term
 class Matting(Term):
     """The share of the picture's local variance that no affine map of the photograph's colours has.
 
-    Σ_windows |v − QQᵀv|² / Σ_windows |I|², of the windows that lie within the image, or of those
+    Σ_windows vᵀ(v − QQᵀv) / Σ_windows |I|², of the windows that lie within the image, or of those
     over the seam, too, where it wraps.
 
     References:
@@ -65,7 +66,7 @@ class Matting(Term):
     def scale(
         self, nothing: Mapping[str, Array], wanted: Array, shapes: Mapping[str, tuple[int, ...]]
     ) -> Parts:
-        return {"all": jnp.ones_like(wanted)}
+        return {"all": jnp.where(wanted < _LEAST_VARIANCE, 0, jnp.ones_like(wanted))}
 
 
 def _windows(view: View) -> Array:

@@ -150,19 +150,20 @@ def with_regions(loss: Loss, regions: Sequence[Region]) -> Loss:
     """The loss with each term that aims at a style once for each region.
 
     Layers that have too few positions in the region, or in its style mask, at the full size are
-    left out; the weights of the others grow so that their sum stays. `small_regions` says which.
+    left out; the weights of the term's others grow so that their sum stays. A term that has none
+    left is left out there, if the region has another. `small_regions` says which.
 
     Args:
         loss: The loss of a picture without regions.
         regions: The regions, as `checked_regions` found them right.
 
     Raises:
-        ConfigError: A region is too small for all the layers of a term, or two terms would have
+        ConfigError: A region is too small for all the layers of all terms, or two terms would have
             one name.
     """
     terms: dict[str, Term] = {name: part for name, part in loss.items() if part.source != "style"}
+    masks = list(zip(names_of(regions), regions, shared_masks(regions), strict=True))
     for name, term in loss.of("style").items():
-        masks = zip(names_of(regions), regions, shared_masks(regions), strict=True)
         for own, region, mask in masks:
             if f"{name}_{own}" in {*terms, *(other for other in loss if other != name)}:
                 raise ConfigError(
@@ -174,10 +175,7 @@ def with_regions(loss: Loss, regions: Sequence[Region]) -> Loss:
                 if all(has_positions(part, layer) for part in (mask, *region.style_masks))
             )
             if not layers:
-                raise ConfigError(
-                    f"region {own} is too small for the layers of the term {name}; "
-                    "leave it out, or make it larger"
-                )
+                continue
             share = float(mask.mean()) if region.weight is None else region.weight
             terms[f"{name}_{own}"] = dataclasses.replace(
                 term,
@@ -186,21 +184,27 @@ def with_regions(loss: Loss, regions: Sequence[Region]) -> Loss:
                 layers=layers,
                 region=own,
             )
+    for own, *_ in masks:
+        if loss.of("style") and not any(term.region == own for term in terms.values()):
+            raise ConfigError(
+                f"region {own} is too small for the layers of {', '.join(loss.of('style'))}; "
+                "leave it out, or make it larger"
+            )
     return Loss(terms)
 
 
 def small_regions(loss: Loss, parted: Loss) -> list[str]:
     """Notes of the layers that a loss leaves out in regions, of the loss without regions."""
-    left_out: dict[str | None, dict[str, None]] = {}
-    for name, term in loss.of("style").items():
-        for own in copies_of(name, parted).values():
-            lacking = (layer for layer in term.layers if layer not in own.layers)
-            left_out.setdefault(own.region, {}).update(dict.fromkeys(lacking))
-    return [
-        f"region {region} is too small for {', '.join(layers)}, left out there"
-        for region, layers in left_out.items()
-        if layers
-    ]
+    notes = []
+    for region in dict.fromkeys(term.region for term in parted.of("style").values()):
+        lacking: dict[str, None] = {}
+        for name, term in loss.of("style").items():
+            own = parted.get(f"{name}_{region}")
+            kept = own.layers if own else ()
+            lacking |= dict.fromkeys(layer for layer in term.layers if layer not in kept)
+        if lacking:
+            notes.append(f"region {region} is too small for {', '.join(lacking)}, left out there")
+    return notes
 
 
 def copies_of(name: str, loss: Loss) -> Loss:

@@ -115,7 +115,7 @@ def _blended(
 ) -> dict[str, Samples]:
     found = {}
     for layer, samples in measured[0].items():
-        slots = len(samples.values)
+        slots = max(len(own[layer].values) for own in measured)
         levels = (jnp.arange(slots, dtype=samples.values.dtype) + 0.5) / slots
         each = []
         for own in measured:

@@ -146,7 +146,10 @@ class Term:
     __array_ufunc__ = None  # so that an array leaves its product with a term to the term
 
     def __mul__(self, factor: Any) -> "Term":
-        weight = np.asarray(self.weight) if isinstance(self.weight, list | tuple) else self.weight
+        weight, factor = (
+            np.asarray(number) if isinstance(number, list | tuple) else number
+            for number in (self.weight, factor)
+        )
         return dataclasses.replace(self, weight=weight * factor)
 
     __rmul__ = __mul__
@@ -158,8 +161,7 @@ class Term:
         return Loss({self.default_name(): self}) + other
 
     def __radd__(self, other: Any) -> "Loss":
-        # where `sum` begins
-        return Loss({}) + self if isinstance(other, int) and other == 0 else NotImplemented
+        return Loss({self.default_name(): self}).__radd__(other)
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -228,6 +230,10 @@ class Loss(Mapping[str, Term]):
                     "Loss({'first': …, 'second': …})"
                 )
         return Loss({**self, **more})
+
+    def __radd__(self, other: Any) -> "Loss":
+        # where `sum` begins
+        return self if isinstance(other, int) and other == 0 else NotImplemented
 
     __array_ufunc__ = None
 

@@ -70,6 +70,7 @@ class StudyResult(NamedTuple):
         coordinates: Where each lane is on the axes, as labels by their names.
         contents: The content images.
         styles: The style images, or lists of several.
+        zipped: Whether the axes went in step.
     """
 
     lanes: tuple[Lane, ...]
@@ -86,13 +87,15 @@ class StudyResult(NamedTuple):
     coordinates: tuple[Mapping[str, str], ...]
     contents: Images
     styles: Images
+    zipped: bool = False
 
     def axes(self) -> dict[str, list[str]]:
-        """What varies, as labels by the names of the axes."""
+        """What varies, as labels by the names of the axes; one a lane where they went in step."""
         names = self.coordinates[0] if self.coordinates else {}
-        return {
-            name: list(dict.fromkeys(where[name] for where in self.coordinates)) for name in names
-        }
+        labels = {name: [where[name] for where in self.coordinates] for name in names}
+        if self.zipped:
+            return labels
+        return {name: list(dict.fromkeys(own)) for name, own in labels.items()}
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes `index.html`, which shows the lanes, and the files that it shows.
@@ -222,4 +225,5 @@ def collect(
         coordinates=tuple(grid.coordinates),
         contents=contents,
         styles=styles,
+        zipped=grid.zipped,
     )

@@ -22,6 +22,7 @@ from nst_jax.descent.areas import NO_AREAS, Areas, checked_areas
 from nst_jax.descent.arguments import check_average, chosen_optimizer
 from nst_jax.descent.lanes import Optimizer
 from nst_jax.descent.result import Callback
+from nst_jax.descent.schedule import make_schedule
 from nst_jax.descent.start import checked_image
 from nst_jax.descent.stylize import seconds_between
 from nst_jax.host.bars import Bar
@@ -230,6 +231,7 @@ def check_study(
     losses, notes = {}, []
     for lane in grid.lanes:
         check_mix(len(style_images[lane.style_images]), lane.config.style_mix)
+        make_schedule((shape[0], shape[1]), lane.config)
         if optimizer is None:
             check_average(lane.config)
         loss = loss_of(lane, grid)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,16 @@ import nst_jax as nst
 from nst_jax import cli
 from nst_jax.files.masks import read_mask
 from nst_jax.jobs import checkpoint
+from nst_jax.jobs.inputs import styles_by_name
 
 QUICK = ["--network", "vgg16", "--size", "48", "--num-steps", "3"]
 QUICK += ["--style-layers", "conv1_1", "conv2_1", "--content-layers", "conv2_2"]
+
+
+def test_every_style_of_a_run_has_a_name():
+    paths = [Path(name) for name in ("a 3.png", "a.png", "a.jpg")]
+    named = styles_by_name(paths)
+    assert list(named.values()) == paths and len(named) == 3
 
 
 @pytest.fixture

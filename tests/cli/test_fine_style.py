@@ -13,6 +13,7 @@ import pytest
 import nst_jax as nst
 from nst_jax import cli
 from nst_jax.cli import progress
+from nst_jax.descent.fine_style import fine_style_config
 from nst_jax.descent.schedule import Scale
 from nst_jax.jobs import checkpoint
 from nst_jax.jobs.fine_style import as_one_run, fine_style_job
@@ -23,6 +24,11 @@ from tests.runs import QUICK
 COMMAND = ["stylize", "photo.jpg", "painting.png", *QUICK, "--output", "out.png"]
 FINE = ["--fine-style", "fine.png", "--fine-until", "conv1_1"]
 MADE = "out_fine_style.png"
+
+
+def test_shares_of_the_run_are_none_of_its_fine_style():
+    config = nst.TransferConfig(num_steps=4, coarse_steps=(0.25,))
+    assert fine_style_config(config, "conv2_1").coarse_steps == ()
 
 
 @pytest.fixture

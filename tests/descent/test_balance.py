@@ -153,6 +153,15 @@ def test_what_was_found_stays_when_a_run_goes_on(tmp_path):
         with_saved_weights(job, Saved({"weights_by_layer": {"conv1_1": -1}}, {}))
 
 
+@pytest.mark.slow
+def test_a_lane_without_style_is_one_beside_others(vgg16_params, pictures):
+    loss = lambda weights: nst.content(("conv2_2",)) + weights * nst.style(STYLE_LAYERS)
+    lanes = loss(np.array([0.0, 20.0]))
+    batch = nst.stylize_batch(vgg16_params, *pictures, BALANCED, loss=lanes)
+    single = nst.stylize(vgg16_params, *pictures, BALANCED, loss=loss(20.0))
+    np.testing.assert_allclose(batch.losses[1], single.losses, rtol=1e-5)
+
+
 def test_a_layer_that_no_region_is_large_enough_for_leaves_its_weight_to_the_others(vgg16_params):
     rng = np.random.default_rng(5)
     content, style = rng.random((2, 64, 48, 3), np.float32)

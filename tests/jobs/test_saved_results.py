@@ -13,6 +13,7 @@ from PIL import Image
 import nst_jax as nst
 from nst_jax.host.bars import Bar
 from nst_jax.jobs.rerun import job_of_record
+from nst_jax.report.write import lay_out
 
 SHALLOW = dict(content_layers=("conv1_2",), style_layers=("conv1_1",), coarse_to_fine=False)
 CONFIG = nst.TransferConfig(num_steps=3, optimizer="adam", **SHALLOW)
@@ -139,6 +140,16 @@ def test_a_study_in_step_is_no_grid(vgg16_params, images):
     assert found.axes() == {"style_weight": ["5", "20"], "seed": ["0", "1"]}
     height, width, _ = shown(found).shape
     assert width > height  # side by side, where a grid would have two rows
+
+
+def test_values_may_come_again_where_axes_go_in_step(vgg16_params, images, tmp_path):
+    axes = {"style_weight": [5, 5, 20, 20], "content_weight": [1, 2, 2, 1]}
+    found = nst.run_study(vgg16_params, *images, axes, CONFIG, zipped=True)
+    assert found.axes()["content_weight"] == ["1", "2", "2", "1"]
+    found.save(tmp_path / "study")
+    record = json.loads((tmp_path / "study" / "study.json").read_text())
+    rows = lay_out(record["axes"], record["zipped"])["captions"]
+    assert rows[1][0] == "style_weight = 20\ncontent_weight = 2"
 
 
 def test_a_study_is_plotted_a_line_a_lane(study):

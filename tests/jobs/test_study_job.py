@@ -15,6 +15,7 @@ import pytest
 
 import nst_jax as nst
 from nst_jax import cli
+from nst_jax.descent.snapshot import SnapshotError
 from nst_jax.jobs.rerun import job_of_record
 from nst_jax.report.perceptual import lpips_distance
 from tests.runs import QUICK_STUDY
@@ -114,6 +115,16 @@ def test_a_study_writes_its_folder_and_does_only_what_is_missing(photos, capfd):
         "style_weight=5,seed=0); pass --overwrite, or choose"
     ) in line
     assert results(Path("out")) == before
+
+
+def test_a_checkpoint_of_another_version_is_named(photos, monkeypatch, capfd):
+    def refuse(*arguments, **options):
+        raise SnapshotError("what was saved is of another version")
+
+    monkeypatch.setattr("nst_jax.jobs.study_job.run_lanes", refuse)
+    assert cli.main([*STUDY, "--style-weight", "5", "20", "--output-dir", "study"]) == 2
+    said = capfd.readouterr().err
+    assert "study/.process_0.checkpoint: what was saved" in said and "remove it" in said
 
 
 @pytest.mark.slow

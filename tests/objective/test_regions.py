@@ -282,6 +282,19 @@ def test_deep_layers_of_a_small_region_are_left_out(vgg16_params, pictures):
     assert set(parts["style_1"]) == {"conv1_1", "conv2_1"}
 
 
+def test_a_term_that_has_no_layer_in_a_small_region_is_left_out_there_alone():
+    mask = np.zeros((64, 96), np.float32)
+    mask[:10, :10] = 1
+    regions = [nst.Region(mask, name="sun"), nst.Region(1 - mask, name="sky")]
+    loss = nst.style(("conv1_1",)) + nst.NearestNeighbours(layers=("conv3_1",))
+    parted = with_regions(loss, regions)
+    assert set(parted) == {"style_sun", "style_sky", "nearest_neighbours_sky"}
+    assert small_regions(loss, parted) == ["region sun is too small for conv3_1, left out there"]
+    alone = nst.Loss({"style": nst.NearestNeighbours(layers=("conv3_1",))})
+    with pytest.raises(nst.ConfigError, match="region sun is too small for the layers of style"):
+        with_regions(alone, regions)
+
+
 SHAPE = (64, 96)
 DOT = np.zeros((48, 80))
 DOT[0, 0] = 1

@@ -189,6 +189,17 @@ def test_quantiles_of_several_styles_are_averaged(features):
     np.testing.assert_allclose(wanted["values"], single["values"], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
+def test_the_order_of_styles_of_unlike_sizes_makes_no_difference(features):
+    style = features[1]
+    term = TERMS[sliced]
+    small, large = (term.measure(view_of(own), {}) for own in (style[:2, :3], style))
+    found = []
+    for styles, shares in (((small, large), [0.2, 0.8]), ((large, small), [0.8, 0.2])):
+        found.append(term.aim(term.blend(styles, shares))["conv1_1"]["values"])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("equation", [neighbours, relaxed_emd])
 def test_several_styles_have_the_positions_of_all(features, equation):
     """Two halves of a style, each counting as it is large, are the style; one in turn, likewise."""

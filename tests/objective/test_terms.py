@@ -321,11 +321,16 @@ def test_each_lane_of_a_study_aims_at_its_own_images(vgg16_params, rng, lanes_at
 
 def test_terms_are_added_and_multiplied_as_numbers_are():
     assert list(sum([nst.content(), nst.style()])) == ["content", "style"]
+    assert list(sum([nst.content() + nst.style(), nst.edges()])) == ["content", "style", "edges"]
     assert (nst.style() / 4).weight == 0.25 and ((nst.content() + nst.style()) / 2)[
         "style"
     ].weight == 0.5
     assert (np.float64(3) * (nst.content() + nst.style()))["content"].weight == 3
-    for made in (np.array([5.0, 20.0]) * nst.style(), nst.style(weight=[2.5, 10.0]) * 2):
+    for made in (
+        np.array([5.0, 20.0]) * nst.style(),
+        [5.0, 20.0] * nst.style(),
+        nst.style(weight=[2.5, 10.0]) * 2,
+    ):
         np.testing.assert_array_equal(made.weight, [5.0, 20.0])
 
 

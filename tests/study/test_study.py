@@ -15,6 +15,7 @@ from nst_jax.jobs.study_folder import lane_names
 from nst_jax.study import group
 from nst_jax.study.grid import make_grid
 from nst_jax.study.result import FinishedLane
+from nst_jax.study.run import check_study
 from tests import reference
 
 NUM_STEPS = 50
@@ -397,6 +398,16 @@ def test_wrong_studies_are_refused(vgg16_params, images):
         nst.run_study(vgg16_params, images[0], {}, {}, config)
     with pytest.raises(nst.ConfigError, match="lanes at once is 0; it must be at least 1"):
         nst.run_study(vgg16_params, *images, {}, config, lanes_at_once=0)
+    shares = {"coarse_steps": [(0.5,), (0.01,)]}
+    with pytest.raises(nst.ConfigError, match="coarse_steps asks for 0 of 4 steps"):
+        check_study(
+            vgg16_params,
+            {"content": images[0]},
+            {"style": images[1]},
+            make_grid(
+                shares, ["content"], ["style"], config.replace(num_steps=4), nst.LossWeights()
+            ),
+        )
 
 
 def test_names_are_file_names():
