@@ -196,7 +196,7 @@ def with_regions(loss: Loss, regions: Sequence[Region]) -> Loss:
 def small_regions(loss: Loss, parted: Loss) -> list[str]:
     """Notes of the layers that a loss leaves out in regions, of the loss without regions."""
     notes = []
-    for region in dict.fromkeys(term.region for term in parted.of("style").values()):
+    for region in dict.fromkeys(term.region for term in parted.values() if term.region):
         lacking: dict[str, None] = {}
         for name, term in loss.of("style").items():
             own = parted.get(f"{name}_{region}")

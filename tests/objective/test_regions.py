@@ -290,6 +290,7 @@ def test_a_term_that_has_no_layer_in_a_small_region_is_left_out_there_alone():
     parted = with_regions(loss, regions)
     assert set(parted) == {"style_sun", "style_sky", "nearest_neighbours_sky"}
     assert small_regions(loss, parted) == ["region sun is too small for conv3_1, left out there"]
+    assert small_regions(loss, loss) == []
     alone = nst.Loss({"style": nst.NearestNeighbours(layers=("conv3_1",))})
     with pytest.raises(nst.ConfigError, match="region sun is too small for the layers of style"):
         with_regions(alone, regions)
