@@ -58,6 +58,8 @@ def run_study(
 ) -> StudyResult:
     """Runs `stylize` over a grid of settings.
 
+    Ctrl-C ends it without a result; `nst-jax study` writes each lane as it ends, and goes on.
+
     Args:
         params: The network's parameters, from `load_params`.
         content: Content image, sRGB in [0, 1], or several of one size by name.
