@@ -9,6 +9,7 @@ import optax
 import pytest
 
 import nst_jax as nst
+from nst_jax.descent.arguments import checked_keys
 from nst_jax.descent.start import checked_image
 from tests import reference
 from tests.runs import total_loss
@@ -408,3 +409,11 @@ def test_a_second_ctrl_c_is_raised(vgg16_params, images, interrupts):
         nst.stylize(
             vgg16_params, *images, nst.TransferConfig(num_steps=5, **SHALLOW), callback=press
         )
+
+
+def test_seeds_are_numbers_of_any_kind():
+    for seeds in ([0, 1], range(2), np.arange(2)):
+        found = checked_keys("keys", seeds, 1)
+        np.testing.assert_array_equal(jax.random.key_data(found), [[0, 0], [0, 1]])
+    raw = np.asarray(jax.random.PRNGKey(3))  # is a key, though of whole numbers
+    np.testing.assert_array_equal(jax.random.key_data(checked_keys("key", raw, 0)), raw)
