@@ -131,7 +131,7 @@ def numbers_of(table: Path) -> Numbers:
 
 
 def comparison(pairs: Mapping[str, Numbers], painted: list[str]) -> str:
-    """Tables of what was measured of all pairs, and of each way of painting over the first."""
+    """Tables of what was measured of all pairs, and of each way of painting over earlier ones."""
     kinds = list(next(iter(pairs.values()))[painted[0]])
     head = [f"| {' | '.join(kinds)} |", "| --- " * (len(kinds) + 2) + "|"]
     every = ["| pair | painted by " + head[0], head[1]]
