@@ -30,6 +30,7 @@ import jax
 import numpy as np
 import optax
 from benchmark import table
+from flax.serialization import from_bytes, to_bytes
 from paper_figures import packaged
 
 import nst_jax as nst
@@ -72,6 +73,9 @@ PHOTOGRAPHS = {
     "matplotlib.mpl-data.sample_data": ("grace_hopper.jpg",),
 }
 """What packages bring of photographs, by folder."""
+
+UNBOUNDED_CHUNK = 50
+"""Steps of `unbounded` between two savings; a divisor of every published number of steps."""
 
 Table = list[list[str]]
 
@@ -151,7 +155,9 @@ def notebook(arguments: argparse.Namespace) -> tuple[dict, Table]:
 
 
 def unbounded(arguments: argparse.Namespace) -> tuple[dict, Table]:
-    """The same, its pixels not kept in [0, 1]."""
+    """The same, its pixels not kept in [0, 1].
+
+    Hours on a CPU, so what is done is kept in OUTPUT_DIR/unbounded.msgpack, and gone on with."""
     config, content, style, weights = notebooks_problem(arguments)
     learning_rate = optax.exponential_decay(
         config.learning_rate, transition_steps=100, decay_rate=config.decay
@@ -169,9 +175,18 @@ def unbounded(arguments: argparse.Namespace) -> tuple[dict, Table]:
             state, info = nst.step(state, evaluate, optimizer)
             return state, info.loss
 
-        return jax.lax.scan(move, state, length=config.num_steps)
+        return jax.lax.scan(move, state, length=UNBOUNDED_CHUNK)
 
-    state, losses = run(nst.init(content, optimizer), params, targets)
+    at_hand = nst.init(content, optimizer), np.zeros(0, np.float32)
+    kept = arguments.output_dir / "unbounded.msgpack"
+    if kept.exists():
+        at_hand = from_bytes(at_hand, kept.read_bytes())
+    state, losses = at_hand
+    while len(losses) < config.num_steps:
+        state, found = run(state, params, targets)
+        losses = np.append(losses, found)
+        kept.write_bytes(to_bytes((state, losses)))
+        print(f"\r  step {len(losses)}, loss {losses[-1]:.6g}   ", end="", file=sys.stderr)
     return beside_the_notebooks(
         arguments, "unbounded", np.clip(np.asarray(state.best_image), 0, 1), losses
     )

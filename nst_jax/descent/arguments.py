@@ -48,11 +48,23 @@ def spelt_out(
 
 
 def as_arrays(tree: Any) -> Any:
-    """The numbers of weights or of a loss as float32 arrays."""
-    return jax.tree.map(
-        lambda leaf: np.asarray(leaf, np.float32),
-        tree,
-        is_leaf=lambda leaf: isinstance(leaf, list | tuple),
+    """The numbers of weights or of a loss as float32 arrays.
+
+    Raises:
+        ConfigError: One is no number.
+    """
+
+    def as_array(path: Any, leaf: Any) -> np.ndarray:
+        try:
+            return np.asarray(leaf, np.float32)
+        except (TypeError, ValueError):
+            raise ConfigError(
+                f"{type(tree).__name__}{jax.tree_util.keystr(path)} is {leaf!r}, no number; give "
+                "one, or make a field of your own term nst.static, which holds anything"
+            ) from None
+
+    return jax.tree_util.tree_map_with_path(
+        as_array, tree, is_leaf=lambda leaf: isinstance(leaf, list | tuple)
     )
 
 

@@ -107,6 +107,15 @@ def read_image(
     return np.asarray(image, np.float32) / 255
 
 
+def read_result(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> PixelArray:
+    """A picture of this program's own; what is odd about it was said when it was written.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
+    return np.asarray(decode_file(path, max_pixels).image, np.float32) / 255
+
+
 def decode_file(path: str | os.PathLike[str], max_pixels: int) -> Decoded:
     """The image in a file, as it is: not resized, and without a word of what is odd about it.
 

@@ -6,6 +6,7 @@ Runs of one size share a compiled program.
 import dataclasses
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,13 +106,19 @@ def jobs_of_folder(
     Args:
         photographs: Images of one folder.
         folder: Where the results go.
-        ending: What is added to the name of a photograph; of two that differ in their endings
-            alone, these are added, too.
+        ending: What is added to the name of a photograph; of two that would have one name, the
+            endings of their own are added, too.
         make: Makes the job of a photograph and its result.
     """
-    stems = [path.stem.casefold() for path in photographs]
-    names = {
-        path: path.stem if stems.count(stem) == 1 else f"{path.stem}_{path.suffix[1:]}"
-        for path, stem in zip(photographs, stems, strict=True)
-    }
+    whole = {path: f"{path.stem}_{path.suffix[1:]}" for path in photographs}
+    stems = Counter(path.stem.casefold() for path in photographs)
+    alike = {path for path in photographs if stems[path.stem.casefold()] > 1}
+    # a.jpg and a.png become a_jpg and a_png, so that a_png.png is a_png_png, and so on
+    while more := {
+        path
+        for path in set(photographs) - alike
+        if path.stem.casefold() in {whole[other].casefold() for other in alike}
+    }:
+        alike |= more
+    names = {path: whole[path] if path in alike else path.stem for path in photographs}
     return [make(path, folder / f"{name}{ending}") for path, name in names.items()]

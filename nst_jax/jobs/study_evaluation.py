@@ -3,10 +3,9 @@
 import logging
 
 import msgspec
-import numpy as np
 
 from nst_jax.checks import ConfigError
-from nst_jax.files.images import PixelArray, decode_file
+from nst_jax.files.images import read_result
 from nst_jax.host.stopping import Stopped, StopSignals
 from nst_jax.jobs.describe import finite_or_none
 from nst_jax.jobs.outputs import OVERWRITE_FOLDER
@@ -79,7 +78,8 @@ def measure_lanes(plan: StudyPlan) -> None:
             lane = plan.grid.lanes[plan.names.index(name)]
             (style,) = plan.styles[lane.style_images]
             content = plan.inputs.contents[lane.content]
-            found = evaluate(params, content, style, _read_picture(plan, name))
+            picture = read_result(plan.folder.lane_image(name), plan.job.max_pixels)
+            found = evaluate(params, content, style, picture)
             measured = msgspec.structs.replace(record, evaluation=_numbers(found))
             write_record(plan.folder.lane_record(name), measured)
             if signals.received:
@@ -93,12 +93,6 @@ def _measurable(plan: StudyPlan) -> dict[str, int]:
         for index, (name, lane) in enumerate(zip(plan.names, plan.grid.lanes, strict=True))
         if len(plan.styles[lane.style_images]) == 1
     }
-
-
-def _read_picture(plan: StudyPlan, name: str) -> PixelArray:
-    """A lane's picture; its transparency was reported when it was written."""
-    decoded = decode_file(plan.folder.lane_image(name), plan.job.max_pixels)
-    return np.asarray(decoded.image, np.float32) / 255
 
 
 def _numbers(found: Evaluation) -> dict[str, float | None]:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from nst_jax.checks import ConfigError
-from nst_jax.files.images import ImageError, read_image
+from nst_jax.files.images import ImageError, read_result
 from nst_jax.jobs.outputs import OVERWRITE_FOLDER, WEIGHTS_FOUND
 from nst_jax.jobs.record import LaneRecord, StudyRecord
 from nst_jax.jobs.record_files import first_difference, plain, read_record, write_record
@@ -100,7 +100,7 @@ def is_lane_finished(folder: StudyFolder, name: str, settings: Mapping[str, Any]
         )
     if record.best_loss is not None:
         try:
-            read_image(folder.lane_image(name))
+            read_result(folder.lane_image(name))
         except ImageError:  # missing or damaged; it is painted again
             return False
     return True

@@ -208,6 +208,15 @@ class Loss(Mapping[str, Term]):
                     f"the term {name} aims at {part.source!r}; its source must be one of "
                     f"{', '.join(get_args(Source))}"
                 )
+            if part.region is not None:
+                raise ConfigError(
+                    f"the term {name} names the region {part.region!r}; leave that out, and give "
+                    "the regions to the run, which makes a term for each"
+                )
+            if any(own is None for own in (part.weight, *(part.part_weights or {}).values())):
+                raise ConfigError(
+                    f"a weight of the term {name} is None; give a number, 0 to leave it out"
+                )
 
     def __getitem__(self, name: str) -> Term:
         return self._terms[name]

@@ -129,6 +129,9 @@ def check_weights(weights: object) -> None:
             f"weights is {weights!r}; give nst.LossWeights, such as "
             "nst.LossWeights(content=1.0, style=20.0)"
         )
+    for name in set(_OPTIONS) - set(_OPTIONAL) if weights else ():
+        if getattr(weights, name) is None:
+            raise ConfigError(f"weights.{name} is None; give a number, 0 to leave it out")
 
 
 def layer_weights(
@@ -151,4 +154,6 @@ def layer_weights(
             f"weights.{name} weighs {', '.join(given)}, but the layers are "
             f"{', '.join(layers)}; name exactly those"
         )
+    if any(weight is None for weight in given.values()):
+        raise ConfigError(f"a weight of weights.{name} is None; give a number, 0 to leave it out")
     return {layer: given[layer] for layer in layers}

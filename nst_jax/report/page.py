@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from nst_jax.files.images import read_image
+from nst_jax.files.images import read_result
 from nst_jax.files.sheets import make_thumbnail
 from nst_jax.report.evaluate import MEANS_ARE, means_over_layers
 
@@ -97,7 +97,7 @@ def _image(folder: Path, file: str) -> dict[str, Any] | None:
     path = folder / file
     if not path.exists():
         return None
-    image = read_image(path)
+    image = read_result(path)
     thumbnail = base64.b64encode(make_thumbnail(image, _THUMBNAIL)).decode()
     return {
         "url": quote(file),

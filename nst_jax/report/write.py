@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nst_jax.files.atomic import whole_file
-from nst_jax.files.images import PixelArray, read_image, write_image
+from nst_jax.files.images import PixelArray, read_result, write_image
 from nst_jax.report.page import TO_COME, make_page
 from nst_jax.report.plots import make_loss_plot
 from nst_jax.report.sheets import make_labelled_sheet
@@ -209,7 +209,9 @@ def _write_contact_sheet(
 def _read_result(folder: Path, lane: Mapping[str, Any]) -> PixelArray | None:
     """A lane's image; None for one that failed, whose last good image would look like a result."""
     return (
-        None if lane["status"] == "failed" else read_image(folder / "lanes" / f"{lane['name']}.png")
+        None
+        if lane["status"] == "failed"
+        else read_result(folder / "lanes" / f"{lane['name']}.png")
     )
 
 

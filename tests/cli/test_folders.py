@@ -7,6 +7,7 @@ import pytest
 
 import nst_jax as nst
 from nst_jax import cli
+from nst_jax.jobs.many_jobs import jobs_of_folder
 from tests.runs import QUICK
 
 STYLIZE = [*QUICK, "--num-steps", "2", "--optimizer", "sgd"]
@@ -59,6 +60,17 @@ def test_a_folder_of_photographs_is_painted_and_what_is_done_is_skipped(folders,
     assert cli.main(words) == 0
     assert cli.main([*words, "--style-weight", "7"]) == 1  # of which other pictures are there
     assert capfd.readouterr().err.count("FAILED in/") == 4
+
+
+def test_no_two_photographs_of_a_folder_share_a_picture():
+    photographs = [Path("in", name) for name in ("a.png", "a.jpg", "a_png.png", "A_PNG_png.webp")]
+    pictures = jobs_of_folder(photographs, Path("out"), "_x.png", lambda _, picture: picture)
+    assert [picture.name for picture in pictures] == [
+        "a_png_x.png",
+        "a_jpg_x.png",
+        "a_png_png_x.png",
+        "A_PNG_png_webp_x.png",
+    ]
 
 
 @pytest.mark.slow

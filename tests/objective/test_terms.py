@@ -406,6 +406,13 @@ class Blind(Smooth):
         return jnp.sum(view.features["conv1_1"])
 
 
+@nst.term
+class Lettered(Smooth):
+    """Which has a field for text that is not static."""
+
+    letters: str = "a"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -437,6 +444,21 @@ class Blind(Smooth):
         (
             {"loss": nst.Gram(layers=("conv1_1",), part_weights={"conv2_1": 1.0})},
             "the term style weighs conv2_1, but its parts are conv1_1",
+        ),
+        (
+            {"loss": nst.Gram(layers=("conv1_1",), region="sky")},
+            "the term style names the region 'sky'; leave that out",
+        ),
+        ({"loss": nst.content(("conv1_1",), weight=None)}, "weight of the term content is None"),
+        (
+            {"loss": nst.Gram(layers=("conv1_1",), part_weights={"conv1_1": None})},
+            "a weight of the term style is None; give a number",
+        ),
+        ({"loss": Lettered()}, r"Loss\['lettered'\].letters is 'a', no number; give one"),
+        ({"weights": nst.LossWeights(style=None)}, "weights.style is None; give a number"),
+        (
+            {"weights": nst.LossWeights(content_layers={"conv4_2": None})},
+            "a weight of weights.content_layers is None; give a number",
         ),
     ],
 )
