@@ -1,6 +1,7 @@
-"""Names of layers: the paper's, and those that other programs have for them."""
+"""Names of layers, the paper's and other programs', and of the parts of terms in tables."""
 
 import re
+from collections.abc import Container
 
 _OTHERS = re.compile(r"relu([1-5])_([1-4])|block([1-5])_conv([1-4])")
 
@@ -15,3 +16,14 @@ def layer_name(name: object) -> str:
         return str(name)
     block, number = filter(None, found.groups())
     return f"conv{block}_{number}"
+
+
+def column_name(term: str, part: str, taken: Container[str]) -> str:
+    """A part of a term, mostly a layer, as the tables of a study call it.
+
+    Args:
+        term: The term's name.
+        part: The part's; `"all"` of a term that has but one.
+        taken: The names that other columns have.
+    """
+    return term if part == "all" and term not in taken else f"{term}_{part}"

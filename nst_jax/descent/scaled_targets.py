@@ -195,12 +195,12 @@ class ScaledTargets:
                         aims = blended_targets(
                             params, each, style.shares, own, shape, self._config.border
                         )
-                    if times and not self._is_met(region, style, own, size, times):
+                    if times and not self._is_large_enough(region, style, own, size, times):
                         aims = without_scale(aims)
                     found |= self._in_region(region, aims, own, shape)
                 yield found
 
-    def _is_met(
+    def _is_large_enough(
         self, region: str | None, style: Style, loss: Loss, size: tuple[int, int], times: int
     ) -> bool:
         """Whether a style, and its region of the picture, are large enough in an octave."""

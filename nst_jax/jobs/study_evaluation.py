@@ -35,8 +35,8 @@ def check_measurable(plan: StudyPlan) -> None:
     lanes = [plan.grid.lanes[index] for index in measurable.values()]
     shapes = {f"content {lane.content}": plan.inputs.shape for lane in lanes}
     for lane in lanes:
-        (style,) = plan.styles[lane.style_images]
-        shapes[f"style {lane.style_images}"] = style.shape[:2]
+        (style,) = plan.styles[lane.style_key]
+        shapes[f"style {lane.style_key}"] = style.shape[:2]
     for name, (height, width) in shapes.items():
         if min(height, width) < LEAST_SIDE:
             raise ConfigError(
@@ -76,7 +76,7 @@ def measure_lanes(plan: StudyPlan) -> None:
     with StopSignals() as signals:
         for name, record in missing.items():
             lane = plan.grid.lanes[plan.names.index(name)]
-            (style,) = plan.styles[lane.style_images]
+            (style,) = plan.styles[lane.style_key]
             content = plan.inputs.contents[lane.content]
             picture = read_result(plan.folder.lane_image(name), plan.job.max_pixels)
             found = evaluate(params, content, style, picture)
@@ -91,7 +91,7 @@ def _measurable(plan: StudyPlan) -> dict[str, int]:
     return {
         name: index
         for index, (name, lane) in enumerate(zip(plan.names, plan.grid.lanes, strict=True))
-        if len(plan.styles[lane.style_images]) == 1
+        if len(plan.styles[lane.style_key]) == 1
     }
 
 

@@ -97,7 +97,7 @@ def plan_study(job: StudyJob) -> StudyPlan:
     }
     read[sizes[0]] = dict(inputs.styles)
     images = {
-        lane.style_images: [read[lane.style_size][own] for own in mixed[lane.style]]
+        lane.style_key: [read[lane.style_size][own] for own in mixed[lane.style]]
         for lane in grid.lanes
     }
     contents, styles, areas = check_study(

@@ -88,8 +88,8 @@ def _octave(
         else:
             measures = [measures_of(params, image, own, config) for image in images]
             aims = blended_targets(params, measures, blend.shares, own, shape, config.border)
-        is_met = all(can_be_halved(image.shape, times) for image in blend.images)
-        found |= aims if is_met else without_scale(aims)
+        is_large_enough = all(can_be_halved(image.shape, times) for image in blend.images)
+        found |= aims if is_large_enough else without_scale(aims)
     return found
 
 

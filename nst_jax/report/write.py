@@ -7,12 +7,13 @@ import csv
 import itertools
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nst_jax.files.atomic import whole_file
 from nst_jax.files.images import PixelArray, read_result, write_image
+from nst_jax.layer_names import column_name
 from nst_jax.report.page import TO_COME, make_page
 from nst_jax.report.plots import make_loss_plot
 from nst_jax.report.sheets import make_labelled_sheet
@@ -151,7 +152,7 @@ def _write_table(path: Path, lanes: Sequence[dict[str, Any]]) -> None:
             },
             **{
                 (name, ""): {
-                    _column(name, part, settings): _at(values, best)
+                    column_name(name, part, {*_OTHERS, *settings}): _at(values, best)
                     for part, values in parts_of.items()
                 }
                 for name, parts_of in history["terms"].items()
@@ -177,13 +178,7 @@ def _write_table(path: Path, lanes: Sequence[dict[str, Any]]) -> None:
 
 
 _OTHERS = ("lane", "status", "reason", "steps", "best_step", "best_loss", "lpips")
-
-
-def _column(term: str, part: str, settings: Collection[str]) -> str:
-    """A part of a term as the table calls it, whose other columns have names already."""
-    return (
-        term if part == "all" and term not in settings and term not in _OTHERS else f"{term}_{part}"
-    )
+"""The columns that no setting and no term makes."""
 
 
 def _at(values: Sequence[float | None], index: int) -> float | None:

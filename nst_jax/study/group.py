@@ -81,7 +81,7 @@ class Group:
         self._seen: dict[Hashable, Recoloured] = {}
         for lane in lanes:
             if _images_of(lane) not in self._seen:
-                own = contents[lane.content], as_images(styles[lane.style_images])
+                own = contents[lane.content], as_images(styles[lane.style_key])
                 seen = recolour(*own, lane.config.colours)
                 finish = pasting(seen.finish, own[0], areas.keep)
                 self._seen[_images_of(lane)] = seen._replace(finish=finish)
@@ -272,7 +272,7 @@ class Group:
 
 
 def _images_of(lane: Lane) -> Hashable:
-    return lane.content, lane.style_images, lane.config.colours
+    return lane.content, lane.style_key, lane.config.colours
 
 
 def _content_of(lane: Lane) -> Hashable:
@@ -284,7 +284,7 @@ def _style_of(lane: Lane) -> Hashable:
     """What decides the style: one that is recoloured is another with each content."""
     content = None if lane.config.colours == "style" else lane.content
     own = lane.config
-    return lane.style_images, own.style_mix, own.style_turns, own.colours, content
+    return lane.style_key, own.style_mix, own.style_turns, own.colours, content
 
 
 def _first_lanes(num_lanes: int, batch: Any) -> Any:

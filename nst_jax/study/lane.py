@@ -41,7 +41,7 @@ class Lane:
     style_size: tuple[str, ...] = ()
 
     @property
-    def style_images(self) -> str:
+    def style_key(self) -> str:
         """What its style is called among the images of a study, where it is there in each size."""
         return " ".join((self.style, *self.style_size))
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.result import TransferResult
 from nst_jax.host.outlets import outlets
+from nst_jax.layer_names import column_name
 from nst_jax.objective.loss import LossParts
 from nst_jax.objective.terms import Loss
 from nst_jax.study.grid import Grid
@@ -168,18 +169,14 @@ class StudyResult(NamedTuple):
         found = self.best_step > 0
         for name, parts in self.terms.items():
             for part, rows in parts.items():
-                table[_column(name, part, table.columns)] = np.where(found, rows[best], np.nan)
+                column = column_name(name, part, table.columns)
+                table[column] = np.where(found, rows[best], np.nan)
         return table
 
 
 def status_of(failure: str, converged: bool) -> str:
     """How a lane ended, in a word."""
     return "failed" if failure else "converged" if converged else "finished"
-
-
-def _column(term: str, part: str, taken: Collection[str]) -> str:
-    """A part of a term as a table calls it, whose other columns are taken."""
-    return term if part == "all" and term not in taken else f"{term}_{part}"
 
 
 def collect(

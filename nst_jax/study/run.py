@@ -232,13 +232,13 @@ def check_study(
         )
     losses, notes = {}, []
     for lane in grid.lanes:
-        check_mix(len(style_images[lane.style_images]), lane.config.style_mix)
+        check_mix(len(style_images[lane.style_key]), lane.config.style_mix)
         make_schedule((shape[0], shape[1]), lane.config)
         if optimizer is None:
             check_average(lane.config)
         loss = loss_of(lane, grid)
         for term in loss.values():
-            check_mix(len(style_images[lane.style_images]), term.style_mix)
+            check_mix(len(style_images[lane.style_key]), term.style_mix)
         if areas.regions:
             check_no_mix(lane.config, loss)
             notes += small_regions(loss, with_regions(loss, areas.regions))
