@@ -27,7 +27,7 @@ from pathlib import Path
 
 import benchmark_accelerator
 import numpy as np
-from benchmark_sides import controls
+from benchmark_sides import controls, rounds_factors
 
 import nst_jax as nst
 
@@ -109,6 +109,8 @@ def run_step(args):
         }
         sides[AUTOCAST] = ("torch", common | {"memory_format": "channels_last", "autocast": True})
         sides["parameters as loaded"] = ("nst_jax", common | {"plain": True})
+        if rounds_factors():
+            sides["factors in bfloat16"] = ("nst_jax", common | {"precision": "default"})
         sides["in a loop"] = ("nst_jax", common | {"loop": 4})
         sides["a step of L-BFGS, in a loop"] = ("nst_jax", common | {"loop": 4, "kind": "step"})
         if size <= args.lanes_up_to:

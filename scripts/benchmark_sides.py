@@ -70,6 +70,15 @@ def problem(options):
     return params, config, nst.make_targets(params, content, style, preparing, loss), start
 
 
+def rounds_factors():
+    """Whether this CPU rounds the factors of wide layers where the precision is not the highest."""
+    import nst_jax as nst
+
+    return (
+        nst.prepare_params(random_params(), precision="default")["conv4_1"]["kernel"].itemsize == 2
+    )
+
+
 def papers_weights():
     """Of the loss that both frameworks have: without the grain."""
     import nst_jax as nst
@@ -86,10 +95,10 @@ def nst_jax(options):
     import nst_jax as nst
 
     params, config, targets, start = problem(options)
+    config = config.replace(precision=options.get("precision", "highest"))
     if not options.get("plain"):
-        params = jax.block_until_ready(
-            nst.prepare_params(params, config.content_layers + config.style_layers)
-        )
+        layers = config.content_layers + config.style_layers
+        params = jax.block_until_ready(nst.prepare_params(params, layers, config.precision))
     weights, optimizer = papers_weights(), nst.make_optimizer(config)
     turns = options.get("loop", 1)
 

@@ -12,6 +12,7 @@ from jax import Array
 from nst_jax.checks import LARGEST_SEED, ConfigError, check_at_least
 from nst_jax.config import TransferConfig
 from nst_jax.descent.start import make_key
+from nst_jax.host.devices import multiplies_bfloat16
 from nst_jax.objective.default import as_loss, default_loss
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.objective.weights import LossWeights, check_weights
@@ -131,6 +132,26 @@ def chosen_optimizer(
             "such as optax.adamw(0.02)"
         )
     return config, keep_in_range(optimizer)
+
+
+def precision_here(config: TransferConfig) -> tuple[TransferConfig, str]:
+    """The settings with the precision that a run has on this device.
+
+    A CPU has no use for activations of half the size, and multiplies rounded factors faster only
+    where it has instructions for bfloat16.
+
+    Returns:
+        The settings, and a line that says what is not as asked; empty where nothing is.
+    """
+    if jax.default_backend() != "cpu" or config.precision == "highest":
+        return config, ""
+    if multiplies_bfloat16():
+        return dataclasses.replace(config, precision="default"), ""
+    return (
+        dataclasses.replace(config, precision="highest"),
+        f"precision {config.precision}: this CPU multiplies bfloat16 numbers no faster, so that "
+        "everything is float32",
+    )
 
 
 def check_average(config: TransferConfig) -> None:

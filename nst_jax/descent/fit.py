@@ -15,7 +15,7 @@ import numpy as np
 
 from nst_jax.checks import ConfigError
 from nst_jax.config import Border, TransferConfig
-from nst_jax.descent.arguments import chosen_optimizer, spelt_out
+from nst_jax.descent.arguments import chosen_optimizer, precision_here, spelt_out
 from nst_jax.descent.lanes import LaneProgram, Lanes, Optimizer
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.run_arguments import RunArguments
@@ -152,6 +152,7 @@ def _bytes_needed(
 
     Zeros where the compiler does not tell. Nothing is run.
     """
+    config, _ = precision_here(config)
     params = jax.eval_shape(direct_params, params)
     placement = Placement(tuple(devices), by_rows=True)
     program = LaneProgram(config, placement, optimizer)
@@ -183,7 +184,8 @@ def _bytes_needed(
         flag,
     )
     if not placement.shares_rows:
-        params = jax.eval_shape(lambda params: prepare_params(params, loss.layers), params)
+        prepare = lambda params: prepare_params(params, loss.layers, config.precision)
+        params = jax.eval_shape(prepare, params)
     descent = sum(program.compile(params, targets, lanes))
     before = (
         0

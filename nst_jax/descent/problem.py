@@ -1,6 +1,7 @@
 """What a run is given, checked, and made into the lanes of a pyramid."""
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from nst_jax.descent.arguments import (
     checked_keys,
     chosen_optimizer,
     count_lanes,
+    precision_here,
     spelt_out,
 )
 from nst_jax.descent.colours import in_luminance, recolour
@@ -46,6 +48,8 @@ from nst_jax.objective.styles import as_images, first_image, make_style, styles_
 from nst_jax.objective.terms import Loss
 from nst_jax.objective.weights import check_weights
 from nst_jax.optim.optimizers import traced_hyperparams
+
+_LOG = logging.getLogger(__name__)
 
 
 class Problem(NamedTuple):
@@ -80,6 +84,9 @@ def make_problem(run: RunArguments) -> Problem:
     """
     check_weights(run.weights)
     config, own_optimizer = chosen_optimizer(run.optimizer, run.config)
+    config, said = precision_here(config)
+    if said:
+        _LOG.info(said)
     keys = None if run.keys is None else checked_keys("keys", run.keys, 1)
     images = [checked_image("style", image) for image in as_images(run.style)]
     photograph, start = (

@@ -97,9 +97,9 @@ class ScaledTargets:
     def prepared(self) -> Params:
         """The parameters as the descent takes them."""
         # Winograd's algorithm takes rows in strips of its own, which the compiler does not deal out
-        return (
-            self._params if self._shares_rows else prepare_params(self._params, self._loss.layers)
-        )
+        if self._shares_rows:
+            return self._params
+        return prepare_params(self._params, self._loss.layers, self._config.precision)
 
     @cached_property
     def parts(self) -> LossParts:
@@ -140,9 +140,9 @@ class ScaledTargets:
         self, shape: tuple[int, int], times: int, deal: Callable[[Array], Array]
     ) -> Targets:
         """The targets of what is left of a size after so many halvings."""
-        # By the equation, which compiles sooner by more than it is slower; but in bfloat16,
-        # prepared kernels are exacter, and the targets should be those that the descent sees.
-        params = self.prepared if self._config.precision == "bfloat16" else self._params
+        # By the equation, which compiles sooner by more than it is slower; but where factors are
+        # rounded, the targets should be those that the descent sees.
+        params = self._params if self._config.precision == "highest" else self.prepared
         see = lambda image: halved_if_large(deal(self._shrink(image, shape, NOWHERE)), times)
         own_wraps = wraps(self._config.border)
         see_content = lambda image: halved(deal(self._shrink(image, shape, own_wraps)), times)

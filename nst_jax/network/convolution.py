@@ -28,6 +28,7 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Float
 
 from nst_jax.config import Border, Precision
+from nst_jax.host.devices import multiplies_bfloat16
 from nst_jax.network.borders import pad
 from nst_jax.network.winograd import convolve_reversed, convolve_transformed, transform_kernel
 
@@ -44,14 +45,22 @@ Kernel = (
 """Weights in TensorFlow's order, or what `prepare_kernels` or `direct_kernel` makes of them."""
 
 
-def prepare_kernels(kernels: Mapping[str, Kernel]) -> dict[str, Kernel]:
+def prepare_kernels(
+    kernels: Mapping[str, Kernel], precision: Precision = "highest"
+) -> dict[str, Kernel]:
     """The kernels in the form that is fastest where the program runs.
 
     That is transformed for Winograd's algorithm, or as they are.
-    """
 
+    Args:
+        kernels: By layer.
+        precision: As in `TransferConfig`; what is transformed is bfloat16 where that is faster.
+    """
     wide = {name: kernel for name, kernel in kernels.items() if _is_for_winograd(kernel)}
-    return {**kernels, **_transform_kernels(wide)} if wide else dict(kernels)
+    if not wide:
+        return dict(kernels)
+    is_rounded = precision != "highest" and multiplies_bfloat16()
+    return {**kernels, **_transform_kernels(wide, jnp.bfloat16 if is_rounded else jnp.float32)}
 
 
 def _is_for_winograd(kernel: Kernel) -> bool:
@@ -71,9 +80,9 @@ def direct_kernel(kernel: Kernel) -> Kernel:
     return kernel.reshape(1, 9, *kernel.shape[2:])
 
 
-@jax.jit  # one program for all of them
-def _transform_kernels(kernels: Mapping[str, Kernel]) -> dict[str, Array]:
-    return {name: transform_kernel(kernel) for name, kernel in kernels.items()}
+@partial(jax.jit, static_argnums=1)  # one program for all of them
+def _transform_kernels(kernels: Mapping[str, Kernel], kind: Any) -> dict[str, Array]:
+    return {name: transform_kernel(kernel).astype(kind) for name, kernel in kernels.items()}
 
 
 def convolve(
@@ -90,7 +99,7 @@ def convolve(
         features: One layer's activations, or an image less its mean.
         kernel: Weights in TensorFlow's order, or from `prepare_kernels`; or from `direct_kernel`,
             for Winograd's algorithm loses about a digit of float32 to speed.
-        precision: As in `TransferConfig`; a prepared kernel is always computed with in float32.
+        precision: As in `TransferConfig`; with a prepared kernel, factors are rounded as it is.
         border: What the features are padded with, as in `TransferConfig`.
 
     Returns:
@@ -122,9 +131,9 @@ def _compute(
         kernel = transform_kernel(kernel.astype(jnp.float32))
     if kernel.shape[0] == 6:
         winograd = convolve_reversed if is_reversed else convolve_transformed
-        return winograd(features.astype(jnp.float32), kernel.astype(jnp.float32), zeros).astype(
-            features.dtype
-        )
+        if kernel.dtype != jnp.bfloat16:
+            kernel = kernel.astype(jnp.float32)
+        return winograd(features.astype(jnp.float32), kernel, zeros).astype(features.dtype)
     if is_reversed:
         kernel = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
     # XLA's CPU compiler takes three times as long for responses to the features alone, so those at

@@ -68,7 +68,9 @@ def network_of(params: Params) -> str:
     )
 
 
-def prepare_params(params: Params, layers: Sequence[str] | None = None) -> Params:
+def prepare_params(
+    params: Params, layers: Sequence[str] | None = None, precision: Precision = "highest"
+) -> Params:
     """The parameters in the form in which `features` is fastest on this backend.
 
     On a CPU, where Winograd's algorithm computes most layers, their kernels are transformed once,
@@ -78,6 +80,8 @@ def prepare_params(params: Params, layers: Sequence[str] | None = None) -> Param
     Args:
         params: A network's parameters, from `load_params`.
         layers: What deeper layers have is left as it is; all are prepared if left out.
+        precision: As in `TransferConfig`. On a CPU that multiplies bfloat16 numbers faster, what is
+            transformed is rounded to them unless it is `"highest"`, and so are features then.
 
     Example:
         >>> prepared = prepare_params(params, ["conv1_1", "conv4_2"])
@@ -88,7 +92,8 @@ def prepare_params(params: Params, layers: Sequence[str] | None = None) -> Param
         if layers is not None
         else len(names)
     )
-    kernels = prepare_kernels({name: params[name]["kernel"] for name in names[: deepest + 1]})
+    kernels = {name: params[name]["kernel"] for name in names[: deepest + 1]}
+    kernels = prepare_kernels(kernels, precision)
     return {
         **params,
         **{name: {**params[name], "kernel": kernel} for name, kernel in kernels.items()},

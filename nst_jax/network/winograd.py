@@ -93,7 +93,10 @@ def convolve_transformed(
     kernel: Float[Array, "6 6 in_channels out_channels"],
     zeros: int,
 ) -> Float[Array, "_height _width out_channels"]:
-    """The responses of features to a kernel from `transform_kernel`, with zeros laid around."""
+    """The responses of features to a kernel from `transform_kernel`, with zeros laid around.
+
+    A kernel in bfloat16 is multiplied with features that are rounded so once they are transformed.
+    """
     return _in_strips(features, kernel, zeros, _INPUTS, _OUTPUTS, channels_axis=1)
 
 
@@ -151,8 +154,17 @@ def _in_strips(
         tiles = jnp.stack([_combine(row, taps) for row in inputs]).reshape(
             36, strip_rows * tile_columns, channels
         )
+        if products.dtype == jnp.bfloat16:
+            # of factors that it rounds itself, the compiler makes no product in bfloat16
+            tiles = lax.optimization_barrier(tiles.astype(jnp.bfloat16))
         contracted = ((2,), (channels_axis,)), ((0,), (0,))
-        responses = lax.dot_general(tiles, products, contracted, precision=lax.Precision.HIGHEST)
+        responses = lax.dot_general(
+            tiles,
+            products,
+            contracted,
+            precision=lax.Precision.HIGHEST,
+            preferred_element_type=jnp.float32,
+        )
         pixels = _matmul(both_outputs, responses.reshape(36, -1)).reshape(
             4, 4, strip_rows, tile_columns, num_channels
         )

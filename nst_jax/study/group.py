@@ -16,7 +16,7 @@ import numpy as np
 from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
 from nst_jax.descent.areas import NO_AREAS, Areas
-from nst_jax.descent.arguments import as_arrays
+from nst_jax.descent.arguments import as_arrays, precision_here
 from nst_jax.descent.colours import Recoloured, recolour
 from nst_jax.descent.fit import fitting_config
 from nst_jax.descent.keep import pasting
@@ -123,8 +123,9 @@ class Group:
             optimizer=optimizer,
             free_of=free_of,
         )
-        if said:
-            _LOG.info(said)
+        config, of_precision = precision_here(config)
+        for line in filter(None, (said, of_precision)):
+            _LOG.info(line)
         self._placement = Placement(tuple(self._devices), in_turn=in_turn)
         images = list(self._contents.values()), list(self._styles.values())
         masks = dict(zip(names_of(regions), shared_masks(regions), strict=True))

@@ -9,8 +9,10 @@ import optax
 import pytest
 
 import nst_jax as nst
+from nst_jax.descent import arguments, problem
 from nst_jax.descent.arguments import checked_keys
 from nst_jax.descent.start import checked_image
+from nst_jax.network import convolution
 from tests import reference
 from tests.runs import total_loss
 
@@ -339,10 +341,21 @@ def test_lanes_must_agree(vgg16_params, images):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("shape", "settings"),
-    [((96, 90), {}), ((150, 140), {"tile": 64, **SHALLOW})],  # all layers, and several tiles
+    ("processor", "shape", "settings"),
+    [
+        ("GPU", (96, 90), {}),  # all layers
+        ("GPU", (150, 140), {"tile": 64, **SHALLOW}),  # several tiles
+        ("AMX", (96, 90), {"style_layers": ("conv4_1",)}),
+    ],
 )
-def test_half_the_bits_end_at_the_same_loss(vgg16_params, images, shape, settings):
+def test_half_the_bits_end_at_the_same_loss(
+    vgg16_params, images, processor, shape, settings, monkeypatch
+):
+    if processor == "GPU":
+        monkeypatch.setattr(problem, "precision_here", lambda config: (config, ""))
+    else:
+        for module in (arguments, convolution):
+            monkeypatch.setattr(module, "multiplies_bfloat16", lambda: True)
     content = np.tile(images[0], (4, 5, 1))[: shape[0], : shape[1]]
     config = nst.TransferConfig(num_steps=20, **settings)
     wanted = nst.stylize(vgg16_params, content, images[1], config)
@@ -354,6 +367,20 @@ def test_half_the_bits_end_at_the_same_loss(vgg16_params, images, shape, setting
     assert (
         abs(found.losses[0] / wanted.losses[0] - 1) < 0.02 and found.losses[0] != wanted.losses[0]
     )
+
+
+@pytest.mark.parametrize("precision", ["default", "bfloat16"])
+def test_a_cpu_without_use_for_half_the_bits_says_so(
+    vgg16_params, images, precision, said, monkeypatch
+):
+    monkeypatch.setattr(arguments, "multiplies_bfloat16", lambda: False)
+    config = nst.TransferConfig(num_steps=2, optimizer="adam", **SHALLOW)
+    wanted = nst.stylize(vgg16_params, *images, config)
+    assert not said
+    found = nst.stylize(vgg16_params, *images, dataclasses.replace(config, precision=precision))
+    np.testing.assert_array_equal(found.image, wanted.image)
+    (line,) = said
+    assert f"precision {precision}: this CPU multiplies bfloat16 numbers no faster" in line
 
 
 def test_gram_matrices_of_half_the_bits_add_up_in_float32(vgg16_params, rng):
