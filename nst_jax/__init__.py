@@ -16,6 +16,7 @@ from nst_jax.descent.texture import texture
 from nst_jax.files.images import ImageError, read_image, write_image
 from nst_jax.files.metadata import read_origin
 from nst_jax.files.sheets import make_sheet
+from nst_jax.host.compilation_cache import keep_programs
 from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.network.normalisation import normalise_activations
 from nst_jax.network.vgg import NETWORKS, direct_params, features, prepare_params
@@ -101,6 +102,7 @@ __all__ = [
     "grain",
     "gram_matrix",
     "init",
+    "keep_programs",
     "load_params",
     "loss_and_gradient",
     "lpips_distance",

@@ -21,7 +21,14 @@ LONG = {
 }
 QUICK = {  # what compiles no network
     *("Loss", "Region", "content", "content_loss", "curvature_preconditioner", "default_loss"),
-    *("edges", "gram_matrix", "load_params", "make_labelled_sheet", "make_optimizer"),
+    *(
+        "edges",
+        "gram_matrix",
+        "keep_programs",
+        "load_params",
+        "make_labelled_sheet",
+        "make_optimizer",
+    ),
     *("make_sheet", "read_image", "read_origin", "safeguarded_lbfgs", "style_loss", "term"),
     *("total_variation", "within_bounds", "write_image", "prepare_params"),
 }

@@ -1,4 +1,4 @@
-"""Compiled programs are kept on disk for the next run of a command."""
+"""Compiled programs are kept on disk for the next run."""
 
 import os
 from pathlib import Path
@@ -10,11 +10,15 @@ _MOST_BYTES = 500_000_000
 
 
 def keep_programs() -> None:
-    """Makes JAX keep what it compiles in the user's cache folder.
+    """Makes JAX keep what this process compiles in the user's cache folder.
 
-    When that is full, the least used goes first.
+    Another process that runs the same shapes and settings then begins without compiling, as the
+    commands do, which call this themselves. Call it before the first run. The folder holds up to
+    500 MB; when it is full, the least used goes first. A folder that JAX was told of already
+    (`JAX_COMPILATION_CACHE_DIR`) stays the one; where none can be made, nothing is kept.
 
-    A folder that JAX was told of already (`JAX_COMPILATION_CACHE_DIR`) stays the one.
+    Example:
+        >>> keep_programs()
     """
     if jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
         return

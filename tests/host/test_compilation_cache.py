@@ -50,3 +50,12 @@ def test_programs_are_kept_where_the_user_wants_them(tmp_path, rng, words, given
         for name, folder in folders.items()
         if folder.is_dir() and list(folder.glob("jit__run_piece*"))
     } == ({kept} if kept else set())
+
+
+def test_python_keeps_programs_by_one_call(tmp_path):
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    environment.pop("JAX_COMPILATION_CACHE_DIR")
+    for call in ("", "nst.keep_programs(); "):
+        code = f"import jax, nst_jax as nst; {call}jax.jit(lambda x: 2 * x)(1.0)"
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+        assert any(tmp_path.glob("nst_jax/programs/*")) == bool(call)
