@@ -87,17 +87,11 @@ def prepare_params(
         >>> prepared = prepare_params(params, ["conv1_1", "conv4_2"])
     """
     names = list(NETWORKS[network_of(params)])
-    deepest = (
-        max((names.index(layer) for layer in layers if layer in names), default=-1)
-        if layers is not None
-        else len(names)
-    )
+    seen = names if layers is None else [layer for layer in layers if layer in names]
+    deepest = max(map(names.index, seen), default=-1)
     kernels = {name: params[name]["kernel"] for name in names[: deepest + 1]}
-    kernels = prepare_kernels(kernels, precision)
-    return {
-        **params,
-        **{name: {**params[name], "kernel": kernel} for name, kernel in kernels.items()},
-    }
+    kernels = prepare_kernels(kernels, precision).items()
+    return {**params, **{name: {**params[name], "kernel": kernel} for name, kernel in kernels}}
 
 
 def direct_params(params: Params) -> Params:
