@@ -12,7 +12,13 @@ from nst_jax.checks import ConfigError
 from nst_jax.descent.result import TransferResult
 from nst_jax.files.atomic import whole_file
 from nst_jax.files.encoding import Encoding, encode
-from nst_jax.files.images import ImageError, PixelArray, check_output, write_image
+from nst_jax.files.images import (
+    ImageError,
+    PixelArray,
+    check_output,
+    read_result,
+    write_image,
+)
 from nst_jax.files.sheets import make_sheet
 from nst_jax.jobs.describe import (
     describe_device,
@@ -71,7 +77,7 @@ def save_study(study: StudyResult, folder: Path) -> None:
         if np.isfinite(result.loss):
             write_image(files.lane_image(name), result.image, {"Software": software()})
             content = np.asarray(study.contents[lane.content])
-            lpips = lpips_distance(content, np.asarray(result.image))
+            lpips = lpips_distance(content, read_result(files.lane_image(name)))
         record = {
             "made_by": _MADE_BY,
             "coordinates": dict(study.coordinates[place]),

@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import UNSET
 
 from nst_jax.checks import ConfigError
-from nst_jax.files.images import ImageError, write_image
+from nst_jax.files.images import ImageError, read_result, write_image
 from nst_jax.jobs.describe import (
     describe_device,
     describe_history,
@@ -62,7 +62,8 @@ def write_lane(plan: StudyPlan, lane: FinishedLane) -> None:
             plan.inputs.alpha,
             origin=plan.inputs.origins[values.content],
         )
-        lpips = lpips_distance(plan.inputs.contents[values.content], np.asarray(result.image))
+        written = read_result(plan.folder.lane_image(name), plan.job.max_pixels)
+        lpips = lpips_distance(plan.inputs.contents[values.content], written)
     record = LaneRecord(
         output=plan.folder.lane_image(name).name,
         coordinates=dict(plan.grid.coordinates[index]),
