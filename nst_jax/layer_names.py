@@ -1,7 +1,10 @@
 """Names of layers, the paper's and other programs', and of the parts of terms in tables."""
 
 import re
-from collections.abc import Container
+from collections.abc import Collection
+
+_COLUMNS = {"lane", "status", "reason", "steps", "best_step", "best_loss", "seconds", "lpips"}
+"""Of a study's tables, the columns that no setting and no term makes."""
 
 _OTHERS = re.compile(r"relu([1-5])_([1-4])|block([1-5])_conv([1-4])")
 
@@ -18,12 +21,13 @@ def layer_name(name: object) -> str:
     return f"conv{block}_{number}"
 
 
-def column_name(term: str, part: str, taken: Container[str]) -> str:
+def column_name(term: str, part: str, settings: Collection[str]) -> str:
     """A part of a term, mostly a layer, as the tables of a study call it.
 
     Args:
         term: The term's name.
         part: The part's; `"all"` of a term that has but one.
-        taken: The names that other columns have.
+        settings: The names of the lanes' settings, which have columns, too.
     """
-    return term if part == "all" and term not in taken else f"{term}_{part}"
+    is_taken = term in settings or term in _COLUMNS
+    return f"{term}_{part}" if is_taken or part != "all" else term

@@ -132,7 +132,7 @@ def make_target(kind, path):
             "image": (lambda: nst.read_image(path, max_pixels=1_000_000), nst.ImageError),
             "settings": (lambda: read_grid_file(path), nst.ConfigError),
             "record": (lambda: job_of_record(path), nst.ConfigError),
-            "checkpoint": (lambda: Checkpoint(path).read(lambda line: None), ()),
+            "checkpoint": (lambda: Checkpoint(path).read(), ()),
         }[kind]
     else:
         from nst_jax.weights import conversion, readers

@@ -1,5 +1,6 @@
 """The arguments of a run, checked and brought into one form: loss, weights, optimiser, keys."""
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
+from jax.core import Tracer
 
 from nst_jax.checks import LARGEST_SEED, ConfigError, check_at_least
 from nst_jax.config import TransferConfig
@@ -15,7 +17,7 @@ from nst_jax.descent.start import make_key
 from nst_jax.host.devices import multiplies_bfloat16
 from nst_jax.objective.default import as_loss, default_loss
 from nst_jax.objective.terms import Loss, Term
-from nst_jax.objective.weights import LossWeights, check_weights
+from nst_jax.objective.weights import LossWeights
 from nst_jax.optim.optimizers import keep_in_range
 
 
@@ -31,7 +33,6 @@ def spelt_out(
     Raises:
         ConfigError: Both are given, or one cannot be.
     """
-    check_weights(weights)
     if loss is None:
         return as_arrays(default_loss(config, weights))
     if weights is not None:
@@ -55,14 +56,18 @@ def as_arrays(tree: Any) -> Any:
         ConfigError: One is no number.
     """
 
+    name = "weights" if isinstance(tree, LossWeights) else "loss"
+
     def as_array(path: Any, leaf: Any) -> np.ndarray:
-        try:
-            return np.asarray(leaf, np.float32)
-        except (TypeError, ValueError):
-            raise ConfigError(
-                f"{type(tree).__name__}{jax.tree_util.keystr(path)} is {leaf!r}, no number; give "
-                "one, or make a field of your own term nst.static, which holds anything"
-            ) from None
+        if isinstance(leaf, Tracer):
+            return np.asarray(leaf)  # which JAX refuses, and says why
+        with contextlib.suppress(TypeError, ValueError):
+            if not isinstance(leaf, str | bytes):  # which NumPy may take for a number
+                return np.asarray(leaf, np.float32)
+        raise ConfigError(
+            f"{name}{jax.tree_util.keystr(path)} is {leaf!r}, no number; give one, or make a field "
+            "of your own term nst.static, which holds anything"
+        )
 
     return jax.tree_util.tree_map_with_path(
         as_array, tree, is_leaf=lambda leaf: isinstance(leaf, list | tuple)
@@ -137,11 +142,12 @@ def chosen_optimizer(
 def precision_here(config: TransferConfig) -> tuple[TransferConfig, str]:
     """The settings with the precision that a run has on this device.
 
-    A CPU has no use for activations of half the size, and multiplies rounded factors faster only
-    where it has instructions for bfloat16.
+    A CPU has no use for activations of half the size, and for rounded factors only where it has
+    instructions for them.
 
     Returns:
-        The settings, and a line that says what is not as asked; empty where nothing is.
+        The settings, and a line that says that a CPU computes in float32; empty where none does
+        against what was asked.
     """
     if jax.default_backend() != "cpu" or config.precision == "highest":
         return config, ""
@@ -149,8 +155,8 @@ def precision_here(config: TransferConfig) -> tuple[TransferConfig, str]:
         return dataclasses.replace(config, precision="default"), ""
     return (
         dataclasses.replace(config, precision="highest"),
-        f"precision {config.precision}: this CPU multiplies bfloat16 numbers no faster, so that "
-        "everything is float32",
+        f"precision {config.precision}: this CPU has no AMX or AVX512-BF16 that is known of, so "
+        "that everything is float32",
     )
 
 

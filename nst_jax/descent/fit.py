@@ -153,7 +153,8 @@ def _bytes_needed(
     Zeros where the compiler does not tell. Nothing is run.
     """
     config, _ = precision_here(config)
-    params = jax.eval_shape(direct_params, params)
+    loaded = jax.eval_shape(direct_params, params)
+    prepare = lambda params: prepare_params(params, loss.layers, config.precision)
     placement = Placement(tuple(devices), by_rows=True)
     program = LaneProgram(config, placement, optimizer)
     content, style = (
@@ -165,9 +166,11 @@ def _bytes_needed(
     def targets_of(params: Params, content: Any, style: Any) -> Targets:
         return targets_of_one(params, content, style, config, loss)
 
-    preparation = jax.jit(targets_of).lower(params, content, style).compile().memory_analysis()
+    params = loaded if placement.shares_rows else jax.eval_shape(prepare, params)
+    seen = loaded if config.precision == "highest" else params
+    preparation = jax.jit(targets_of).lower(seen, content, style).compile().memory_analysis()
     targets = jax.eval_shape(
-        lambda *arrays: stack_targets(loss, [targets_of(*arrays)]), params, content, style
+        lambda *arrays: stack_targets(loss, [targets_of(*arrays)]), seen, content, style
     )
     targets = _with_shares(params, targets, loss, content.shape, config.border)
     image, number, flag = (
@@ -183,9 +186,6 @@ def _bytes_needed(
         flag,
         flag,
     )
-    if not placement.shares_rows:
-        prepare = lambda params: prepare_params(params, loss.layers, config.precision)
-        params = jax.eval_shape(prepare, params)
     descent = sum(program.compile(params, targets, lanes))
     before = (
         0

@@ -86,7 +86,7 @@ def make_problem(run: RunArguments) -> Problem:
     config, own_optimizer = chosen_optimizer(run.optimizer, run.config)
     config, said = precision_here(config)
     if said:
-        _LOG.info(said)
+        _LOG.warning(said)
     keys = None if run.keys is None else checked_keys("keys", run.keys, 1)
     images = [checked_image("style", image) for image in as_images(run.style)]
     photograph, start = (

@@ -12,7 +12,13 @@ from jax import Array
 from jaxtyping import Float
 
 from nst_jax.config import TransferConfig
-from nst_jax.descent.arguments import check_balance, check_numbers, checked_keys, spelt_out
+from nst_jax.descent.arguments import (
+    as_arrays,
+    check_balance,
+    check_numbers,
+    checked_keys,
+    spelt_out,
+)
 from nst_jax.network.vgg import Params
 from nst_jax.objective.regions import Region
 from nst_jax.objective.terms import Loss, Term
@@ -59,7 +65,7 @@ class RunArguments:
         """
         check_weights(self.weights)
         if self.weights is not None:
-            check_numbers("weights", jax.tree.map(np.asarray, self.weights))
+            check_numbers("weights", as_arrays(self.weights))
         check_balance(self.config, self.weights)
         loss = spelt_out(self.loss, self.weights, self.config)
         return dataclasses.replace(

@@ -5,6 +5,7 @@ With the other modules of this folder, the only one that knows Pillow.
 
 import difflib
 import os
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -107,13 +108,15 @@ def read_image(
     return np.asarray(image, np.float32) / 255
 
 
-def read_result(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> PixelArray:
-    """A picture of this program's own; what is odd about it was said when it was written.
+def read_result(path: str | os.PathLike[str]) -> PixelArray:
+    """A picture of this program's own, of any size.
+
+    What is odd about it was said when it was written.
 
     Raises:
         ImageError: It cannot be read.
     """
-    return np.asarray(decode_file(path, max_pixels).image, np.float32) / 255
+    return np.asarray(decode_file(path, sys.maxsize).image, np.float32) / 255
 
 
 def decode_file(path: str | os.PathLike[str], max_pixels: int) -> Decoded:

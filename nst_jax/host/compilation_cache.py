@@ -13,9 +13,10 @@ def keep_programs() -> None:
     """Makes JAX keep what this process compiles in the user's cache folder.
 
     Another process that runs the same shapes and settings then begins without compiling, as the
-    commands do, which call this themselves. Call it before the first run. The folder holds up to
-    500 MB; when it is full, the least used goes first. A folder that JAX was told of already
-    (`JAX_COMPILATION_CACHE_DIR`) stays the one; where none can be made, nothing is kept.
+    commands do, which call this themselves. Call it before the first run; whatever else the process
+    compiles with JAX is kept, too. The folder holds up to 500 MB; when it is full, the least used
+    goes first. A folder that JAX was told of already (`JAX_COMPILATION_CACHE_DIR`) stays the one,
+    as it is set up; where none can be made, nothing is kept.
 
     Example:
         >>> keep_programs()

@@ -4,6 +4,7 @@ Runs of one size share a compiled program.
 """
 
 import dataclasses
+import itertools
 import logging
 import time
 from collections import Counter
@@ -106,19 +107,20 @@ def jobs_of_folder(
     Args:
         photographs: Images of one folder.
         folder: Where the results go.
-        ending: What is added to the name of a photograph; of two that would have one name, the
-            endings of their own are added, too.
+        ending: What is added to the name of a photograph; of two that differ in their endings
+            alone, these are added, too, and a number where that is a name already.
         make: Makes the job of a photograph and its result.
     """
-    whole = {path: f"{path.stem}_{path.suffix[1:]}" for path in photographs}
     stems = Counter(path.stem.casefold() for path in photographs)
-    alike = {path for path in photographs if stems[path.stem.casefold()] > 1}
-    # a.jpg and a.png become a_jpg and a_png, so that a_png.png is a_png_png, and so on
-    while more := {
-        path
-        for path in set(photographs) - alike
-        if path.stem.casefold() in {whole[other].casefold() for other in alike}
-    }:
-        alike |= more
-    names = {path: whole[path] if path in alike else path.stem for path in photographs}
-    return [make(path, folder / f"{name}{ending}") for path, name in names.items()]
+    taken = {stem for stem, count in stems.items() if count == 1}
+    jobs = []
+    for path in photographs:
+        name = path.stem
+        if name.casefold() not in taken or stems[name.casefold()] > 1:
+            whole = f"{path.stem}_{path.suffix[1:]}"
+            numbered = (f"{whole}_{number}" for number in itertools.count(2))
+            names = itertools.chain([whole], numbered)
+            name = next(name for name in names if name.casefold() not in taken)  # so on some disks
+            taken.add(name.casefold())
+        jobs.append(make(path, folder / f"{name}{ending}"))
+    return jobs

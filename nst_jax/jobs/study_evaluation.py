@@ -78,7 +78,7 @@ def measure_lanes(plan: StudyPlan) -> None:
             lane = plan.grid.lanes[plan.names.index(name)]
             (style,) = plan.styles[lane.style_key]
             content = plan.inputs.contents[lane.content]
-            picture = read_result(plan.folder.lane_image(name), plan.job.max_pixels)
+            picture = read_result(plan.folder.lane_image(name))
             found = evaluate(params, content, style, picture)
             measured = msgspec.structs.replace(record, evaluation=_numbers(found))
             write_record(plan.folder.lane_record(name), measured)

@@ -62,8 +62,8 @@ def write_lane(plan: StudyPlan, lane: FinishedLane) -> None:
             plan.inputs.alpha,
             origin=plan.inputs.origins[values.content],
         )
-        written = read_result(plan.folder.lane_image(name), plan.job.max_pixels)
-        lpips = lpips_distance(plan.inputs.contents[values.content], written)
+        content = plan.inputs.contents[values.content]
+        lpips = lpips_distance(content, read_result(plan.folder.lane_image(name)))
     record = LaneRecord(
         output=plan.folder.lane_image(name).name,
         coordinates=dict(plan.grid.coordinates[index]),

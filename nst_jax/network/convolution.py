@@ -16,7 +16,7 @@ References:
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Float
 
+from nst_jax.checks import ConfigError, check_one_of
 from nst_jax.config import Border, Precision
 from nst_jax.host.devices import multiplies_bfloat16
 from nst_jax.network.borders import pad
@@ -54,13 +55,26 @@ def prepare_kernels(
 
     Args:
         kernels: By layer.
-        precision: As in `TransferConfig`; what is transformed is bfloat16 where that is faster.
+        precision: As in `TransferConfig`; what is transformed is bfloat16 where a CPU has that.
+
+    Raises:
+        ConfigError: A kernel was prepared for less precision than is asked for, or there is no such
+            precision.
     """
-    wide = {name: kernel for name, kernel in kernels.items() if _is_for_winograd(kernel)}
-    if not wide:
-        return dict(kernels)
+    check_one_of("precision", precision, get_args(Precision))
     is_rounded = precision != "highest" and multiplies_bfloat16()
-    return {**kernels, **_transform_kernels(wide, jnp.bfloat16 if is_rounded else jnp.float32)}
+    ready = {name: kernel for name, kernel in kernels.items() if kernel.shape[0] == 6}
+    if any(kernel.dtype == jnp.bfloat16 for kernel in ready.values()) and not is_rounded:
+        raise ConfigError(
+            "the parameters are prepared in bfloat16, but the run is in float32; give it those of "
+            "load_params, which it prepares itself"
+        )
+    if is_rounded:
+        ready = {name: jnp.asarray(kernel, jnp.bfloat16) for name, kernel in ready.items()}
+    wide = {name: kernel for name, kernel in kernels.items() if _is_for_winograd(kernel)}
+    if wide:
+        ready |= _transform_kernels(wide, jnp.bfloat16 if is_rounded else jnp.float32)
+    return {**kernels, **ready}
 
 
 def _is_for_winograd(kernel: Kernel) -> bool:

@@ -74,14 +74,17 @@ def prepare_params(
     """The parameters in the form in which `features` is fastest on this backend.
 
     On a CPU, where Winograd's algorithm computes most layers, their kernels are transformed once,
-    to four times their size; of parameters as they are loaded, in every evaluation anew. Elsewhere,
-    and for parameters that are prepared already, this returns what it is given.
+    to four times their size; of parameters as they are loaded, in every evaluation anew. What is
+    prepared already, and everything elsewhere, stays as it is.
 
     Args:
         params: A network's parameters, from `load_params`.
         layers: What deeper layers have is left as it is; all are prepared if left out.
-        precision: As in `TransferConfig`. On a CPU that multiplies bfloat16 numbers faster, what is
-            transformed is rounded to them unless it is `"highest"`, and so are features then.
+        precision: As in `TransferConfig`. On a CPU with AMX or AVX512-BF16, what is transformed is
+            rounded to bfloat16 unless it is `"highest"`, and so is what is multiplied with it.
+
+    Raises:
+        ConfigError: They are prepared for less precision already, or there is no such precision.
 
     Example:
         >>> prepared = prepare_params(params, ["conv1_1", "conv4_2"])
@@ -234,20 +237,18 @@ def features(
         image: sRGB in [0, 1] or up to 1 beyond, which is checked outside of `jit` alone; at least
             `least_size` of the deepest layer on either side.
         layers: Names such as `"conv4_2"`, in any order.
-        pooling: `"avg"` (which the paper found to give the more appealing results) or `"max"` (what
-            the networks were trained with).
+        pooling: `"avg"`, which the paper prefers, or `"max"`, what the networks were trained with.
         precision: As in `TransferConfig`.
         border: What each convolution sees beyond the image, as in `TransferConfig`. With
             `"reflect"`, a layer of one row or column, which has no other to mirror, repeats it.
             A side that wraps must be a multiple of the deepest layer's stride.
 
     Returns:
-        A mapping from each name in `layers` to its activations, bfloat16 where that is the
-        precision.
+        The activations by the names in `layers`, bfloat16 where that is the precision.
 
     Raises:
         ConfigError: A layer is not in the network, the image is too small for the deepest one, or
-            no image (integers, 0–255), or cannot wrap, or there is no such pooling or border.
+            no image (integers, 0–255), or cannot wrap, or there is no such option.
 
     Example:
         >>> found = features(params, image, ["conv1_1", "conv4_2"])
@@ -259,6 +260,7 @@ def features(
     """
     check_one_of("pooling", pooling, get_args(Pooling))
     check_one_of("border", border, get_args(Border))
+    check_one_of("precision", precision, get_args(Precision))
     check_image("given", image, WHILE_IT_MOVES)
     image = jnp.asarray(image)
     image = image.astype(accumulation_type(image.dtype))

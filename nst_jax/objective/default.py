@@ -15,7 +15,7 @@ from nst_jax.objective.similarity import SelfSimilarity
 from nst_jax.objective.sliced import SlicedWasserstein
 from nst_jax.objective.statistics import Content, Gram, TotalVariation
 from nst_jax.objective.terms import Loss, Term
-from nst_jax.objective.weights import LossWeights, layer_weights
+from nst_jax.objective.weights import LossWeights, check_weights, layer_weights
 
 _MATCHED = ("conv3_1", "conv4_1")
 """Layers of strokes: finer detail is left to the style's statistics and the grain."""
@@ -117,6 +117,7 @@ def default_loss(config: TransferConfig, weights: LossWeights | None = None) -> 
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 7.
     """
+    check_weights(weights)
     weights = weights or LossWeights()
     scaling = config.scaling
     by_content = layer_weights("content_layers", weights.content_layers, config.content_layers)

@@ -52,7 +52,8 @@ class Term:
         part_weights: What each of its parts counts; None weighs all alike, summing to 1.
         layers: Layers that it sees; the pixels are `"image"`.
         source: The image that it aims at, `"content"` or `"style"`.
-        region: The region whose positions it measures; None for the whole image.
+        region: The region whose positions it measures, where a run has regions, which sets it;
+            None for the whole image.
         style_mix: Shares of several style images in what is wanted; those of the run if empty.
 
     Attributes:
@@ -212,6 +213,11 @@ class Loss(Mapping[str, Term]):
                 raise ConfigError(
                     f"the term {name} names the region {part.region!r}; leave that out, and give "
                     "the regions to the run, which makes a term for each"
+                )
+            if not isinstance(part.part_weights, Mapping | None):
+                raise ConfigError(
+                    f"part_weights of the term {name} is {part.part_weights!r}; give a weight by "
+                    "part, such as {'conv1_1': 1.0}"
                 )
             if any(own is None for own in (part.weight, *(part.part_weights or {}).values())):
                 raise ConfigError(

@@ -129,8 +129,8 @@ def check_weights(weights: object) -> None:
             f"weights is {weights!r}; give nst.LossWeights, such as "
             "nst.LossWeights(content=1.0, style=20.0)"
         )
-    for name in set(_OPTIONS) - set(_OPTIONAL) if weights else ():
-        if getattr(weights, name) is None:
+    for name in _OPTIONS:
+        if name not in _OPTIONAL and weights and getattr(weights, name) is None:
             raise ConfigError(f"weights.{name} is None; give a number, 0 to leave it out")
 
 

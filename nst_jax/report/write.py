@@ -152,7 +152,7 @@ def _write_table(path: Path, lanes: Sequence[dict[str, Any]]) -> None:
             },
             **{
                 (name, ""): {
-                    column_name(name, part, {*_OTHERS, *settings}): _at(values, best)
+                    column_name(name, part, settings): _at(values, best)
                     for part, values in parts_of.items()
                 }
                 for name, parts_of in history["terms"].items()
@@ -175,10 +175,6 @@ def _write_table(path: Path, lanes: Sequence[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, [name for part in columns.values() for name in part])
         writer.writeheader()
         writer.writerows(rows)
-
-
-_OTHERS = ("lane", "status", "reason", "steps", "best_step", "best_loss", "lpips")
-"""The columns that no setting and no term makes."""
 
 
 def _at(values: Sequence[float | None], index: int) -> float | None:

@@ -123,9 +123,11 @@ class Group:
             optimizer=optimizer,
             free_of=free_of,
         )
-        config, of_precision = precision_here(config)
-        for line in filter(None, (said, of_precision)):
-            _LOG.info(line)
+        if said:
+            _LOG.info(said)
+        config, said = precision_here(config)
+        if said:
+            _LOG.warning(said)
         self._placement = Placement(tuple(self._devices), in_turn=in_turn)
         images = list(self._contents.values()), list(self._styles.values())
         masks = dict(zip(names_of(regions), shared_masks(regions), strict=True))

@@ -159,6 +159,7 @@ class StudyResult(NamedTuple):
 
         table = pandas.DataFrame([lane.settings() for lane in self.lanes])
         table = table.drop(columns="style_size")  # which is of files
+        settings = list(table.columns)
         table["status"] = [
             status_of(*ended) for ended in zip(self.failure, self.converged, strict=True)
         ]
@@ -169,7 +170,7 @@ class StudyResult(NamedTuple):
         found = self.best_step > 0
         for name, parts in self.terms.items():
             for part, rows in parts.items():
-                column = column_name(name, part, table.columns)
+                column = column_name(name, part, settings)
                 table[column] = np.where(found, rows[best], np.nan)
         return table
 

@@ -63,13 +63,14 @@ def test_a_folder_of_photographs_is_painted_and_what_is_done_is_skipped(folders,
 
 
 def test_no_two_photographs_of_a_folder_share_a_picture():
-    photographs = [Path("in", name) for name in ("a.png", "a.jpg", "a_png.png", "A_PNG_png.webp")]
+    photographs = [Path("in", name) for name in ("a.png", "a.jpg", "A.PNG", "a_png.png", "b.png")]
     pictures = jobs_of_folder(photographs, Path("out"), "_x.png", lambda _, picture: picture)
     assert [picture.name for picture in pictures] == [
-        "a_png_x.png",
+        "a_png_2_x.png",
         "a_jpg_x.png",
-        "a_png_png_x.png",
-        "A_PNG_png_webp_x.png",
+        "A_PNG_3_x.png",
+        "a_png_x.png",
+        "b_x.png",
     ]
 
 

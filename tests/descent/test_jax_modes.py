@@ -10,6 +10,8 @@ import pytest
 from jax import export
 
 import nst_jax as nst
+from nst_jax.descent import problem
+from nst_jax.network import convolution
 from nst_jax.network.winograd import transform_kernel
 from tests import reference
 
@@ -167,7 +169,16 @@ def pictures():
 
 
 @pytest.fixture(scope="module")
-def usual(vgg16_params, pictures):
+def half_the_bits():
+    """As on a GPU, where a run's bfloat16 is not this CPU's float32."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(problem, "precision_here", lambda config: (config, ""))
+        patched.setattr(convolution, "multiplies_bfloat16", lambda: False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def usual(vgg16_params, pictures, half_the_bits):
     return {name: run(vgg16_params, pictures, config) for name, config in RUNS.items()}
 
 
@@ -178,7 +189,9 @@ def run(params, pictures, config):
 
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.parametrize("mode", MODES)
-def test_runs_in_stricter_modes_end_as_they_do_without(mode, name, vgg16_params, pictures, usual):
+def test_runs_in_stricter_modes_end_as_they_do_without(
+    mode, name, vgg16_params, pictures, usual, half_the_bits
+):
     with MODES[mode]():
         result = run(vgg16_params, pictures, RUNS[name])
     exactly = mode != "64 bits"  # whose learning rates and counters are wider

@@ -134,10 +134,25 @@ def errors_of_rounded_factors():
     return np.sqrt(variances.mean() / 9)
 
 
+def test_parameters_prepared_for_less_precision_are_refused_for_more(vgg16_params, monkeypatch):
+    monkeypatch.setattr(convolution, "multiplies_bfloat16", lambda: True)
+    rounded = nst.prepare_params(vgg16_params, precision="default")
+    again = nst.prepare_params(nst.prepare_params(vgg16_params), precision="bfloat16")
+    for layer in ("conv4_2", "conv1_1"):
+        kind = jnp.bfloat16 if layer == "conv4_2" else jnp.float32
+        assert rounded[layer]["kernel"].dtype == again[layer]["kernel"].dtype == kind
+    with pytest.raises(nst.ConfigError, match="are prepared in bfloat16"):
+        nst.prepare_params(rounded)
+
+
 @pytest.mark.slow
-def test_winograd_under_vmap_and_in_a_loop_is_the_same(rng):
+@pytest.mark.parametrize("kind", [jnp.float32, jnp.bfloat16])
+def test_winograd_under_vmap_and_in_a_loop_is_the_same(rng, kind, monkeypatch):
+    monkeypatch.setattr(winograd, "_TILES_AT_ONCE", 8)  # several strips
+    jax.clear_caches()
     images = jnp.asarray(rng.normal(size=(2, 20, 12, 6)), jnp.float32)
     kernel = winograd.transform_kernel(jnp.asarray(rng.normal(size=(3, 3, 6, 6)), jnp.float32))
+    kernel = kernel.astype(kind)
     gradient = jax.grad(lambda image: jnp.sum(convolve(image, kernel) ** 2))
     expected = np.stack([gradient(image) for image in images])
     for found in (

@@ -454,7 +454,13 @@ class Lettered(Smooth):
             {"loss": nst.Gram(layers=("conv1_1",), part_weights={"conv1_1": None})},
             "a weight of the term style is None; give a number",
         ),
-        ({"loss": Lettered()}, r"Loss\['lettered'\].letters is 'a', no number; give one"),
+        ({"loss": Lettered()}, r"loss\['lettered'\].letters is 'a', no number; give one"),
+        ({"loss": Lettered(letters="7")}, r"loss\['lettered'\].letters is '7', no number"),
+        ({"weights": nst.LossWeights(style="20")}, "weights.style is '20', no number"),
+        (
+            {"loss": nst.Gram(layers=("conv1_1",), part_weights=[1, 2])},
+            r"part_weights of the term style is \[1, 2\]; give a weight by part",
+        ),
         ({"weights": nst.LossWeights(style=None)}, "weights.style is None; give a number"),
         (
             {"weights": nst.LossWeights(content_layers={"conv4_2": None})},
