@@ -27,7 +27,7 @@ from pathlib import Path
 
 import benchmark_accelerator
 import numpy as np
-from benchmark_sides import controls, rounds_factors
+from benchmark_sides import controls
 
 import nst_jax as nst
 
@@ -100,6 +100,7 @@ def run_step(args):
     """Loss and gradient, VGG-19 to conv5_1, alone, in a loop and in eight lanes; the optimiser's
     share of a step."""
     rows, raw = [], {}
+    rounds_factors = measure("rounds_factors")["is_so"]
     for size in args.size:
         common = {"size": size, "repeats": args.repeats}
         sides = {"matmul": ("matmul",), "nst_jax": ("nst_jax", common)}
@@ -109,7 +110,7 @@ def run_step(args):
         }
         sides[AUTOCAST] = ("torch", common | {"memory_format": "channels_last", "autocast": True})
         sides["parameters as loaded"] = ("nst_jax", common | {"plain": True})
-        if rounds_factors():
+        if rounds_factors:
             sides["factors in bfloat16"] = ("nst_jax", common | {"precision": "default"})
         sides["in a loop"] = ("nst_jax", common | {"loop": 4})
         sides["a step of L-BFGS, in a loop"] = ("nst_jax", common | {"loop": 4, "kind": "step"})

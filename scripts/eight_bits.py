@@ -120,7 +120,7 @@ def compare_pictures(size: int, num_steps: int) -> tuple[list[list[str]], list[n
         for name, part in exact.items()
     }
     config = nst.TransferConfig(num_steps=num_steps)
-    weights = nst.LossWeights()
+    weights = nst.LossWeights(grain=None)
     rows = [
         [
             "pictures",
@@ -133,12 +133,12 @@ def compare_pictures(size: int, num_steps: int) -> tuple[list[list[str]], list[n
     ]
     sheet = []
     for name, (content, style) in pictures(size).items():
-        targets = nst.make_targets(exact, content, style, config)
+        targets = nst.make_targets(exact, content, style, config, nst.default_loss(config, weights))
         runs = {
             "exact": (exact, weights),
             "exact, style weight × 1.00001": (
                 exact,
-                nst.LossWeights(style=weights.style * 1.00001),
+                nst.LossWeights(style=weights.style * 1.00001, grain=None),
             ),
             "256 values a layer": (quantised, weights),
         }

@@ -20,9 +20,11 @@ References:
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +77,7 @@ PHOTOGRAPHS = {
 """What packages bring of photographs, by folder."""
 
 UNBOUNDED_CHUNK = 50
-"""Steps of `unbounded` between two savings; a divisor of every published number of steps."""
+"""Steps of `unbounded` between two savings."""
 
 Table = list[list[str]]
 
@@ -157,7 +159,7 @@ def notebook(arguments: argparse.Namespace) -> tuple[dict, Table]:
 def unbounded(arguments: argparse.Namespace) -> tuple[dict, Table]:
     """The same, its pixels not kept in [0, 1].
 
-    Hours on a CPU, so what is done is kept in OUTPUT_DIR/unbounded.msgpack, and gone on with."""
+    That takes a CPU hours, so what is done is kept in OUTPUT_DIR until all is, and gone on with."""
     config, content, style, weights = notebooks_problem(arguments)
     learning_rate = optax.exponential_decay(
         config.learning_rate, transition_steps=100, decay_rate=config.decay
@@ -167,29 +169,34 @@ def unbounded(arguments: argparse.Namespace) -> tuple[dict, Table]:
     loss = nst.default_loss(config, weights)
     targets = nst.make_targets(params, content, style, config, loss)
 
-    @jax.jit
-    def run(state: nst.TransferState, params: Any, targets: Any) -> Any:
+    @partial(jax.jit, static_argnums=3)
+    def run(state: nst.TransferState, params: Any, targets: Any, num_steps: int) -> Any:
         evaluate = lambda image: nst.loss_and_gradient(params, image, targets, weights, config)
 
         def move(state: nst.TransferState, _: None) -> Any:
             state, info = nst.step(state, evaluate, optimizer)
             return state, info.loss
 
-        return jax.lax.scan(move, state, length=UNBOUNDED_CHUNK)
+        return jax.lax.scan(move, state, length=num_steps)
 
-    at_hand = nst.init(content, optimizer), np.zeros(0, np.float32)
-    kept = arguments.output_dir / "unbounded.msgpack"
+    state, losses = nst.init(content, optimizer), np.zeros(0, np.float32)
+    made_of = repr((arguments.network, dataclasses.replace(config, num_steps=1)))
+    key = hashlib.sha256(made_of.encode() + content.tobytes() + style.tobytes()).hexdigest()[:16]
+    kept = arguments.output_dir / f"unbounded_{key}.partial"
     if kept.exists():
-        at_hand = from_bytes(at_hand, kept.read_bytes())
-    state, losses = at_hand
+        state, losses = from_bytes((state, losses), kept.read_bytes())
     while len(losses) < config.num_steps:
-        state, found = run(state, params, targets)
+        num_steps = min(UNBOUNDED_CHUNK, config.num_steps - len(losses))
+        state, found = run(state, params, targets, num_steps)
         losses = np.append(losses, found)
-        kept.write_bytes(to_bytes((state, losses)))
+        saving = kept.with_suffix(".new")
+        saving.write_bytes(to_bytes((state, losses)))
+        saving.replace(kept)
         print(f"\r  step {len(losses)}, loss {losses[-1]:.6g}   ", end="", file=sys.stderr)
-    return beside_the_notebooks(
-        arguments, "unbounded", np.clip(np.asarray(state.best_image), 0, 1), losses
-    )
+    image = np.clip(np.asarray(state.best_image), 0, 1)
+    found = beside_the_notebooks(arguments, "unbounded", image, losses)
+    kept.unlink(missing_ok=True)
+    return found
 
 
 def notebooks_problem(
@@ -235,8 +242,9 @@ def paper(arguments: argparse.Namespace) -> tuple[dict, Table]:
     params = nst.normalise_activations(
         nst.load_params(arguments.network), photographs, preset.config.pooling
     )
+    size = arguments.size or preset.size
     content, style = (
-        nst.read_image(path, size=preset.size) for path in (arguments.content, arguments.style)
+        nst.read_image(path, size=size) for path in (arguments.content, arguments.style)
     )
     config = dataclasses.replace(
         preset.config, num_steps=arguments.num_steps or preset.config.num_steps
@@ -296,6 +304,9 @@ def main() -> None:
     parser.add_argument("style", type=Path)
     parser.add_argument("--network", default="vgg19-8bit")
     parser.add_argument("--num-steps", type=int, default=None, help="instead of the run's own")
+    parser.add_argument(
+        "--size", type=int, default=None, help="longest side of `paper`, instead of the preset's"
+    )
     parser.add_argument("--output-dir", type=Path, default=Path("docs/published"))
     parser.add_argument(
         "--pictures",
