@@ -73,7 +73,7 @@ def prepare_kernels(
         ready = {name: jnp.asarray(kernel, jnp.bfloat16) for name, kernel in ready.items()}
     wide = {name: kernel for name, kernel in kernels.items() if _is_for_winograd(kernel)}
     if wide:
-        ready |= _transform_kernels(wide, jnp.bfloat16 if is_rounded else jnp.float32)
+        ready |= _transform_kernels(wide, is_rounded)
     return {**kernels, **ready}
 
 
@@ -95,8 +95,9 @@ def direct_kernel(kernel: Kernel) -> Kernel:
 
 
 @partial(jax.jit, static_argnums=1)  # one program for all of them
-def _transform_kernels(kernels: Mapping[str, Kernel], kind: Any) -> dict[str, Array]:
-    return {name: transform_kernel(kernel).astype(kind) for name, kernel in kernels.items()}
+def _transform_kernels(kernels: Mapping[str, Kernel], is_rounded: bool) -> dict[str, Array]:
+    found = {name: transform_kernel(kernel) for name, kernel in kernels.items()}
+    return jax.tree.map(lambda kernel: kernel.astype(jnp.bfloat16), found) if is_rounded else found
 
 
 def convolve(
