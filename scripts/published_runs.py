@@ -159,7 +159,8 @@ def notebook(arguments: argparse.Namespace) -> tuple[dict, Table]:
 def unbounded(arguments: argparse.Namespace) -> tuple[dict, Table]:
     """The same, its pixels not kept in [0, 1].
 
-    That takes a CPU hours, so what is done is kept in OUTPUT_DIR until all is, and gone on with."""
+    That takes a CPU hours, so what is done is kept in OUTPUT_DIR until all is, and gone on with.
+    """
     config, content, style, weights = notebooks_problem(arguments)
     learning_rate = optax.exponential_decay(
         config.learning_rate, transition_steps=100, decay_rate=config.decay

@@ -55,7 +55,6 @@ def as_arrays(tree: Any) -> Any:
     Raises:
         ConfigError: One is no number.
     """
-
     name = "weights" if isinstance(tree, LossWeights) else "loss"
 
     def as_array(path: Any, leaf: Any) -> np.ndarray:
