@@ -100,7 +100,6 @@ def run_step(args):
     """Loss and gradient, VGG-19 to conv5_1, alone, in a loop and in eight lanes; the optimiser's
     share of a step."""
     rows, raw = [], {}
-    rounds_factors = measure("rounds_factors")["is_so"]
     for size in args.size:
         common = {"size": size, "repeats": args.repeats}
         sides = {"matmul": ("matmul",), "nst_jax": ("nst_jax", common)}
@@ -108,10 +107,11 @@ def run_step(args):
             name: ("torch", common | {"memory_format": memory_format})
             for name, memory_format in PEERS.items()
         }
-        sides[AUTOCAST] = ("torch", common | {"memory_format": "channels_last", "autocast": True})
+        if size <= args.autocast_up_to:
+            autocast = {"memory_format": "channels_last", "autocast": True, "repeats": 1}
+            sides[AUTOCAST] = ("torch", common | autocast)
         sides["parameters as loaded"] = ("nst_jax", common | {"plain": True})
-        if rounds_factors:
-            sides["factors in bfloat16"] = ("nst_jax", common | {"precision": "default"})
+        sides["factors in bfloat16"] = ("nst_jax", common | {"precision": "default"})
         sides["in a loop"] = ("nst_jax", common | {"loop": 4})
         sides["a step of L-BFGS, in a loop"] = ("nst_jax", common | {"loop": 4, "kind": "step"})
         if size <= args.lanes_up_to:
@@ -486,6 +486,12 @@ def main() -> None:
         type=int,
         default=256,
         help="largest size at which eight lanes are measured",
+    )
+    step.add_argument(
+        "--autocast-up-to",
+        type=int,
+        default=1024,
+        help="largest size at which PyTorch's bfloat16 is measured, minutes where a CPU has none",
     )
     add("start", run_start, 3, default=[512], help="height and width in pixels")
     own = add("controls", run_controls, 3, default=[256], help="height and width in pixels")

@@ -41,14 +41,6 @@ def matmul(options):
     return {"gflops": 2 * 3072**3 / min(times) / 1e9}
 
 
-def rounds_factors(_options):
-    """Whether this CPU rounds the factors of wide layers where the precision is not the highest."""
-    import nst_jax as nst
-
-    params = nst.prepare_params(random_params(), precision="default")
-    return {"is_so": params["conv4_1"]["kernel"].dtype.itemsize == 2}
-
-
 def random_params():
     """VGG-19's shapes, with weights that keep the activations' size."""
     import nst_jax as nst
@@ -325,7 +317,7 @@ def controlled(options):
 SIDES = {
     side.__name__: side
     for side in (
-        *(matmul, rounds_factors, nst_jax, torch, study),
+        *(matmul, nst_jax, torch, study),
         *(reference_descent, nst_jax_descent, controlled),
     )
 }

@@ -29,7 +29,6 @@ from jaxtyping import Float
 
 from nst_jax.checks import ConfigError, check_one_of
 from nst_jax.config import Border, Precision
-from nst_jax.host.devices import multiplies_bfloat16
 from nst_jax.network.borders import pad
 from nst_jax.network.winograd import convolve_reversed, convolve_transformed, transform_kernel
 
@@ -55,14 +54,14 @@ def prepare_kernels(
 
     Args:
         kernels: By layer.
-        precision: As in `TransferConfig`; what is transformed is bfloat16 where a CPU has that.
+        precision: As in `TransferConfig`; what is transformed is bfloat16 unless it is the highest.
 
     Raises:
         ConfigError: A kernel was prepared for less precision than is asked for, or there is no such
             precision.
     """
     check_one_of("precision", precision, get_args(Precision))
-    is_rounded = precision != "highest" and multiplies_bfloat16()
+    is_rounded = precision != "highest" and jax.default_backend() == "cpu"
     ready = {name: kernel for name, kernel in kernels.items() if kernel.shape[0] == 6}
     if any(kernel.dtype == jnp.bfloat16 for kernel in ready.values()) and not is_rounded:
         raise ConfigError(

@@ -80,8 +80,9 @@ def prepare_params(
     Args:
         params: A network's parameters, from `load_params`.
         layers: What deeper layers have is left as it is; all are prepared if left out.
-        precision: As in `TransferConfig`. On a CPU with AMX or AVX512-BF16, what is transformed is
-            rounded to bfloat16 unless it is `"highest"`, and so is what is multiplied with it.
+        precision: As in `TransferConfig`. What is transformed is rounded to bfloat16 unless it is
+            `"highest"`, and so is what is multiplied with it; that is for CPUs with AMX or
+            AVX512-BF16.
 
     Raises:
         ConfigError: They are prepared for less precision already, or there is no such precision.

@@ -173,7 +173,7 @@ def half_the_bits():
     """As on a GPU, where a run's bfloat16 is not this CPU's float32."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(problem, "precision_here", lambda config: (config, ""))
-        patched.setattr(convolution, "multiplies_bfloat16", lambda: False)
+        patched.setattr(convolution, "_is_for_winograd", lambda kernel: False)
         yield
 
 

@@ -96,9 +96,8 @@ def test_winograd_on_many_channels_is_as_exact(rng):
     assert np.abs(found - response).max() <= WINOGRAD_TOLERANCE * np.abs(response).max()
 
 
-def test_rounded_factors_are_exact_to_their_digits(rng, monkeypatch):
-    """On a CPU that gains by it: wide layers alone, forward and back, against float64."""
-    monkeypatch.setattr(convolution, "multiplies_bfloat16", lambda: True)
+def test_rounded_factors_are_exact_to_their_digits(rng):
+    """Wide layers alone, forward and back, against float64."""
     image, cotangent = rng.normal(size=(32, 32, 256)), rng.normal(size=(32, 32, 128))
     kernel = rng.normal(size=(3, 3, 256, 128))
     single = lambda array: jnp.asarray(array, jnp.float32)
@@ -134,8 +133,7 @@ def errors_of_rounded_factors():
     return np.sqrt(variances.mean() / 9)
 
 
-def test_parameters_prepared_for_less_precision_are_refused_for_more(vgg16_params, monkeypatch):
-    monkeypatch.setattr(convolution, "multiplies_bfloat16", lambda: True)
+def test_parameters_prepared_for_less_precision_are_refused_for_more(vgg16_params):
     rounded = nst.prepare_params(vgg16_params, precision="default")
     again = nst.prepare_params(nst.prepare_params(vgg16_params), precision="bfloat16")
     for layer in ("conv4_2", "conv1_1"):
