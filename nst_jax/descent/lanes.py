@@ -192,6 +192,15 @@ class LaneProgram:
         return self.placement.deal(states, _height_axes(states.image.shape[1:], **self._static))
 
 
+def chosen_targets(targets: Targets, loss: Loss, content: Array, style: Array) -> Targets:
+    """Those of a lane, whose numbers are in `Lanes`, out of the targets of all."""
+    image_of = {"content": content, "style": style}
+    return {
+        name: jax.tree.map(lambda rows, place=image_of[term.source]: rows[place], targets[name])
+        for name, term in loss.items()
+    }
+
+
 @partial(jax.jit, static_argnames=("program", "placement", "optimizer"))
 def _init_lanes(
     images: Array,
@@ -253,11 +262,7 @@ def _run_piece_on_one_device(
 
     def run_lane(lane: tuple[Any, ...]) -> tuple[TransferState, StepInfo]:
         (content, style, loss, is_grey), state, is_active = lane
-        image_of = {"content": content, "style": style}
-        own_targets = {
-            name: jax.tree.map(lambda rows, place=image_of[term.source]: rows[place], targets[name])
-            for name, term in loss.items()
-        }
+        own_targets = chosen_targets(targets, loss, content, style)
 
         def evaluate(image: Array) -> tuple[tuple[Array, LossParts], Array]:
             found, gradient = loss_and_gradient(params, image, own_targets, loss, program)

@@ -19,7 +19,7 @@ from jax import Array
 
 from nst_jax.config import TransferConfig
 from nst_jax.descent.keep import KEPT, keeping
-from nst_jax.descent.lanes import Lanes
+from nst_jax.descent.lanes import Lanes, chosen_targets
 from nst_jax.descent.placement import Placement
 from nst_jax.network.vgg import Params
 from nst_jax.objective.loss import loss_and_gradient
@@ -166,11 +166,7 @@ def _seen_at(
     `chosen` are the lane's content, its style, and whether it is grey.
     """
     content, style, is_grey = chosen
-    image_of = {"content": content, "style": style}
-    own = {
-        name: jax.tree.map(lambda rows, place=image_of[term.source]: rows[place], targets[name])
-        for name, term in loss.items()
-    }
+    own = chosen_targets(targets, loss, content, style)
     evaluate = lambda image: loss_and_gradient(params, image, own, loss, config)
     (value, _), gradient = keeping(evaluate, targets, content)(in_grey(image, is_grey))
     return value, jnp.linalg.norm(in_grey(gradient, is_grey).ravel())
