@@ -4,6 +4,7 @@ A config is validated when it is made. It is hashable, and so a static argument 
 programs.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
@@ -84,7 +85,7 @@ class TransferConfig:
             next, such as 0.99; of adam, sgd or an optimiser of your own. One evaluation more tells
             its loss. 0 paints the best image.
         tile: Side in pixels, a multiple of 64, of tiles that are evaluated one after another, with
-            the same result but for rounding, in less memory; 0: whole (from files, if it fits).
+            the same result but for rounding, in less memory; 0: whole, if it fits.
         precision: How a GPU or TPU multiplies: highest in float32, default in float32 with rounded
             factors, bfloat16 on activations of half the size. Sums are float32 in all. On a CPU
             with AMX or AVX512-BF16, runs round the wide layers' factors to bfloat16 by the last
@@ -148,6 +149,8 @@ class TransferConfig:
                 raise ConfigError(
                     f"{name} is the text {layers!r}; give a tuple of names, such as ({layers!r},)"
                 )
+            if not isinstance(layers, Iterable):
+                raise ConfigError(f"{name} is {layers!r}; give a tuple of names, or ()")
             layers = tuple(map(layer_name, layers))
             object.__setattr__(self, name, layers)
             check_layers(name, layers)

@@ -54,6 +54,11 @@ def check_image(name: str, image: Any, slack: float = ROUNDING) -> None:
         raise ConfigError(
             f"the {name} image has shape {shape}; it must be (height, width, 3){empty}{batch}"
         )
+    if not isinstance(kind, np.dtype):
+        raise ConfigError(
+            f"the {name} image is a {type(image).__module__}.{type(image).__name__} of {kind}; "
+            "convert it: numpy.asarray(image)"
+        )
     if not jnp.issubdtype(kind, jnp.floating):
         white = {"uint8": " / 255", "uint16": " / 65535"}.get(
             str(kind), ", with black at 0 and white at 1"
@@ -78,6 +83,14 @@ def check_image(name: str, image: Any, slack: float = ROUNDING) -> None:
             f"the {name} image holds values from {least:.4g} to {most:.4g}; it must be "
             f"sRGB in [0, 1]: {advice}"
         )
+
+
+def shape_of(array: Any) -> tuple[int, ...] | None:
+    """The shape of what may be an array; None where its rows are of unequal lengths."""
+    try:
+        return np.shape(array)
+    except ValueError:
+        return None
 
 
 def check_floating(name: str, array: Any) -> None:

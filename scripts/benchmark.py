@@ -23,6 +23,7 @@ import tempfile
 import termios
 import time
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import benchmark_accelerator
@@ -555,8 +556,8 @@ def main() -> None:
 
     folder = Path(args.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    versions = {name: version(name) for name in ("jax", "torch", "numpy") if find_spec(name)}
     raw, text, plots = args.run(args)
-    versions = {name: version(name) for name in ("jax", "torch", "numpy")}
     machine = {
         **versions,
         "python": platform.python_version(),

@@ -329,6 +329,8 @@ def report(args, measure, table):
         return found[key]
 
     rates = side("card", side=args.matrix, repeats=args.repeats)
+    if "error" in rates:
+        sys.exit(f"the card's own rates cannot be measured: {rates['error']}")
     parts = [
         f"{rates['device']}, jax {rates['jax']}; products of {args.matrix}² matrices, TFLOP/s: "
         + ", ".join(f"{name} {rates[name]:.0f}" for name in PRECISIONS)

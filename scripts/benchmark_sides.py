@@ -87,6 +87,7 @@ def nst_jax(options):
 
     params, config, targets, start = problem(options)
     config = config.replace(precision=options.get("precision", "highest"))
+    params = jax.device_put(params)  # as `load_params` gives them
     if not options.get("plain"):
         layers = config.content_layers + config.style_layers
         params = jax.block_until_ready(nst.prepare_params(params, layers, config.precision))

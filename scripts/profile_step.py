@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import jax
-from benchmark_sides import problem
+from benchmark_sides import papers_weights, problem
 
 import nst_jax as nst
 
@@ -36,7 +36,7 @@ def main() -> None:
     params, targets = jax.device_put(
         (nst.prepare_params(params, config.content_layers + config.style_layers), targets)
     )
-    weights, optimizer = nst.LossWeights(), nst.make_optimizer(config)
+    weights, optimizer = papers_weights(), nst.make_optimizer(config)
 
     def descend(state, params, targets, turns):
         evaluate = lambda image: nst.loss_and_gradient(params, image, targets, weights, config)

@@ -11,7 +11,7 @@ from tyro.conf import FlagCreatePairsOff, arg
 from nst_jax.cli.lines import say
 from nst_jax.cli.options import Resume
 from nst_jax.cli.stylize import run_and_say
-from nst_jax.files.images import ImageError, read_image, write_image
+from nst_jax.files.images import ImageError, check_output, read_image, write_image
 from nst_jax.files.sheets import make_sheet
 from nst_jax.host.compilation_cache import keep_programs
 from nst_jax.jobs.job import Job
@@ -55,6 +55,7 @@ class Demo:
         keep_programs()
         preset = PRESETS["default"].replace(size=SIZE, num_steps=NUM_STEPS)
         content, style = content_path(), style_path()
+        check_output(self.output)
         sheet = self.output.with_stem(f"{self.output.stem}_sheet")
         if sheet.exists() and not self.overwrite and not self.resume:
             raise ImageError(

@@ -40,6 +40,7 @@ from nst_jax.files.images import MAX_PIXELS, read_image
 from nst_jax.host.compilation_cache import keep_programs
 from nst_jax.jobs.job import Job
 from nst_jax.jobs.many_jobs import Place, jobs_of_folder, run_jobs
+from nst_jax.jobs.outputs import why_early
 from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.jobs.run_plan import RunPlan
 from nst_jax.jobs.stylize_job import run_job
@@ -220,13 +221,16 @@ def run_and_say(job: Job, show: bool = False) -> int:
     with live_page(job.output.name, show) as page, ProgressDisplay(page) as display:
         result = run_job(job, display, display.start)
     if result is None:
+        reason = why_early(job)
         outcome(
-            f"{job.output} is there already, finished, of the same settings",
+            f"{job.output} is there already, finished, of the same settings"
+            + (f", but it failed: {reason}" if reason else ""),
             output=str(job.output),
             record=str(job.record),
-            status=0,
+            reason=reason,
+            status=1 if reason else 0,
         )
-        return 0
+        return 1 if reason else 0
     seconds = time.perf_counter() - started
     loss = f"loss {float(result.loss):.4g} at step {int(result.best_step)}, {duration(seconds)}"
     status = 1 if result.failure else 0

@@ -15,7 +15,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 from nst_jax.cli.lines import say
 from nst_jax.cli.options import NETWORK_OPTION
 from nst_jax.config import Pooling
-from nst_jax.files.images import LEAST_SIDE, ImageError, read_image
+from nst_jax.files.images import LEAST_SIDE, ImageError, check_place, read_image
 from nst_jax.network.normalisation import normalise_activations
 from nst_jax.weights import (
     KNOWN_FILES,
@@ -135,14 +135,10 @@ class WeightsNormalise:
             "source": loaded.path.name,
             "sha256": loaded.sha256,
             "pooling": self.pooling,
+            "licence": "that of the source",
+            "normalised_on": f"{len(images)} images",
         }
-        write_params(
-            self.output,
-            params,
-            **metadata,
-            licence="that of the source",
-            normalised_on=f"{len(images)} images",
-        )
+        write_params(self.output, params, metadata)
         say(f"wrote {self.output}, {loaded.network} normalised on {len(images)} images", sys.stdout)
 
 
@@ -155,6 +151,7 @@ WEIGHTS_COMMANDS: Any = (
 
 
 def _check_output(path: Path, overwrite: bool, inputs: Sequence[Path]) -> None:
+    check_place(path)
     for source in inputs:
         if source.is_file() and path.exists() and path.samefile(source):
             raise WeightsError(

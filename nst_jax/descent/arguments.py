@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from nst_jax.objective.default import as_loss, default_loss
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.objective.weights import LossWeights
 from nst_jax.optim.optimizers import keep_in_range
+from nst_jax.pixels import shape_of
 
 
 def spelt_out(
@@ -92,8 +94,11 @@ def checked_keys(name: str, keys: Any, num_axes: int) -> Array:
     Raises:
         ConfigError: They are none.
     """
+    if isinstance(keys, list | tuple) and keys and all(isinstance(key, Array) for key in keys):
+        with contextlib.suppress(TypeError, ValueError):  # which are refused below
+            keys = jnp.stack(keys)
     is_plain = isinstance(keys, int | np.integer | np.ndarray | list | tuple | range)
-    seeds = np.asarray(keys) if is_plain else None
+    seeds = np.asarray(keys) if is_plain and shape_of(keys) is not None else None
     if seeds is not None and seeds.dtype.kind in "iu" and seeds.ndim == num_axes and seeds.size:
         for seed in seeds.flat:
             check_at_least(name, int(seed), 0, LARGEST_SEED)
@@ -128,7 +133,6 @@ def chosen_optimizer(
     if isinstance(optimizer, str):
         config = dataclasses.replace(config, optimizer=optimizer)  # type: ignore[arg-type]
     if optimizer is None or isinstance(optimizer, str):
-        check_average(config)
         return config, None
     if not isinstance(optimizer, optax.GradientTransformation):
         raise ConfigError(
@@ -181,12 +185,43 @@ def check_numbers(name: str, numbers: LossWeights | Loss) -> None:
     # a term of one's own may be meant to grow
     least = 0.0 if isinstance(numbers, LossWeights) else -np.inf
     for path, leaf in jax.tree_util.tree_leaves_with_path(numbers):
-        if leaf.ndim > 1 or not np.all(np.isfinite(leaf) & (leaf >= least)):
+        if leaf.ndim > 1 or not leaf.size or not np.all(np.isfinite(leaf) & (leaf >= least)):
             bound = ", at least 0" if least == 0 else ""
             raise ConfigError(
                 f"{name}{jax.tree_util.keystr(path)} is {leaf}; it must be a finite "
                 f"number{bound}, or one a lane"
             )
+
+
+def check_plain_numbers(name: str, numbers: LossWeights | Loss) -> None:
+    """`check_numbers`, where one run takes one number of each.
+
+    Raises:
+        ConfigError: Also where there are several.
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(numbers):
+        if leaf.ndim:
+            raise ConfigError(
+                f"{name}{jax.tree_util.keystr(path)} is {leaf}, but one run takes one number; "
+                "stylize_batch takes one a lane"
+            )
+    check_numbers(name, numbers)
+
+
+def checked_devices(devices: Any) -> tuple[jax.Device, ...] | None:
+    """Devices as a tuple.
+
+    Raises:
+        ConfigError: They are none, or one is there twice.
+    """
+    if devices is None:
+        return None
+    found = tuple(devices) if isinstance(devices, Iterable) else (devices,)
+    if not isinstance(devices, Iterable) or not all(isinstance(one, jax.Device) for one in found):
+        raise ConfigError(f"devices is {devices!r}; give a list of them, such as jax.devices()[:2]")
+    if len(set(found)) < len(found):
+        raise ConfigError("devices names one twice; give each once")
+    return found
 
 
 def count_lanes(name: str, numbers: LossWeights | Loss, keys: Array | None) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from jax import Array
 
+from nst_jax.checks import check_at_least
 from nst_jax.config import TransferConfig
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.problem import Problem, make_problem
@@ -42,10 +43,12 @@ def descend(
 ) -> Iterator[Chunk]:
     """`stylize` in pieces: between two of them the caller may show, save, or stop.
 
+    The memory is not looked at: where it would not do, give `config.tile`.
+
     Args:
         params: As in `stylize`, and so for all arguments that are not named here.
-        content: As in `stylize`; or the height and width of a texture, as `texture` makes it
-            of the same config.
+        content: As in `stylize`; or the height and width of a texture, which takes a config with
+            `init="noise"` and without content layers.
         style: As in `stylize`.
         config: As in `stylize`.
         weights: As in `stylize`.
@@ -141,6 +144,7 @@ def chunks_of(
     problem: Problem, start: Arrays | None = None, every: int = 0, seconds: float = 2.0
 ) -> Iterator[Chunk]:
     """The pieces of a run that is ready to begin; the other arguments are those of `descend`."""
+    check_at_least("every", every, 0)
     for note in small_regions(problem.loss, problem.lanes.loss):
         _LOG.warning(note)
     chunks = problem.pyramid.descend(problem.lanes, problem.keeps_detail, every, start, seconds)

@@ -10,6 +10,7 @@ from nst_jax.config import TransferConfig
 from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.descent.run_arguments import Image, RunArguments
 from nst_jax.descent.stylize import painted
+from nst_jax.layer_names import layer_name
 from nst_jax.network.borders import wraps
 from nst_jax.network.vgg import Params
 
@@ -28,12 +29,15 @@ def fine_style_config(config: TransferConfig, until: str, name: str = "until") -
     Raises:
         ConfigError: There is no such layer, or no style layer up to it.
     """
+    until = layer_name(until)
     check_layers(name, (until,))
+    if not config.style_layers:
+        raise ConfigError("style_layers are empty, but a fine style needs some; give them")
     layers = tuple(layer for layer in config.style_layers if layer <= until)
     if not layers:
         raise ConfigError(
-            f"{name} is {until}, but the first of the style layers is "
-            f"{min(config.style_layers, default='none')}; take that, or a deeper one"
+            f"{name} is {until}, but the first of the style layers is {min(config.style_layers)}; "
+            "take that, or a deeper one"
         )
     return dataclasses.replace(
         config,

@@ -30,6 +30,7 @@ from nst_jax.objective.targets import targets_of_one
 from nst_jax.objective.terms import Loss
 from nst_jax.objective.tiles import IMAGE
 from nst_jax.objective.views import layers_shapes
+from nst_jax.pixels import shape_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ def fitting_config(
     fewer_pairs: bool = True,
     optimizer: Optimizer | None = None,
     free_of: FreeBytes = free_bytes,
+    lanes: int = 1,
 ) -> tuple[TransferConfig, str]:
     """The settings that the free memory allows: as they are, or in the largest tiles that fit.
 
@@ -65,6 +67,7 @@ def fitting_config(
             result.
         optimizer: As in `LaneProgram`.
         free_of: Tells a device's free memory.
+        lanes: How many are evaluated at once.
 
     Returns:
         The settings to run with, and a line that says what they need; empty where there is plenty.
@@ -74,10 +77,10 @@ def fitting_config(
     """
     free = free_of((devices or jax.local_devices())[0])
     pixels = max(content.shape[0] * content.shape[1], style.shape[0] * style.shape[1])
-    if free is None or pixels * (_BYTES_A_PIXEL + 24 * config.memory) < free / 2:
+    if free is None or lanes * pixels * (_BYTES_A_PIXEL + 24 * config.memory) < free / 2:
         return config, ""
     # bytes of two images
-    pair = int(_OVERHEAD * 24 * content.shape[0] * content.shape[1] / max(len(devices), 1))
+    pair = int(_OVERHEAD * 24 * content.shape[0] * content.shape[1] * lanes / max(len(devices), 1))
     choices = (
         [config]
         if config.tile or len(devices) > 1
@@ -90,7 +93,7 @@ def fitting_config(
         size = f"{content.shape[1]} × {content.shape[0]} pixels"
         _LOG.info(f"compiling to see what memory {size} need, {how} …")
         preparation, descent = _bytes_needed(
-            params, content, style, loss, choice, devices, optimizer
+            params, content, style, loss, choice, devices, optimizer, lanes
         )
         needed = max(preparation, descent)
         if not needed:
@@ -110,13 +113,15 @@ def fitting_config(
             ), f"memory: {needed / 1e9:.1f} GB of {free / 1e9:.1f} GB free, {how}{pairs}"
     size = int(max(content.shape[:2]) * (0.8 * free / needed) ** 0.5)
     advice = f"take a size of {size} or less" if size >= LEAST_SIDE else "make room"
+    if lanes > 1:
+        advice += ", or run_study, which takes as many lanes at once as fit"
     raise ConfigError(
         f"this needs {needed / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free; {advice}"
     )
 
 
 def fitting_run(run: RunArguments) -> tuple[TransferConfig, str]:
-    """`fitting_config` of a run. Of a batch, one lane is measured.
+    """`fitting_config` of a run. Of a batch, as many lanes count as are evaluated at once.
 
     Arguments that are wrong are left for the run to find.
 
@@ -124,19 +129,34 @@ def fitting_run(run: RunArguments) -> tuple[TransferConfig, str]:
         ConfigError: As `fitting_config`.
     """
     config, own = chosen_optimizer(run.optimizer, run.config)
-    shapes = [np.shape(image) for image in (run.content, *as_images(run.style))]
+    found = [shape_of(image) for image in (run.content, *as_images(run.style))]
     if run.texture_shape:
-        shapes[0] = (*run.texture_shape, 3)
-    if len(shapes) < 2 or any(len(shape) != 3 for shape in shapes):
+        found[0] = (*run.texture_shape, 3)
+    shapes = [shape for shape in found if shape is not None and len(shape) == 3]
+    if len(found) < 2 or len(shapes) < len(found):
         return config, ""
     images = shapes[0], max(shapes[1:], key=math.prod)
     content, style = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in images)
     terms = spelt_out(run.loss, run.weights, config)
     if run.regions:
         terms = with_regions(terms, checked_regions(run.regions, shapes[0], shapes[1:]))
+    sizes = [np.size(numbers) for numbers in jax.tree.leaves(terms)]
+    sizes += [] if run.keys is None else [len(run.keys)]
+    if 0 in sizes:
+        return config, ""
     terms = jax.tree.map(lambda numbers: numbers.flat[0], terms)
     devices = tuple(run.devices or ())
-    return fitting_config(run.params, content, style, terms, config, devices, optimizer=own)
+    in_turn = Placement(devices, by_rows=True).runs_in_turn
+    return fitting_config(
+        run.params,
+        content,
+        style,
+        terms,
+        config,
+        devices,
+        optimizer=own,
+        lanes=1 if in_turn else max(sizes, default=1),
+    )
 
 
 def _bytes_needed(
@@ -147,6 +167,7 @@ def _bytes_needed(
     config: TransferConfig,
     devices: Sequence[jax.Device] = (),
     optimizer: Optimizer | None = None,
+    num_lanes: int = 1,
 ) -> tuple[int, int]:
     """The bytes that preparing the targets, and the descent, need of each device.
 
@@ -186,7 +207,8 @@ def _bytes_needed(
         flag,
         flag,
     )
-    descent = sum(program.compile(params, targets, lanes))
+    shared, own = program.compile(params, targets, lanes)
+    descent = shared + num_lanes * own
     before = (
         0
         if preparation is None

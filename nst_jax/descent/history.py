@@ -126,9 +126,8 @@ class History:
         if self._tolerance and self._step % _TOLERANCE_WINDOW == 0:
             best, before = jax.device_get(states.best_loss), found.best_before
             seen = np.isfinite(before)
-            gained = np.where(seen, before, 0) - np.where(
-                seen, best, 0
-            ) > self._tolerance * np.where(seen, before, 0)
+            before, now = (np.where(seen, loss, 0) for loss in (before, best))
+            gained = before - now > self._tolerance * np.abs(before)
             found.converged[:] |= self.active & seen & ~gained
             found.active[:] &= ~found.converged
             found.best_before[:] = best

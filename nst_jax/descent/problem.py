@@ -15,6 +15,7 @@ from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
 from nst_jax.descent.arguments import (
     as_arrays,
+    check_average,
     check_balance,
     checked_keys,
     chosen_optimizer,
@@ -84,6 +85,8 @@ def make_problem(run: RunArguments) -> Problem:
     """
     check_weights(run.weights)
     config, own_optimizer = chosen_optimizer(run.optimizer, run.config)
+    if own_optimizer is None:
+        check_average(config)
     config, said = precision_here(config)
     if said:
         _LOG.warning(said)
@@ -92,7 +95,7 @@ def make_problem(run: RunArguments) -> Problem:
     photograph, start = (
         _of_content(run.content, config)
         if run.texture_shape is None
-        else _of_texture(run.texture_shape, images, config)
+        else _of_texture(run.texture_shape, images, config, run.loss)
     )
     keep = checked_keep(run.keep, photograph.shape)
     content, images, finish = recolour(photograph, images, config.colours)
@@ -150,7 +153,7 @@ def _of_content(content: Any, config: TransferConfig) -> tuple[Array, Start]:
 
 
 def _of_texture(
-    shape: Sequence[int], styles: Sequence[Array], config: TransferConfig
+    shape: Sequence[int], styles: Sequence[Array], config: TransferConfig, loss: Any
 ) -> tuple[Array, Start]:
     """What stands for the photograph of a texture, its mean colour, and faint noise around that.
 
@@ -161,6 +164,11 @@ def _of_texture(
         raise ConfigError(
             f"init is {config.init!r}, but without a content image a run begins from noise; give "
             "init='noise', or call nst.texture"
+        )
+    if config.content_layers and loss is None:
+        raise ConfigError(
+            f"content_layers are {', '.join(config.content_layers)}, but there is no content "
+            "image; give content_layers=(), or call nst.texture"
         )
     if config.colours != "style":
         raise ConfigError(

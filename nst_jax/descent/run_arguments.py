@@ -1,7 +1,7 @@
 """The arguments of a run, gathered where it is asked for and passed on whole."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -15,7 +15,8 @@ from nst_jax.config import TransferConfig
 from nst_jax.descent.arguments import (
     as_arrays,
     check_balance,
-    check_numbers,
+    check_plain_numbers,
+    checked_devices,
     checked_keys,
     spelt_out,
 )
@@ -23,6 +24,7 @@ from nst_jax.network.vgg import Params
 from nst_jax.objective.regions import Region
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.objective.weights import LossWeights, check_weights
+from nst_jax.pixels import shape_of
 
 Image = Float[Array | np.ndarray, "_height _width 3"]
 Mask = Float[Array | np.ndarray, "_height _width"]
@@ -51,10 +53,16 @@ class RunArguments:
     keep: Mask | None = None
     is_single: bool = False
 
+    def __post_init__(self) -> None:
+        # an iterator would serve one of those who look at it
+        if isinstance(self.regions, Iterator):
+            object.__setattr__(self, "regions", tuple(self.regions))
+        object.__setattr__(self, "devices", checked_devices(self.devices))
+
     @property
     def texture_shape(self) -> tuple[Any, ...] | None:
         """Height and width, where they are given in place of a content image."""
-        return tuple(self.content) if np.ndim(self.content) == 1 else None
+        return tuple(self.content) if shape_of(self.content) == (2,) else None
 
     def single(self, key: Array | int | None) -> "RunArguments":
         """The arguments of `stylize`, with its key, as those of a batch of one.
@@ -65,9 +73,10 @@ class RunArguments:
         """
         check_weights(self.weights)
         if self.weights is not None:
-            check_numbers("weights", as_arrays(self.weights))
+            check_plain_numbers("weights", as_arrays(self.weights))
         check_balance(self.config, self.weights)
         loss = spelt_out(self.loss, self.weights, self.config)
+        check_plain_numbers("loss", loss)
         return dataclasses.replace(
             self,
             weights=None,

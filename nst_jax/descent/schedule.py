@@ -50,7 +50,7 @@ def make_schedule(shape: tuple[int, int], config: TransferConfig) -> list[Scale]
     """
     scales, left = [], config.num_steps
     for place, share in enumerate(config.coarse_steps or _usual_shares(shape, config), 1):
-        steps = int(share * config.num_steps)
+        steps = int(share * config.num_steps + 1e-9)  # 0.29 of 100 are 29
         if not 0 < steps < left or min(shape) < LEAST_SIDE * 2**place:
             if config.coarse_steps:
                 raise ConfigError(

@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from nst_jax.checks import ConfigError
 from nst_jax.descent.history import HistoryState
@@ -95,7 +97,11 @@ def from_arrays(
         raise SnapshotError(
             "what was saved is not of this run, or of another version of nst_jax (other shapes)"
         )
-    return snapshot
+    # The program takes their memory, and the caller may go on from the same arrays again.
+    states = jax.tree.map(
+        lambda leaf: jnp.copy(leaf) if isinstance(leaf, Array) else leaf, snapshot.states
+    )
+    return snapshot._replace(states=states)
 
 
 def _is_history(history: HistoryState, lanes: tuple[int, ...]) -> bool:

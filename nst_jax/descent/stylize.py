@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
@@ -45,7 +46,9 @@ def stylize(
     callback: Callback | None = None,
     progress: bool | None = None,
 ) -> TransferResult:
-    """Paints `content` in the style of `style`, in tiles where the memory would not do else.
+    """Paints `content` in the style of `style`.
+
+    Where the memory would not do, in tiles, or with fewer pairs of L-BFGS, which a line says.
 
     Ctrl-C after the first step ends the run with the best image so far, marked as cut off; a second
     one is raised.
@@ -197,8 +200,8 @@ def to_the_end(chunks: Iterator[Chunk], callback: Callback | None, bar: Bar) -> 
     with bar, HeldInterrupt() as interrupt:
         while True:
             progress = chunk.progress
-            if callback:
-                callback(progress)
+            if callback:  # which may keep the image, where the next piece takes its memory
+                callback(progress._replace(image=jnp.copy(progress.image)))
             if bar:
                 least = float(np.min(progress.best_loss))
                 bar.show(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import jax
 from jax import Array
 
+from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
 from nst_jax.descent.result import Callback, TransferResult
 from nst_jax.descent.run_arguments import Image, RunArguments
@@ -13,6 +14,7 @@ from nst_jax.descent.stylize import painted
 from nst_jax.network.vgg import Params
 from nst_jax.objective.terms import Loss, Term
 from nst_jax.objective.weights import LossWeights
+from nst_jax.pixels import shape_of
 
 
 def texture_config(config: TransferConfig | None = None) -> TransferConfig:
@@ -72,6 +74,8 @@ def texture(
         Gatys, Ecker and Bethge, "Texture synthesis using convolutional neural networks" (NeurIPS
         2015), with noise of low contrast and several sizes from small to large.
     """
+    if shape_of(shape) != (2,):
+        raise ConfigError(f"shape is {shape!r}; give height and width in pixels, as (256, 512)")
     run = RunArguments(
         params, shape, source, texture_config(config), weights, loss=loss, devices=devices
     )

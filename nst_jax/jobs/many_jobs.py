@@ -16,6 +16,7 @@ from nst_jax.checks import ConfigError
 from nst_jax.descent.result import Callback
 from nst_jax.files.images import ImageError
 from nst_jax.jobs.job import Job
+from nst_jax.jobs.outputs import why_early
 from nst_jax.jobs.run_plan import RunPlan
 from nst_jax.jobs.stylize_job import run_job
 from nst_jax.weights import load_weights
@@ -92,6 +93,8 @@ def run_jobs(
         if result is None:
             kept += 1
             _LOG.info(f"{job.output} is there already, of the same settings")
+            if reason := why_early(job):
+                failed[photograph] = reason
             continue
         if result.failure:
             failed[photograph] = str(result.failure)

@@ -212,6 +212,15 @@ def is_run_finished(job: Job, settings: Mapping[str, Any]) -> bool:
     return record.finished and job.output.exists()
 
 
+def why_early(job: Job) -> str | None:
+    """Why the run whose result is there ended early; None where it did not.
+
+    Raises:
+        ConfigError: Its record cannot be read.
+    """
+    return read_record(job.record, RunRecord, _OVERWRITE_FILE).reason
+
+
 def write_picture(
     path: Path,
     image: ArrayLike,

@@ -242,9 +242,20 @@ def _hashes(kind: str, files: Mapping[str, File]) -> dict[str, str]:
 
 
 def _network(described: Network, record: Path) -> str:
-    """The file that the weights were read from, or else the network by its name."""
+    """The file that the weights were read from, or else the network by its name.
+
+    Raises:
+        ConfigError: The file was normalised by the user, and is not there.
+    """
     found = _find(described, record)
-    return str(found) if found.is_file() else described.name
+    if found.is_file():
+        return str(found)
+    if described.normalised:  # which no known file is
+        raise ConfigError(
+            f"{record}: was painted by the weights in {described.file}, which is not there; put it "
+            "beside the record"
+        )
+    return described.name
 
 
 def _find(file: File | Network, record: Path) -> Path:

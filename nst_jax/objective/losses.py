@@ -6,7 +6,7 @@ by is a matter of the objective's scaling, not of the equation.
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
-from nst_jax.checks import ConfigError
+from nst_jax.checks import ConfigError, check_one_of
 from nst_jax.config import Precision
 from nst_jax.dtypes import accumulation_type
 from nst_jax.pixels import check_floating
@@ -35,7 +35,8 @@ def gram_matrix(
         Symmetric, positive semidefinite; independent of where in the image each feature lies.
 
     Raises:
-        ConfigError: The features are not of one image, (height, width, channels).
+        ConfigError: The features are not of one image, (height, width, channels), or there is no
+            such precision.
 
     Example:
         >>> gram_matrix(np.ones((4, 5, 2))).tolist()
@@ -51,6 +52,7 @@ def gram_matrix(
             "channels); jax.vmap takes a batch"
         )
     check_floating("features", features)
+    check_one_of("precision", precision, get_args(Precision))
     features = jnp.asarray(features)
     return _mean_products(precision, features.reshape(-1, features.shape[-1]))  # (M, N)
 
@@ -126,6 +128,9 @@ def content_loss(
         features: The generated image's activations, F.
         content_features: The content image's, P.
 
+    Raises:
+        ConfigError: They are no floating-point numbers, or of two shapes.
+
     Example:
         >>> float(content_loss(np.ones((2, 2, 3)), np.zeros((2, 2, 3))))
         12.0
@@ -134,6 +139,11 @@ def content_loss(
         Gatys, Ecker and Bethge (CVPR 2016), equation 1, without its factor 1/2.
     """
     check_floating("features", features)
+    if np.shape(features) != np.shape(content_features):
+        raise ConfigError(
+            f"features has shape {np.shape(features)}, content_features "
+            f"{np.shape(content_features)}; both must be of images of one size, at one layer"
+        )
     missing = jnp.subtract(features, content_features)
     return jnp.sum(jnp.square(missing.astype(accumulation_type(missing.dtype))))
 
@@ -170,6 +180,9 @@ def total_variation(image: Float[Array | np.ndarray, "height width 3"]) -> Float
     Args:
         image: Any range; TV grows with its 2.5th power.
 
+    Raises:
+        ConfigError: It is not one image of floating-point numbers.
+
     Example:
         >>> float(total_variation(np.full((8, 8, 3), 0.5)))
         0.0
@@ -179,6 +192,11 @@ def total_variation(image: Float[Array | np.ndarray, "height width 3"]) -> Float
         2015), section 3.2, with β = 2.5.
     """
     check_floating("image", image)
+    if np.ndim(image) != 3:
+        raise ConfigError(
+            f"image has shape {np.shape(image)}; give one image's (height, width, channels); "
+            "jax.vmap takes a batch"
+        )
     return jnp.sum(variation(image))
 
 

@@ -1,6 +1,6 @@
 """What terms measure of a source image, whole or in tiles."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -101,12 +101,15 @@ def measure_image(
     shares = shares or {}
 
     def fields_of(view: View) -> dict[str, Any]:
-        return {name: dict(term.fields(view)) for name, term in loss.items()}
+        return {name: dict(_asked(name, term, term.fields, view)) for name, term in loss.items()}
 
     def measure(view: View, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         views = view, nothing_seen(view)
         found, nothing = (
-            {name: _measured(name, term, one, fields[name]) for name, term in loss.items()}
+            {
+                name: _asked(name, term, term.measure, one, fields[name])
+                for name, term in loss.items()
+            }
             for one in views
         )
         return found, nothing
@@ -144,15 +147,31 @@ def measure_image(
     return Measures(fields, *add_up(at_place, tiles))
 
 
-def _measured(name: str, term: Term, view: View, fields: Fields) -> Any:
+class _NotSeenError(KeyError):
+    """A layer that is not among a term's own; any other key is the business of its author."""
+
+
+class _OwnLayers(dict):
+    """What is seen of a term's layers."""
+
+    def __missing__(self, layer: str) -> Any:
+        raise _NotSeenError(layer)
+
+
+def _asked(name: str, term: Term, ask: Callable[..., Any], view: View, *fields: Fields) -> Any:
+    """What a method of a term says of its own layers.
+
+    Raises:
+        ConfigError: It looks for another.
+    """
     own = {
-        name: {layer: value for layer, value in by_layer.items() if layer in term.layers}
+        name: _OwnLayers({layer: by_layer[layer] for layer in by_layer if layer in term.layers})
         for name, by_layer in view._asdict().items()
         if isinstance(by_layer, dict)
     }
     try:
-        return term.measure(view._replace(**own), fields)
-    except KeyError as error:
+        return ask(view._replace(**own), *fields)
+    except _NotSeenError as error:
         raise ConfigError(
             f"the term {name} looks for {error}, which is not among its layers: "
             f"{', '.join(term.layers)}"

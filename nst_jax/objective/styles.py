@@ -17,6 +17,7 @@ from nst_jax.checks import ConfigError, checked_mix
 from nst_jax.config import TransferConfig
 from nst_jax.objective.regions import Region, names_of
 from nst_jax.objective.terms import Loss
+from nst_jax.pixels import shape_of
 
 
 class Style(NamedTuple):
@@ -40,7 +41,8 @@ terms have of their own."""
 
 def as_images(style: Any) -> list[Any]:
     """The images that a style is given as: a list or a tuple of several, or one."""
-    several = isinstance(style, list | tuple) and np.ndim(style[0] if style else 0) == 3
+    shapes = map(shape_of, style) if isinstance(style, list | tuple) else ()
+    several = any(shape is not None and len(shape) == 3 for shape in shapes)
     return list(style) if several else [style]
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from nst_jax.checks import LARGEST_SEED, ConfigError, check_at_least, check_weight
 from nst_jax.config import TransferConfig
-from nst_jax.descent.arguments import check_numbers, spelt_out
+from nst_jax.descent.arguments import as_arrays, check_numbers, check_plain_numbers, spelt_out
+from nst_jax.layer_names import layer_name
 from nst_jax.objective.terms import Loss
 from nst_jax.objective.weights import LossWeights, as_options
 from nst_jax.study.lane import (
@@ -84,8 +85,18 @@ def make_grid(
             "a study takes weights by layer as named sets; give axes['layer_weights'] = "
             "{name: {layer: weight}}"
         )
+    check_plain_numbers("weights", as_arrays(weights))
+    for kind, names in (("content", contents), ("style", styles)):
+        for name in names:
+            if not isinstance(name, str):
+                raise ConfigError(f"a {kind} image is called {name!r}; give a text")
     values = _axis_values(axes, contents, styles)
-    sets: Any = axes.get("layer_weights", {})
+    sets = {
+        name: {layer_name(layer): weight for layer, weight in chosen.items()}
+        if isinstance(chosen, Mapping)
+        else chosen
+        for name, chosen in dict(axes.get("layer_weights", {})).items()
+    }
     base = Lane(
         content=contents[0],
         style=styles[0],

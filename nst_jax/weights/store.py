@@ -86,15 +86,12 @@ def convert_file(
         "licence": licence,
     }
     # A file converted before goes on saying where it came from.
-    write_params(
-        output,
-        params,
-        **(remarks | dict(file.metadata) if file.metadata.get("format") == "nst_jax" else remarks),
-    )
+    is_own = file.metadata.get("format") == "nst_jax"
+    write_params(output, params, remarks | dict(file.metadata) if is_own else remarks)
     return network
 
 
-def write_params(output: Path, params: Mapping[str, Any], **metadata: str) -> None:
+def write_params(output: Path, params: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
     """Writes parameters as safetensors, with remarks such as source, hash, licence and network.
 
     Raises:

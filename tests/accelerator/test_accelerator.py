@@ -88,8 +88,9 @@ def test_loss_and_gradient_are_those_of_numpy_in_float64(
         style_layers=config.style_layers,
         weights=(1.0, 20.0, 0.1),
     )
-    weights = nst.LossWeights(content=1.0, style=20.0, total_variation=0.1)
-    targets = nst.make_targets(vgg19_params, content, style, config)
+    weights = nst.LossWeights(content=1.0, style=20.0, total_variation=0.1, grain=None)
+    loss = nst.default_loss(config, weights)
+    targets = nst.make_targets(vgg19_params, content, style, config, loss)
     (loss, _), gradient = jax.jit(
         lambda image: nst.loss_and_gradient(vgg19_params, image, targets, weights, config)
     )(image)

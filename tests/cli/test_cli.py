@@ -365,7 +365,7 @@ def bad_inputs(tmp_path_factory):
         Image.effect_noise((side, side), 60).convert("RGB").save(folder / name)
     params = reference.random_params("vgg16")
     params["conv3_1"]["bias"][5] = np.nan
-    weights.write_params(folder / "nan.safetensors", params, network="vgg16")
+    weights.write_params(folder / "nan.safetensors", params, {"network": "vgg16"})
     np.savez(
         folder / "other.npz",
         **{
@@ -412,7 +412,7 @@ def test_a_folder_that_cannot_be_written(photos, capfd):
 @pytest.mark.slow
 def test_weights_convert_list_and_normalise(photos, capfd):
     weights.write_params(
-        photos / "a.safetensors", reference.random_params("vgg16"), network="vgg16"
+        photos / "a.safetensors", reference.random_params("vgg16"), {"network": "vgg16"}
     )
     assert cli.main(["weights", "convert", "a.safetensors", "--output", "b.safetensors"]) == 0
     assert "wrote b.safetensors, vgg16" in capfd.readouterr().out

@@ -38,7 +38,7 @@ def test_files_that_are_passed_on_hold_no_absolute_paths(photos, monkeypatch):
     (photos / "secret" / "below").mkdir(parents=True)
     secret = photos / "secret"
     network = secret / "below" / "net.safetensors"
-    weights.write_params(network, reference.random_params("vgg16"), network="vgg16")
+    weights.write_params(network, reference.random_params("vgg16"), {"network": "vgg16"})
     for name in ("photo.jpg", "painting.png"):
         (photos / name).rename(secret / "below" / name)
     content, style = (str(secret / "below" / name) for name in ("photo.jpg", "painting.png"))

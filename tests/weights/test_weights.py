@@ -500,9 +500,7 @@ def test_a_file_converted_twice_still_says_where_it_came_from(tmp_path):
     weights.write_params(
         tmp_path / "a.safetensors",
         reference.random_params("vgg16"),
-        network="vgg16",
-        source="there",
-        normalised_on="60 images",
+        {"network": "vgg16", "source": "there", "normalised_on": "60 images"},
     )
     weights.convert_file(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
     again = weights.read_weights_file(tmp_path / "b.safetensors").metadata
@@ -696,7 +694,7 @@ def test_no_network_is_asked_but_by_a_fetch(published, monkeypatch, tmp_path):
 
 def test_a_converted_file_of_the_wrong_network_is_said(tmp_path):
     params = reference.random_params("vgg16")
-    weights.write_params(folder() / "vgg19.safetensors", params, network="vgg16")
+    weights.write_params(folder() / "vgg19.safetensors", params, {"network": "vgg16"})
     with pytest.raises(
         nst.WeightsError, match="holds vgg16, expected vgg19; take the network vgg16"
     ):
@@ -707,7 +705,9 @@ def test_an_output_that_cannot_be_written_leaves_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(nst.WeightsError, match="cannot be written"):
         weights.write_params(
-            tmp_path / "file" / "a.safetensors", reference.random_params("vgg16"), network="vgg16"
+            tmp_path / "file" / "a.safetensors",
+            reference.random_params("vgg16"),
+            {"network": "vgg16"},
         )
     assert [item.name for item in tmp_path.iterdir()] == ["file"]
 
