@@ -43,7 +43,7 @@ from nst_jax.cli.weights import WEIGHTS_COMMANDS
 from nst_jax.config import TransferConfig
 from nst_jax.files.images import ImageError
 from nst_jax.host.devices import why_no_devices
-from nst_jax.host.memory import limit_memory
+from nst_jax.host.memory import is_out_of_memory, limit_memory
 from nst_jax.host.stopping import Stopped
 from nst_jax.jobs.presets import PRESETS, Preset
 from nst_jax.jobs.ran import COMMAND
@@ -134,9 +134,7 @@ def _run(argv: list[str]) -> int:
     except (ConfigError, ImageError, WeightsError) as error:
         return _refuse(_in_options(str(error)))
     except (MemoryError, RuntimeError, AssertionError) as error:
-        if isinstance(error, MemoryError) or (
-            isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
-        ):
+        if is_out_of_memory(error):
             return _refuse("out of memory; pass a smaller --size")
         if (reason := why_no_devices(error)) is None:
             raise

@@ -22,6 +22,13 @@ def limit_memory(limit: int | None) -> None:
     _LIMIT.set(limit)
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether it says that the machine, or a device, had no more to give."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+    )
+
+
 def free_bytes(device: jax.Device) -> int | None:
     """The memory that `device` still has to give, in bytes; None where it cannot tell.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from nst_jax.checks import ConfigError
 from nst_jax.descent.result import Callback
 from nst_jax.files.images import ImageError
+from nst_jax.host.memory import is_out_of_memory
 from nst_jax.jobs.job import Job
 from nst_jax.jobs.outputs import why_early
 from nst_jax.jobs.run_plan import RunPlan
@@ -89,6 +90,11 @@ def run_jobs(
             result = run_job(job, show, on_start, loaded)
         except (ConfigError, ImageError) as error:
             failed[photograph] = str(error)
+            continue
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            failed[photograph] = "out of memory; paint it at a smaller --size"
             continue
         if result is None:
             kept += 1

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import nst_jax as nst
 from nst_jax import cli
+from nst_jax.jobs import many_jobs
 from nst_jax.jobs.many_jobs import jobs_of_folder
 from tests.runs import QUICK
 
@@ -60,6 +62,20 @@ def test_a_folder_of_photographs_is_painted_and_what_is_done_is_skipped(folders,
     assert cli.main(words) == 0
     assert cli.main([*words, "--style-weight", "7"]) == 1  # of which other pictures are there
     assert capfd.readouterr().err.count("FAILED in/") == 4
+
+
+def test_a_photograph_too_large_for_the_memory_ends_no_other(folders, monkeypatch, capfd):
+    def run(job, *arguments):
+        if job.content.name == "d.png":
+            raise MemoryError
+        return SimpleNamespace(failure="")
+
+    monkeypatch.setattr(many_jobs, "run_job", run)
+    monkeypatch.setattr(many_jobs, "load_weights", lambda name: SimpleNamespace(why="none"))
+    assert cli.main(["stylize", "in", "painting.png", *STYLIZE, "--output-dir", "out"]) == 1
+    out, err = capfd.readouterr()
+    assert "FAILED in/d.png: out of memory; paint it at a smaller --size" in err
+    assert "wrote 4 pictures" in out
 
 
 def test_no_two_photographs_of_a_folder_share_a_picture():

@@ -305,6 +305,9 @@ def test_a_command_that_was_cut_off_goes_on(photos, monkeypatch, capfd):
     capfd.readouterr()
     assert stylize("--num-steps", "20", "--resume") == 0
     assert "is there already, finished, of the same settings" in capfd.readouterr().out
+    (photos / "out.json").write_text(json.dumps(again | {"reason": "the loss was not finite"}))
+    assert stylize("--num-steps", "20", "--resume") == 1
+    assert "of the same settings, but it failed: the loss was" in capfd.readouterr().out
 
 
 def test_resume_without_a_checkpoint_begins_anew(photos, capfd):

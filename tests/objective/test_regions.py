@@ -357,3 +357,17 @@ def test_lanes_with_regions_in_boxes_equal_single_runs(vgg16_params, pictures, o
         single = run(nst.stylize, weight)
         np.testing.assert_array_equal(batch.image[lane], single.image)
         np.testing.assert_array_equal(batch.losses[lane], single.losses)
+
+
+@pytest.mark.parametrize("border", ["zero", "replicate"])
+def test_a_mask_never_comes_to_nothing_at_a_small_size(border):
+    """As at the last row of 25, which the network leaves out when it pools."""
+    mask = np.zeros((25, 32), np.float32)
+    mask[-1] = 1
+    layers = "conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"
+    found = shares_of(mask, layers, (25, 32, 3), border)
+    for layer in layers:
+        np.testing.assert_allclose(np.sum(found[layer]), 1, rtol=1e-5)
+        assert np.asarray(found[layer])[-1].sum() > 0.5
+    whole = shares_of(np.ones((25, 31), np.float32), layers, (25, 31, 3), border)
+    assert all(np.ptp(whole[layer]) == 0 for layer in layers)
