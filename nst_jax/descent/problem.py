@@ -95,7 +95,7 @@ def make_problem(run: RunArguments) -> Problem:
     photograph, start = (
         _of_content(run.content, config)
         if run.texture_shape is None
-        else _of_texture(run.texture_shape, images, config, run.loss)
+        else _of_texture(run.texture_shape, images, config)
     )
     keep = checked_keep(run.keep, photograph.shape)
     content, images, finish = recolour(photograph, images, config.colours)
@@ -153,7 +153,7 @@ def _of_content(content: Any, config: TransferConfig) -> tuple[Array, Start]:
 
 
 def _of_texture(
-    shape: Sequence[int], styles: Sequence[Array], config: TransferConfig, loss: Any
+    shape: Sequence[int], styles: Sequence[Array], config: TransferConfig
 ) -> tuple[Array, Start]:
     """What stands for the photograph of a texture, its mean colour, and faint noise around that.
 
@@ -164,11 +164,6 @@ def _of_texture(
         raise ConfigError(
             f"init is {config.init!r}, but without a content image a run begins from noise; give "
             "init='noise', or call nst.texture"
-        )
-    if config.content_layers and loss is None:
-        raise ConfigError(
-            f"content_layers are {', '.join(config.content_layers)}, but there is no content "
-            "image; give content_layers=(), or call nst.texture"
         )
     if config.colours != "style":
         raise ConfigError(

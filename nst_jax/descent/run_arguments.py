@@ -11,10 +11,12 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
+from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
 from nst_jax.descent.arguments import (
     as_arrays,
     check_balance,
+    check_numbers,
     check_plain_numbers,
     checked_devices,
     checked_keys,
@@ -58,6 +60,12 @@ class RunArguments:
         if isinstance(self.regions, Iterator):
             object.__setattr__(self, "regions", tuple(self.regions))
         object.__setattr__(self, "devices", checked_devices(self.devices))
+        layers = self.config.content_layers if self.loss is None else ()
+        if layers and self.texture_shape is not None:
+            raise ConfigError(
+                f"content_layers are {', '.join(layers)}, but there is no content image; give "
+                "content_layers=(), or call nst.texture"
+            )
 
     @property
     def texture_shape(self) -> tuple[Any, ...] | None:
@@ -73,9 +81,11 @@ class RunArguments:
         """
         check_weights(self.weights)
         if self.weights is not None:
-            check_plain_numbers("weights", as_arrays(self.weights))
+            check_numbers("weights", as_arrays(self.weights))
         check_balance(self.config, self.weights)
         loss = spelt_out(self.loss, self.weights, self.config)
+        if self.weights is not None:
+            check_plain_numbers("weights", as_arrays(self.weights))
         check_plain_numbers("loss", loss)
         return dataclasses.replace(
             self,
