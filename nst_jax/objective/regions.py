@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from nst_jax.checks import ConfigError, check_weight, is_whole
 from nst_jax.config import Border
@@ -282,17 +282,19 @@ def shares_of(
 
 
 def _half(mask: Array, border: Border) -> Array:
-    """The mask averaged as the network pools, by twos.
+    """The mask averaged as the network pools: by twos, an odd row or column as `features` does.
 
-    An odd row or column that the network leaves out is averaged with the last two: a mask that has
-    nothing else would come to nothing.
-    """
+    Where that is left out, and the mask has nothing else, its neighbour stands for it."""
     if border != "zero":
         mask = pad_to_even(mask, border)
-    for axis in (0, 1):
-        if mask.shape[axis] % 2 and mask.shape[axis] > 1:
-            rest, end = jnp.split(mask, [mask.shape[axis] - 3], axis)
-            end = jnp.broadcast_to(end.mean(axis, keepdims=True), end.shape)
-            mask = jnp.concatenate([rest, lax.slice_in_dim(end, 0, 2, axis=axis)], axis)
+    found = _by_twos(mask)
+    if mask.shape[0] % 2:
+        mask = mask.at[-2].max(mask[-1])
+    if mask.shape[1] % 2:
+        mask = mask.at[:, -2].max(mask[:, -1])
+    return jnp.where(jnp.any(found > 0), found, _by_twos(mask))
+
+
+def _by_twos(mask: Array) -> Array:
     height, width = (side // 2 for side in mask.shape)
     return mask[: 2 * height, : 2 * width].reshape(height, 2, width, 2).mean((1, 3))

@@ -48,6 +48,10 @@ class LossWeights:
     grain: Any = 0.1
     neighbours: Any = None
 
+    def replace(self, **changes: Any) -> "LossWeights":
+        """The weights with some changed, such as `weights.replace(style=80.0)`."""
+        return dataclasses.replace(self, **changes)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TermWeights:

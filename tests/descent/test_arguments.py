@@ -6,6 +6,7 @@ import pytest
 
 import nst_jax as nst
 from nst_jax.descent.arguments import checked_keys
+from nst_jax.pytrees import pytree
 
 SHALLOW = nst.TransferConfig(("conv1_1",), ("conv1_1",), num_steps=1, optimizer="sgd")
 
@@ -71,6 +72,19 @@ def test_a_config_is_replaced_field_by_field_and_checked():
     assert config.replace(num_steps=7) == nst.TransferConfig(pooling="max", num_steps=7)
     with pytest.raises(nst.ConfigError, match="num_steps is 0"):
         config.replace(num_steps=0)
+
+
+def test_weights_are_replaced_field_by_field():
+    weights = nst.LossWeights(content=2.0)
+    assert weights.replace(style=7.0) == nst.LossWeights(content=2.0, style=7.0)
+
+
+def test_pytrees_of_two_classes_have_structures_of_their_own():
+    """So that no program compiled for one is run for the other."""
+    first, second = (pytree(type("Pair", (), {"__annotations__": {"a": int}})) for _ in range(2))
+    leaves, structure = jax.tree.flatten(first(1))
+    assert jax.tree.unflatten(structure, [2]) == first(2) and leaves == [1]
+    assert structure != jax.tree.structure(second(1))
 
 
 COLOURS = np.zeros((24, 20, 3), np.float32)
