@@ -141,7 +141,8 @@ def fitting_run(run: RunArguments) -> tuple[TransferConfig, str]:
     if run.regions:
         terms = with_regions(terms, checked_regions(run.regions, shapes[0], shapes[1:]))
     sizes = [np.size(numbers) for numbers in jax.tree.leaves(terms)]
-    sizes += [] if run.keys is None else [len(run.keys)]
+    listed = (len(run.keys),) if isinstance(run.keys, Sequence) else ()
+    sizes += getattr(run.keys, "shape", listed)[:1]
     if 0 in sizes:
         return config, ""
     terms = jax.tree.map(lambda numbers: numbers.flat[0], terms)
