@@ -61,7 +61,7 @@ class RunArguments:
             object.__setattr__(self, "regions", tuple(self.regions))
         object.__setattr__(self, "devices", checked_devices(self.devices))
         layers = self.config.content_layers if self.loss is None else ()
-        if layers and self.texture_shape is not None:
+        if layers and self.texture_shape is not None and self.config.init == "noise":
             raise ConfigError(
                 f"content_layers are {', '.join(layers)}, but there is no content image; give "
                 "content_layers=(), or call nst.texture"

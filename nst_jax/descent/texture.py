@@ -75,7 +75,7 @@ def texture(
         2015), with noise of low contrast and several sizes from small to large.
     """
     if shape_of(shape) != (2,):
-        raise ConfigError(f"shape is {shape!r}; give height and width in pixels, as (256, 512)")
+        raise ConfigError(f"shape is {shape!r}; give (height, width) in pixels")
     run = RunArguments(
         params, shape, source, texture_config(config), weights, loss=loss, devices=devices
     )

@@ -143,7 +143,7 @@ def test_layers_are_names():
 def test_a_texture_has_no_content_layers_and_two_sides(vgg16_params, pair):
     with pytest.raises(nst.ConfigError, match="content_layers are conv1_1, but there is no"):
         nst.descend(vgg16_params, (32, 32), pair[1], SHALLOW.replace(init="noise"))
-    with pytest.raises(nst.ConfigError, match="shape is 32; give height and width"):
+    with pytest.raises(nst.ConfigError, match=r"shape is 32; give \(height, width\)"):
         nst.texture(vgg16_params, pair[1], 32)
 
 
