@@ -185,13 +185,14 @@ def unbounded(arguments: argparse.Namespace) -> tuple[dict, Table]:
     key = hashlib.sha256(made_of.encode() + content.tobytes() + style.tobytes()).hexdigest()[:16]
     kept = arguments.output_dir / f"unbounded_{key}.partial"
     if kept.exists():
-        state, losses = from_bytes((state, losses), kept.read_bytes())
+        fields, losses = from_bytes((vars(state), losses), kept.read_bytes())
+        state = dataclasses.replace(state, **fields)
     while len(losses) < config.num_steps:
         num_steps = min(UNBOUNDED_CHUNK, config.num_steps - len(losses))
         state, found = run(state, params, targets, num_steps)
         losses = np.append(losses, found)
         saving = kept.with_suffix(".new")
-        saving.write_bytes(to_bytes((state, losses)))
+        saving.write_bytes(to_bytes((vars(state), losses)))
         saving.replace(kept)
         print(f"\r  step {len(losses)}, loss {losses[-1]:.6g}   ", end="", file=sys.stderr)
     image = np.clip(np.asarray(state.best_image), 0, 1)

@@ -94,7 +94,7 @@ def checked_keys(name: str, keys: Any, num_axes: int) -> Array:
     Raises:
         ConfigError: They are none.
     """
-    if isinstance(keys, list | tuple) and keys and all(isinstance(key, Array) for key in keys):
+    if isinstance(keys, list | tuple) and keys and all(map(_is_key, keys)):
         with contextlib.suppress(TypeError, ValueError):  # which are refused below
             keys = jnp.stack(keys)
     is_plain = isinstance(keys, int | np.integer | np.ndarray | list | tuple | range)
@@ -120,6 +120,10 @@ def checked_keys(name: str, keys: Any, num_axes: int) -> Array:
         found = repr(keys) if kind is None else f"of {kind} with shape {np.shape(keys)}"
         raise ConfigError(f"{name} is {found}; give {example}")
     return keys
+
+
+def _is_key(key: Any) -> bool:
+    return isinstance(key, Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
 
 
 def chosen_optimizer(

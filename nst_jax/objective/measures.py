@@ -158,6 +158,13 @@ class _OwnLayers(dict):
         raise _NotSeenError(layer)
 
 
+jax.tree_util.register_pytree_node(
+    _OwnLayers,
+    lambda own: (tuple(own[layer] for layer in sorted(own)), tuple(sorted(own))),
+    lambda layers, values: _OwnLayers(zip(layers, values, strict=True)),
+)
+
+
 def _asked(name: str, term: Term, ask: Callable[..., Any], view: View, *fields: Fields) -> Any:
     """What a method of a term says of its own layers.
 
