@@ -12,7 +12,7 @@ Kind = TypeVar("Kind", bound=type)
 def pytree(cls: Kind) -> Kind:
     """Makes a class a frozen dataclass whose fields are the branches of a tree.
 
-    As `flax.struct.dataclass` does, whose package takes longer to import than all of this one.
+    As `flax.struct.dataclass` does, for which all of flax would be imported, a third of a second.
 
     Example:
         >>> @pytree

@@ -132,7 +132,7 @@ def chosen_optimizer(
     """The settings that name the optimiser, and one of the caller's own as runs take it.
 
     Raises:
-        ConfigError: It is none, or one that `average` does not go with.
+        ConfigError: It is none.
     """
     if isinstance(optimizer, str):
         config = dataclasses.replace(config, optimizer=optimizer)  # type: ignore[arg-type]

@@ -15,7 +15,6 @@ from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
 from nst_jax.descent.arguments import (
     as_arrays,
-    check_average,
     check_balance,
     checked_keys,
     chosen_optimizer,
@@ -85,8 +84,6 @@ def make_problem(run: RunArguments) -> Problem:
     """
     check_weights(run.weights)
     config, own_optimizer = chosen_optimizer(run.optimizer, run.config)
-    if own_optimizer is None:
-        check_average(config)
     config, said = precision_here(config)
     if said:
         _LOG.warning(said)

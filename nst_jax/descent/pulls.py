@@ -30,7 +30,6 @@ from nst_jax.pixels import in_grey
 
 _LOG = logging.getLogger(__name__)
 
-_MET = "is met at the start already"
 _ROUNDING = 1e-9  # of the loss of a black image; less is what float32 makes of 0
 
 
@@ -119,10 +118,11 @@ class Pulls:
         norms = self._found[key]
         lacking = [part for part, norm in norms.items() if not 0 < norm < np.inf]
         if lacking:
-            why = "has no finite gradient at the start" if norms[lacking[0]] else _MET
+            is_met = norms[lacking[0]] == 0
+            why = "is met" if is_met else "has no finite gradient"
             _LOG.warning(
-                f"the {name} term of {lacking[0]} {why}, so that its layers cannot be balanced; "
-                "their weights stay"
+                f"the {name} term of {lacking[0]} {why} at the start already, so that its layers "
+                "cannot be balanced; their weights stay"
             )
             return weights
         total = sum(map(float, weights.values())) / sum(1 / norm for norm in norms.values())

@@ -15,11 +15,12 @@ from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
 from nst_jax.descent.arguments import (
     as_arrays,
+    check_average,
     check_balance,
-    check_numbers,
     check_plain_numbers,
     checked_devices,
     checked_keys,
+    chosen_optimizer,
     spelt_out,
 )
 from nst_jax.network.vgg import Params
@@ -60,6 +61,9 @@ class RunArguments:
         if isinstance(self.regions, Iterator):
             object.__setattr__(self, "regions", tuple(self.regions))
         object.__setattr__(self, "devices", checked_devices(self.devices))
+        config, own_optimizer = chosen_optimizer(self.optimizer, self.config)
+        if own_optimizer is None:
+            check_average(config)
         layers = self.config.content_layers if self.loss is None else ()
         if layers and self.texture_shape is not None and self.config.init == "noise":
             raise ConfigError(
@@ -80,8 +84,6 @@ class RunArguments:
                 given that are to be found.
         """
         check_weights(self.weights)
-        if self.weights is not None:
-            check_numbers("weights", as_arrays(self.weights))
         check_balance(self.config, self.weights)
         loss = spelt_out(self.loss, self.weights, self.config)
         if self.weights is not None:

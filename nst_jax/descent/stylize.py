@@ -15,7 +15,7 @@ from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.descend import chunks_of
 from nst_jax.descent.fit import fitting_run
 from nst_jax.descent.problem import make_problem
-from nst_jax.descent.result import Callback, TransferResult
+from nst_jax.descent.result import Callback, Progress, TransferResult
 from nst_jax.descent.run_arguments import Image, Mask, RunArguments
 from nst_jax.host.bars import Bar
 from nst_jax.host.stopping import HeldInterrupt
@@ -194,14 +194,19 @@ def seconds_between(watcher: Callback | Bar | None) -> float:
     return 2.0 if watcher else _SECONDS_BETWEEN_LOOKS
 
 
+def lasting(progress: Progress) -> Progress:
+    """A progress whose image may be kept; the next piece takes the memory of the run's own."""
+    return progress._replace(image=jnp.copy(progress.image))
+
+
 def to_the_end(chunks: Iterator[Chunk], callback: Callback | None, bar: Bar) -> TransferResult:
     """What a run ends with; Ctrl-C ends it sooner."""
     chunk = next(chunks)
     with bar, HeldInterrupt() as interrupt:
         while True:
             progress = chunk.progress
-            if callback:  # which may keep the image, where the next piece takes its memory
-                callback(progress._replace(image=jnp.copy(progress.image)))
+            if callback:
+                callback(lasting(progress))
             if bar:
                 least = float(np.min(progress.best_loss))
                 bar.show(

