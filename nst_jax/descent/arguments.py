@@ -36,7 +36,8 @@ def spelt_out(
         ConfigError: Both are given, or one cannot be.
     """
     if loss is None:
-        return as_arrays(default_loss(config, weights))
+        given = weights if weights is None else as_arrays(weights)  # named as the caller named them
+        return as_arrays(default_loss(config, given))
     if weights is not None:
         raise ConfigError(
             "both weights and loss are given; the terms of a loss have weights of their "
