@@ -15,6 +15,21 @@ class WeightsError(ValueError):
     """
 
 
+class FetchError(WeightsError):
+    """A published file cannot be had at the time.
+
+    Args:
+        what: The file, or what it is packed in.
+        reason: Why, in a few words.
+        advice: What to do.
+    """
+
+    def __init__(self, what: str, reason: str, advice: str = "") -> None:
+        advice = f"; {advice}" if advice else ""
+        super().__init__(f"{what} cannot be fetched ({reason}){advice}")
+        self.brief = f"{reason}{advice}"
+
+
 class WeightsFile(NamedTuple):
     """What a weights file holds.
 

