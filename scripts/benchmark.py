@@ -47,20 +47,24 @@ def measure(side, options=None, environment=None):
         sys.exit(f"{side} {options} failed:\n{error}")
 
 
-def measure_in(script, side, options=None, environment=None):
+def measure_in(script, side, options=None, environment=None, timeout=None):
     """What a script's side finds.
 
     Raises:
-        RuntimeError: It failed, of what it said.
+        RuntimeError: It failed, of what it said, or took more than `timeout` seconds.
     """
     words = [sys.executable, str(script), side, json.dumps(options or {})]
-    ended = subprocess.run(
-        words,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **(environment or {})},
-        check=False,
-    )
+    try:
+        ended = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **(environment or {})},
+            check=False,
+            timeout=timeout,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError("not measured, the time was up") from error
     if ended.returncode:
         raise RuntimeError(ended.stderr[-2000:])
     return json.loads(ended.stdout.splitlines()[-1])
@@ -473,7 +477,7 @@ def main() -> None:
         )
         command.set_defaults(run=run)
         command.add_argument("--rounds", type=int, default=rounds)
-        command.add_argument("--output-dir", default="docs/benchmarks")
+        command.add_argument("--output-dir", default="docs/benchmarks", help="default: %(default)s")
         if sizes:
             command.add_argument("--size", type=int, nargs="+", **sizes)
         return command
@@ -530,6 +534,7 @@ def main() -> None:
         default=[512, 1024, 2048],
         help="heights and widths in pixels",
     )
+    card.set_defaults(output_dir="accelerator")  # the page about it is written by hand
     card.add_argument("--precision", nargs="+", default=benchmark_accelerator.PRECISIONS)
     card.add_argument(
         "--peers-up-to", type=int, default=2048, help="largest size that PyTorch evaluates"
@@ -550,7 +555,7 @@ def main() -> None:
     )
     card.add_argument("--repeats", type=int, default=20)
     card.add_argument(
-        "--seconds", type=float, default=450, help="after which no measurement is begun"
+        "--seconds", type=float, default=480, help="in all; what does not fit is left out"
     )
     args = parser.parse_args()
 
