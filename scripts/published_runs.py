@@ -187,6 +187,8 @@ def unbounded(arguments: argparse.Namespace) -> tuple[dict, Table]:
     if kept.exists():
         fields, losses = from_bytes((vars(state), losses), kept.read_bytes())
         state = dataclasses.replace(state, **fields)
+        if len(losses) > config.num_steps:
+            sys.exit(f"{kept} has {len(losses)} steps already; ask for as many, or remove it")
     while len(losses) < config.num_steps:
         num_steps = min(UNBOUNDED_CHUNK, config.num_steps - len(losses))
         state, found = run(state, params, targets, num_steps)
