@@ -309,7 +309,7 @@ PEERS = {
 
 
 LEAST_SECONDS = 20
-"""Which the shortest measurement takes, for the most part until its process is ready."""
+"""With less left, no measurement is begun."""
 
 
 def report(args, measure, table):

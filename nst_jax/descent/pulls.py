@@ -119,10 +119,10 @@ class Pulls:
         lacking = [part for part, norm in norms.items() if not 0 < norm < np.inf]
         if lacking:
             is_met = norms[lacking[0]] == 0
-            why = "is met" if is_met else "has no finite gradient"
+            why = "is met at the start already" if is_met else "has no finite gradient at the start"
             _LOG.warning(
-                f"the {name} term of {lacking[0]} {why} at the start already, so that its layers "
-                "cannot be balanced; their weights stay"
+                f"the {name} term of {lacking[0]} {why}, so that its layers cannot be balanced; "
+                "their weights stay"
             )
             return weights
         total = sum(map(float, weights.values())) / sum(1 / norm for norm in norms.values())

@@ -54,7 +54,8 @@ def choose() -> Choice:
                 hint = f", because the exact {exact.name} is not there; {to_fetch} gets it"
                 _remember(_HINT)
             return Choice(file.name, found, f"{file.name} from {found}{hint}")
-    chosen, failed = None, dict[str, list[str]]()  # names by reason
+    chosen: Choice | None = None
+    failed: dict[str, list[str]] = {}  # names by reason
     for file in (exact, *others):
         is_installed = installed_file(file) is not None
         if not is_installed and (is_offline() or _was_lately(file.name)):
