@@ -140,7 +140,7 @@ def _compute(
     is_large = is_known and height * width >= _LEAST_PIXELS_TO_TRANSFORM
     if kernel.shape[0] == 1:
         kernel = kernel.reshape(3, 3, *kernel.shape[2:])
-    elif is_large and _is_for_winograd(kernel) and features.dtype == jnp.float32:
+    elif is_large and _is_for_winograd(kernel) and features.dtype != jnp.float64:
         # twice in a program, of which the compiler makes one
         kernel = transform_kernel(kernel.astype(jnp.float32))
     if kernel.shape[0] == 6:

@@ -238,7 +238,7 @@ def features(
             `least_size` of the deepest layer on either side.
         layers: Names such as `"conv4_2"`, in any order.
         pooling: `"avg"`, which the paper prefers, or `"max"`, what the networks were trained with.
-        precision: As in `TransferConfig`.
+        precision: As in `TransferConfig`; on a CPU, `prepare_params` rounds what `"default"` does.
         border: What each convolution sees beyond the image, as in `TransferConfig`. With
             `"reflect"`, a layer of one row or column, which has no other to mirror, repeats it.
             A side that wraps must be a multiple of the deepest layer's stride.
