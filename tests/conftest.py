@@ -11,9 +11,13 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 # NumPy's and PyTorch's threads wait for each other by turning round and round.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Most of the tests' time was the optimisation of small programs, which takes longer than they run.
-# `JAX_DISABLE_MOST_OPTIMIZATIONS=0 XLA_FLAGS= pytest` tests them as users have them.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-if version("jaxlib").startswith("0.10."):  # later ones end the process at a flag they do not know
+# `JAX_DISABLE_MOST_OPTIMIZATIONS=0 XLA_FLAGS= pytest` tests them as users have them, and so do the
+# tests of an accelerator.
+_ON_CPU = os.environ["JAX_PLATFORMS"] == "cpu"
+if _ON_CPU:
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# later versions end the process at a flag they do not know
+if _ON_CPU and version("jaxlib").startswith("0.10."):
     # Each part of a program that is cut up for threads costs as much again as a small program. What
     # is optimised (below) is so at the lowest level, which rounds two programs alike as well.
     os.environ.setdefault(
@@ -72,13 +76,14 @@ def pytest_collection_finish():
     gc.set_threshold(100_000, 50, 100)
 
 
-# A quarter of the channels, which serves most tests as well, and sooner; Winograd's algorithm still
-# has the deeper half of the layers. `tests/network` has the networks as they are.
+# An eighth of the channels, which serves most tests as well, and sooner: too few for Winograd's
+# algorithm, whose programs take longer to compile. `tests/network` has the networks as they are.
 @pytest.fixture(scope="session")
 def vgg16_params():
-    return reference.random_params("vgg16", narrow=4)
+    return reference.random_params("vgg16", narrow=8)
 
 
+# A quarter: the deeper half of the layers has enough for Winograd's algorithm.
 @pytest.fixture(scope="session")
 def vgg19_params():
     return reference.random_params("vgg19", narrow=4)
