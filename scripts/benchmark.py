@@ -2,11 +2,11 @@
 
     python scripts/benchmark.py step|start|controls|memory|scale|time-to-loss|accelerator [options]
 
-needs the extra `benchmark`. Every figure comes from a fresh process, and the sides take turns (A B
-A B …), since machines are shared and noisy; what counts are ratios within a round. Prints a table
-and writes it, with every measurement, to `--output-dir` as Markdown and JSON; where growth is the
-point, a plot too. Each round of `step` also measures the machine's matrix multiplication, of which
-speeds are given as a share.
+needs the extra `benchmark`. Every figure comes from a fresh process (of `accelerator`, those of one
+kind share one), and the sides take turns (A B A B …), since machines are shared and noisy; what
+counts are ratios within a round. Prints a table and writes it, with every measurement, to
+`--output-dir` as Markdown and JSON; where growth is the point, a plot too. Each round of `step`
+also measures the machine's matrix multiplication, of which speeds are given as a share.
 """
 
 import argparse
@@ -39,21 +39,19 @@ PEERS = {"PyTorch channels_last": "channels_last", "PyTorch NCHW": "contiguous_f
 AUTOCAST = "PyTorch channels_last, bfloat16 by autocast"
 
 
-def measure(side, options=None, environment=None):
+def measure(side, options=None, environment=None, python=sys.executable):
     """What one side finds, in a process of its own."""
-    try:
-        return measure_in(SIDES, side, options, environment)
-    except RuntimeError as error:
-        sys.exit(f"{side} {options} failed:\n{error}")
+    lines, why = measure_in(SIDES, side, options or {}, environment, python=python)
+    if why:
+        sys.exit(f"{side} {options} failed:\n{why}")
+    return lines[-1]
 
 
-def measure_in(script, side, options=None, environment=None, timeout=None):
-    """What a script's side finds.
-
-    Raises:
-        RuntimeError: It failed, of what it said, or took more than `timeout` seconds.
-    """
-    words = [sys.executable, str(script), side, json.dumps(options or {})]
+def measure_in(script, side, options, environment=None, timeout=None, python=sys.executable):
+    """The lines that a script's side finds, and why it ended early, of failure or after `timeout`
+    seconds, or None."""
+    words = [python, str(script), side, json.dumps(options)]
+    why = None
     try:
         ended = subprocess.run(
             words,
@@ -63,11 +61,13 @@ def measure_in(script, side, options=None, environment=None, timeout=None):
             check=False,
             timeout=timeout,
         )
+        printed = ended.stdout
+        if ended.returncode:
+            why = ended.stderr[-2000:] or "killed"
     except subprocess.TimeoutExpired as error:
-        raise RuntimeError("not measured, the time was up") from error
-    if ended.returncode:
-        raise RuntimeError(ended.stderr[-2000:])
-    return json.loads(ended.stdout.splitlines()[-1])
+        printed, why = (error.stdout or b"").decode(errors="replace"), benchmark_accelerator.TIME_UP
+    whole = [line for line in printed.splitlines(keepends=True) if line.endswith("\n")]
+    return [json.loads(line) for line in whole if line.startswith("{")], why
 
 
 def take_turns(sides, rounds):
@@ -104,10 +104,16 @@ def table(heads, rows):
 def run_step(args):
     """Loss and gradient, VGG-19 to conv5_1, alone, in a loop and in eight lanes; the optimiser's
     share of a step."""
-    rows, raw = [], {}
+    asked = [args.python, "-c", "import jax, sys; print(jax.__version__, sys.version.split()[0])"]
+    by = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+    rows, raw = [], {"nst_jax by": {"jax": by[0], "python": by[1]}}
     for size in args.size:
         common = {"size": size, "repeats": args.repeats}
-        sides = {"matmul": ("matmul",), "nst_jax": ("nst_jax", common)}
+
+        def own(common=common, **options):
+            return "nst_jax", common | options, None, args.python
+
+        sides = {"matmul": ("matmul",), "nst_jax": own()}
         sides |= {
             name: ("torch", common | {"memory_format": memory_format})
             for name, memory_format in PEERS.items()
@@ -115,13 +121,13 @@ def run_step(args):
         if size <= args.autocast_up_to:
             autocast = {"memory_format": "channels_last", "autocast": True, "repeats": 1}
             sides[AUTOCAST] = ("torch", common | autocast)
-        sides["parameters as loaded"] = ("nst_jax", common | {"plain": True})
-        sides["factors in bfloat16"] = ("nst_jax", common | {"precision": "default"})
-        sides["in a loop"] = ("nst_jax", common | {"loop": 4})
-        sides["a step of L-BFGS, in a loop"] = ("nst_jax", common | {"loop": 4, "kind": "step"})
+        sides["parameters as loaded"] = own(plain=True)
+        sides["factors in bfloat16"] = own(precision="default")
+        sides["in a loop"] = own(loop=4)
+        sides["a step of L-BFGS, in a loop"] = own(loop=4, kind="step")
         if size <= args.lanes_up_to:
             lanes = common | {"lanes": 8, "repeats": 1}
-            sides["8 lanes"] = ("nst_jax", lanes)
+            sides["8 lanes"] = own(lanes)
             sides |= {
                 f"8 lanes, {name}": ("torch", lanes | {"memory_format": memory_format})
                 for name, memory_format in PEERS.items()
@@ -173,7 +179,7 @@ def run_step(args):
         "against nst_jax",
         "compiling, s",
     ]
-    return raw, table(heads, rows), None
+    return raw, f"nst_jax by jax {by[0]}, python {by[1]}\n\n{table(heads, rows)}", None
 
 
 def network_gflops(size):
@@ -198,10 +204,22 @@ def wait_for(screen, text):
     return time.perf_counter()
 
 
+IMPORTS = """
+import json, time
+
+times = [time.perf_counter()]
+import jax
+times.append(time.perf_counter())
+import nst_jax
+times.append(time.perf_counter())
+print(json.dumps({"jax": times[1] - times[0], "nst_jax": times[2] - times[1]}))
+"""
+
+
 def run_start(args):
     """From the start of a command to its first step, with an empty cache of compiled programs and
-    with a full one."""
-    raw = {"cold": [], "warm": []}
+    with a full one, and the imports that are part of it."""
+    raw = {"cold": [], "warm": [], "imports": []}
     with tempfile.TemporaryDirectory() as folder:
         for index in range(2):
             nst.write_image(
@@ -236,8 +254,15 @@ def run_start(args):
                     process.send_signal(signal.SIGKILL)
                 os.close(screen)
                 raw[kind].append({"seconds": seconds})
-    rows = [[f"{args.size[0]}²", f"{kind} cache", spread(found)] for kind, found in raw.items()]
-    return raw, table(["pixels", "what", "seconds until the first step is shown"], rows), None
+            timed = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, check=True)
+            raw["imports"].append(json.loads(timed.stdout))
+    rows = [
+        [f"{args.size[0]}²", f"first step shown, {kind} cache", spread(raw[kind])]
+        for kind in ("cold", "warm")
+    ]
+    for name, what in (("jax", "import jax"), ("nst_jax", "import nst_jax, after it")):
+        rows.append(["", what, spread(raw["imports"], name)])
+    return raw, table(["pixels", "what", "seconds"], rows), None
 
 
 def run_controls(args):
@@ -498,6 +523,11 @@ def main() -> None:
         default=1024,
         help="largest size at which PyTorch's bfloat16 is measured, minutes where a CPU has none",
     )
+    step.add_argument(
+        "--python",
+        default=sys.executable,
+        help="interpreter of nst_jax's sides, where PyTorch needs another",
+    )
     add("start", run_start, 3, default=[512], help="height and width in pixels")
     own = add("controls", run_controls, 3, default=[256], help="height and width in pixels")
     own.add_argument("--num-steps", type=int, default=21, help="of which the first is not timed")
@@ -536,6 +566,7 @@ def main() -> None:
     )
     card.set_defaults(output_dir="accelerator")  # the page about it is written by hand
     card.add_argument("--precision", nargs="+", default=benchmark_accelerator.PRECISIONS)
+    card.add_argument("--network", help="a file of VGG-19's weights; seeded ones if left out")
     card.add_argument(
         "--peers-up-to", type=int, default=2048, help="largest size that PyTorch evaluates"
     )
@@ -573,7 +604,7 @@ def main() -> None:
     settings = {
         name: value
         for name, value in vars(args).items()
-        if name not in ("run", "output_dir", "pair")
+        if name not in ("run", "output_dir", "pair", "python")
     }
     (folder / f"{args.command}.json").write_text(
         json.dumps({"machine": machine, "settings": settings, "found": raw}, indent=1) + "\n"

@@ -1,9 +1,10 @@
-"""What `benchmark.py accelerator` measures, one side a process, and the table of it.
+"""What `benchmark.py accelerator` measures, and the tables of it.
 
-    python scripts/benchmark_accelerator.py SIDE '{"size": 512}'
+    python scripts/benchmark_accelerator.py SIDE '[{"size": 512}]'
 
-prints one line of JSON. Weights are seeded, VGG-19's, so that it runs where nothing can be fetched.
-PyTorch, where it is installed for the same card, is the peer.
+prints a line of JSON for each of the options in the list. VGG-19's weights are seeded, so that it
+runs where nothing can be fetched; `network` names a file instead. PyTorch, where it is installed
+for the same card, is the peer.
 """
 
 import dataclasses
@@ -11,15 +12,18 @@ import functools
 import json
 import statistics
 import sys
+import tempfile
 import time
+import traceback
 
 import numpy as np
-from benchmark_sides import papers_weights, problem, random_params
+from benchmark_sides import papers_weights, params_of, problem
 
 FLOPS_A_PIXEL = 376e9 / 512**2
 """Of VGG-19 to conv5_1 by direct convolution, forward and back to the pixels."""
 
-BYTES_A_PIXEL = {"highest": 3e9 / 512**2, "default": 3e9 / 512**2, "bfloat16": 1.5e9 / 512**2}
+# in the order in which they are measured
+BYTES_A_PIXEL = {"default": 3e9 / 512**2, "bfloat16": 1.5e9 / 512**2, "highest": 3e9 / 512**2}
 """Of activations, written once and read once, forward and back, by precision."""
 
 PRECISIONS = tuple(BYTES_A_PIXEL)
@@ -118,11 +122,10 @@ def evaluation(options):
 def bytes_of(compiled):
     """What a compiled program says it needs, 0 where it does not."""
     needed = compiled.memory_analysis()
-    return (
-        0
-        if needed is None
-        else needed.argument_size_in_bytes + needed.output_size_in_bytes + needed.temp_size_in_bytes
-    )
+    if needed is None:
+        return 0
+    results = needed.output_size_in_bytes - needed.alias_size_in_bytes  # donated, a place for both
+    return needed.argument_size_in_bytes + results + needed.temp_size_in_bytes
 
 
 def memory(options):
@@ -133,7 +136,7 @@ def memory(options):
     import nst_jax as nst
 
     config = nst.TransferConfig(precision=options["precision"], tile=options["tile"])
-    params, optimizer, weights = random_params(), nst.make_optimizer(config), nst.LossWeights()
+    params, optimizer, weights = params_of(options), nst.make_optimizer(config), nst.LossWeights()
     image = jax.ShapeDtypeStruct((options["size"], options["size"], 3), jnp.float32)
     targets = jax.eval_shape(lambda image: nst.make_targets(params, image, image, config), image)
     state = jax.eval_shape(lambda image: nst.init(image, optimizer), image)
@@ -146,15 +149,18 @@ def memory(options):
         )[0]
 
     compiled = jax.jit(step, donate_argnums=0).lower(state, params, targets).compile()
-    needed = compiled.memory_analysis()
     return {
-        "bytes": bytes_of(compiled) - needed.alias_size_in_bytes if needed else 0,
+        "bytes": bytes_of(compiled),
         "limit": (jax.devices()[0].memory_stats() or {}).get("bytes_limit"),
     }
 
 
 def run(options):
-    """A run of the default schedule, twice in one process: the first compiles."""
+    """A run of the default schedule, `turns` times in one process: the first compiles.
+
+    The picture is judged in float32, whatever the run's precision; the losses on the way are scaled
+    by that loss over the run's own.
+    """
     import jax
 
     import nst_jax as nst
@@ -162,14 +168,32 @@ def run(options):
     params, config, content, style = pictures(options)
     config = dataclasses.replace(config, precision=options["precision"])
     found = {"seconds": []}
-    for _ in range(2):
+    for _ in range(options["turns"]):
         started = time.perf_counter()
         result = nst.stylize(params, content, style, config, papers_weights())
         jax.block_until_ready(result.image)
         found["seconds"].append(time.perf_counter() - started)
+    found["picture_loss"] = judged(params, content, style, result.image)
+    share = found["picture_loss"] / float(result.loss)
     at_full_size = np.asarray(result.sizes) == np.max(result.sizes)
-    found["losses"] = np.where(at_full_size, result.losses, np.inf).tolist()
+    found["losses"] = [
+        float(loss) * share if counts else None
+        for loss, counts in zip(result.losses, at_full_size, strict=True)
+    ]
     return found
+
+
+def judged(params, content, style, image):
+    """The loss of a picture, computed in float32."""
+    import jax
+
+    import nst_jax as nst
+
+    config = nst.TransferConfig()
+    loss = nst.default_loss(config, papers_weights())
+    targets = nst.make_targets(params, content, style, config, loss)
+    judge = jax.jit(lambda *arguments: nst.total_loss(*arguments, loss, config)[0])
+    return float(judge(params, image, targets))
 
 
 def lanes(options):
@@ -207,7 +231,7 @@ def pictures(options):
         return np.asarray((total - jnp.min(total)) / (jnp.max(total) - jnp.min(total)))
 
     return (
-        random_params(),
+        params_of(options),
         nst.TransferConfig(num_steps=options["num_steps"]),
         picture(1),
         picture(2),
@@ -274,7 +298,6 @@ def torch_evaluation(options):
 
 def torch_run(options):
     """The descent of the paper's author in PyTorch, twice in one process."""
-    import jax
     from compare_lbfgs import run_torch, torch_loss
 
     import nst_jax as nst
@@ -290,9 +313,8 @@ def torch_run(options):
         losses, best = run_torch(wrap(closure), content, config.num_steps, device=device)
         wait(None)
         seconds.append(time.perf_counter() - started)
-    judge = jax.jit(lambda image: nst.total_loss(params, image, targets, loss, config)[0])
-    picture_loss = judge(np.clip(best, 0, 1))
-    return {"seconds": seconds, "losses": losses.tolist(), "picture_loss": float(picture_loss)}
+    picture_loss = judged(params, content, style, np.clip(best, 0, 1))
+    return {"seconds": seconds, "losses": losses.tolist(), "picture_loss": picture_loss}
 
 
 PEERS = {
@@ -311,130 +333,165 @@ PEERS = {
 LEAST_SECONDS = 20
 """With less left, no measurement is begun."""
 
+TIME_UP = "not measured, the time was up"
+
 
 def report(args, measure, table):
-    """All sides' measurements, and the tables of them."""
-    found, began = {}, time.perf_counter()
+    """All sides' measurements, and the tables of them.
 
-    def side(name, **options):
-        """One measurement; what fails is said, and the rest goes on, while there is time."""
-        key = f"{name} {json.dumps(options)}"
+    What is most wanted comes first, because the time may not do for all. Measurements of one kind
+    share a process.
+    """
+    found, began = {}, time.perf_counter()
+    folder = tempfile.TemporaryDirectory()
+
+    def sides(name, many, cache="all"):
+        """Measurements one after another in a process; what fails is said, and the rest goes on."""
+        keys = [f"{name} {json.dumps(options)}" for options in many]
         started = time.perf_counter()
         left = args.seconds - (started - began)
-        try:
-            if left < LEAST_SECONDS:
-                raise RuntimeError("not measured, the time was up")
+        environment = {
+            "JAX_COMPILATION_CACHE_DIR": f"{folder.name}/{cache}",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        }
+        if name.startswith("torch"):
             # A peer takes only its problem from this library, which need not be fast, and the
             # memory is the peer's.
-            spare = {
+            environment |= {
                 "XLA_FLAGS": "--xla_gpu_autotune_level=0",
                 "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
             }
-            environment = spare if name.startswith("torch") else {}
-            found[key] = measure(name, options, environment, left)
-        except RuntimeError as error:
-            found[key] = {"error": (str(error).strip() or "killed").splitlines()[-1][:300]}
-        print(f"  {time.perf_counter() - started:5.1f} s  {key}", file=sys.stderr, flush=True)
-        return found[key]
+        many = [{"network": args.network, **options} for options in many]
+        lines, why = [], TIME_UP
+        if left >= LEAST_SECONDS:
+            lines, why = measure(name, many, environment, left)
+        error = {"error": ((why or "").strip() or "killed").splitlines()[-1][:300]}
+        lines += [error] * (len(many) - len(lines))
+        found.update(zip(keys, lines, strict=True))
+        print(f"  {time.perf_counter() - started:5.1f} s  {keys}", file=sys.stderr, flush=True)
+        return lines
+
+    def side(name, cache="all", **options):
+        return sides(name, [options], cache)[0]
 
     rates = side("card", side=args.matrix, repeats=args.repeats)
     if "error" in rates:
         sys.exit(f"the card's own rates cannot be measured: {rates['error']}")
-    parts = [
-        f"{rates['device']}, jax {rates['jax']}; products of {args.matrix}² matrices, TFLOP/s: "
-        + ", ".join(f"{name} {rates[name]:.0f}" for name in PRECISIONS)
-        + f"; copy {rates['copy']:.0f} GB/s"
-    ]
-    heads = [
-        "pixels",
-        "what",
-        "loss and gradient, ms",
-        "step of L-BFGS, ms",
-        "step / floor",
-        "GB",
-        "compiling, s",
-    ]
 
     def evaluations(size):
-        for precision in args.precision:
-            options = {
-                "size": size,
-                "precision": precision,
-                "repeats": args.repeats,
-                "with_step": True,
-            }
-            yield evaluation_row(
-                f"nst_jax, {precision}", size, side("evaluation", **options), rates, precision
+        """Rows of the first table."""
+        common = {"size": size, "repeats": args.repeats}
+        own = [{**common, "precision": name, "with_step": True} for name in args.precision]
+        rows = [
+            evaluation_row(
+                f"nst_jax, {options['precision']}", size, line, rates, options["precision"]
             )
-        for name, kind in PEERS.items():
-            if size <= args.peers_up_to and (size == args.size[0] or not kind.get("compiled")):
-                yield evaluation_row(
-                    name,
-                    size,
-                    side("torch_evaluation", size=size, repeats=args.repeats, **kind),
-                    rates,
-                )
-
-    first_rows = list(evaluations(args.size[0]))  # the time may not do for the larger sizes
-
-    rows = [
-        [
-            "pixels",
-            f"{args.num_steps} steps",
-            "first, s",
-            "again, s",
-            "final loss",
-            "to the peer's final loss, s",
+            for options, line in zip(own, sides("evaluation", own), strict=True)
         ]
-    ]
-    for size in args.run_size:
+        if size <= args.peers_up_to:
+            rows += [torch_row(name, common) for name in PEERS if "compiled" not in PEERS[name]]
+        return rows
+
+    def torch_row(name, common):
+        line = side("torch_evaluation", **common, **PEERS[name])
+        return evaluation_row(name, common["size"], line, rates)
+
+    def runs(size):
+        """Rows of the second."""
         options = {"size": size, "num_steps": args.num_steps}
         peer = side("torch_run", **options, **PEERS["PyTorch channels_last, TF32"])
         wanted = peer.get("picture_loss")  # None where the peer was not measured
+        rows = [run_row("torch.optim.LBFGS, history 100, channels_last, TF32", size, peer, None)]
         for precision in args.precision:
-            rows.append(
-                run_row(
-                    f"nst_jax, {precision}",
-                    size,
-                    side("run", **options, precision=precision),
-                    wanted,
-                )
-            )
-        rows.append(
-            run_row("torch.optim.LBFGS, history 100, channels_last, TF32", size, peer, None)
-        )
-    parts.append(table(rows[0], rows[1:]))
+            cache, options["precision"] = f"{size} {precision}", precision
+            line = side("run", cache, **options, turns=2)
+            rows.append(run_row(f"nst_jax, {precision}", size, line, wanted))
+            if precision == args.precision[0]:
+                line = side("run", cache, **options, turns=1)
+                name = f"nst_jax, {precision}, programs from the disk"
+                rows.append(run_row(name, size, line, wanted))
+        return rows
 
-    rows = [["lanes", "a lane's step, ms", "against one lane"]]
-    by_count = {}
-    for count in args.lanes:
-        options = {
-            "size": args.lane_size,
-            "lanes": count,
-            "num_steps": args.lane_steps,
-            "precision": "default",
-        }
-        by_count[count] = side("lanes", **options).get("seconds")
-        if by_count[count]:
-            rows.append(
-                [
-                    count,
-                    f"{1e3 * by_count[count]:.2f}",
-                    f"{(by_count[args.lanes[0]] or 0) / by_count[count]:.2f} ×",
-                ]
-            )
-    parts.append(f"Lanes of {args.lane_size}², precision `default`:\n\n{table(rows[0], rows[1:])}")
+    def lanes():
+        """Rows of the third."""
+        common = {"num_steps": args.lane_steps, "precision": "default"}
+        many = [{"size": args.lane_size, "lanes": count, **common} for count in args.lanes]
+        lines = sides("lanes", many)
+        first = lines[0].get("seconds")
+        return [
+            [options["lanes"], *lane_cells(line, first)]
+            for options, line in zip(many, lines, strict=True)
+        ]
 
+    def memories():
+        """Rows of the last."""
+        many = [
+            {"size": size, "tile": tile, "precision": "default"}
+            for size in args.memory_size
+            for tile in ((0, 1024) if size > 1024 else (0,))
+        ]
+        return [
+            [
+                f"{options['size']}²",
+                options["tile"] or "whole",
+                *memory_cells(options["size"], line),
+            ]
+            for options, line in zip(many, sides("memory", many), strict=True)
+        ]
+
+    first_rows, first_runs = evaluations(args.size[0]), runs(args.run_size[0])
+    lane_rows, memory_rows = lanes(), memories()
+    # minutes of compilation
+    common = {"size": args.size[0], "repeats": args.repeats}
+    if args.size[0] <= args.peers_up_to:
+        first_rows += [torch_row(name, common) for name in PEERS if "compiled" in PEERS[name]]
     larger_rows = [row for size in args.size[1:] for row in evaluations(size)]
-    parts.insert(1, table(heads, first_rows + larger_rows))
-
-    rows = [["pixels", "tile", "precision", "GB", "JAX's memory holds, at as many bytes a pixel"]]
-    for size in args.memory_size:
-        for tile in (0, 1024) if size > 1024 else (0,):
-            needed = side("memory", size=size, tile=tile, precision="default")
-            rows.append([f"{size}²", tile or "whole", "default", *memory_cells(size, needed)])
-    parts.append(f"A step of L-BFGS, as compiled:\n\n{table(rows[0], rows[1:])}")
+    larger_runs = [row for size in args.run_size[1:] for row in runs(size)]
+    folder.cleanup()
+    parts = [
+        f"{rates['device']}, jax {rates['jax']}; products of {args.matrix}² matrices, TFLOP/s: "
+        + ", ".join(f"{name} {rates[name]:.0f}" for name in PRECISIONS)
+        + f"; copy {rates['copy']:.0f} GB/s; weights: {args.network or 'seeded'}",
+        table(
+            [
+                "pixels",
+                "what",
+                "loss and gradient, ms",
+                "GB",
+                "compiling, s",
+                "step of L-BFGS, ms",
+                "step / floor",
+                "its GB",
+            ],
+            first_rows + larger_rows,
+        ),
+        table(
+            [
+                "pixels",
+                f"{args.num_steps} steps",
+                "first, s",
+                "again, s",
+                "loss of the picture",
+                "to the loss of the peer's picture, s",
+            ],
+            first_runs + larger_runs,
+        ),
+        f"Lanes of {args.lane_size}², {args.lane_steps} steps with their start, precision "
+        "`default`:\n\n"
+        + table(["lanes", "a lane's step, ms", "pictures a second, against the first"], lane_rows),
+        "A step of L-BFGS, precision `default`, as compiled:\n\n"
+        + table(
+            ["pixels", "tile", "GB", "JAX's memory holds, at as many bytes a pixel"], memory_rows
+        ),
+    ]
     return found, "\n\n".join(parts), None
+
+
+def lane_cells(line, first):
+    """A lane's step, and how many times as many pictures a second as the first line that makes."""
+    if "error" in line:
+        return [line["error"], ""]
+    return [f"{1e3 * line['seconds']:.2f}", f"{first / line['seconds']:.2f} ×" if first else ""]
 
 
 def memory_cells(size, needed):
@@ -451,23 +508,22 @@ def memory_cells(size, needed):
 def evaluation_row(name, size, found, rates, precision=None):
     """A line of the first table."""
     if "error" in found:
-        return [f"{size}²", name, found["error"], "", "", "", ""]
+        return [f"{size}²", name, found["error"], "", "", "", "", ""]
     step, share = found.get("step_seconds"), ""
     if step and precision:
         pairs = 30 * 2 * 2 * 12 * size**2  # read twice
         moved = size**2 * BYTES_A_PIXEL[precision] + pairs
         floor = size**2 * FLOPS_A_PIXEL / rates[precision] / 1e12 + moved / rates["copy"] / 1e9
         share = f"{step / floor:.1f} ×"
-    gigabytes = found.get("step_bytes", found["bytes"]) / 1e9
-    step_text = f"{1e3 * step:.2f}" if step else ""
     return [
         f"{size}²",
         name,
         f"{1e3 * found['seconds']:.2f}",
-        step_text,
-        share,
-        f"{gigabytes:.2f}",
+        f"{found['bytes'] / 1e9:.2f}",
         f"{found['compile_seconds']:.1f}",
+        f"{1e3 * step:.2f}" if step else "",
+        share,
+        f"{found['step_bytes'] / 1e9:.2f}" if step else "",
     ]
 
 
@@ -475,18 +531,20 @@ def run_row(name, size, found, wanted):
     """A line of the second table; `wanted` is the loss of the peer's picture."""
     if "error" in found:
         return [f"{size}²", name, found["error"], "", "", ""]
-    first, again = found["seconds"]
-    final = found.get("picture_loss", min(found["losses"]))
+    first, *again = found["seconds"]
+    picture = f"{found['picture_loss']:.4f}"
+    if not again:
+        return [f"{size}²", name, f"{first:.1f}", "", picture, ""]
     text = "" if wanted is None else "not reached"
-    reached = (
-        []
-        if wanted is None
-        else [place for place, loss in enumerate(found["losses"]) if loss <= wanted]
-    )
+    reached = [
+        place
+        for place, loss in enumerate(found["losses"])
+        if wanted is not None and loss is not None and loss <= wanted
+    ]
     if reached:  # a step of half the size counts a quarter
-        cost = [0.25 if loss == float("inf") else 1.0 for loss in found["losses"]]
-        text = f"{again * sum(cost[: reached[0] + 1]) / sum(cost):.2f} (step {reached[0] + 1})"
-    return [f"{size}²", name, f"{first:.1f}", f"{again:.2f}", f"{final:.4f}", text]
+        cost = [0.25 if loss is None else 1.0 for loss in found["losses"]]
+        text = f"{again[0] * sum(cost[: reached[0] + 1]) / sum(cost):.2f} (step {reached[0] + 1})"
+    return [f"{size}²", name, f"{first:.1f}", f"{again[0]:.2f}", picture, text]
 
 
 SIDES = {
@@ -494,5 +552,17 @@ SIDES = {
     for side in (card, evaluation, memory, run, lanes, torch_evaluation, torch_run)
 }
 
+
+def main():
+    side, many = SIDES[sys.argv[1]], json.loads(sys.argv[2])
+    for options in many:
+        try:
+            found = side(options)
+        except Exception as error:  # of memory, mostly, which the next may have enough of
+            traceback.print_exc()
+            found = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
+        print(json.dumps(found), flush=True)
+
+
 if __name__ == "__main__":
-    print(json.dumps(SIDES[sys.argv[1]](json.loads(sys.argv[2]))))
+    main()

@@ -41,10 +41,12 @@ def matmul(options):
     return {"gflops": 2 * 3072**3 / min(times) / 1e9}
 
 
-def random_params():
-    """VGG-19's shapes, with weights that keep the activations' size."""
+def params_of(options):
+    """VGG-19 of a file, or its shapes, with weights that keep the activations' size."""
     import nst_jax as nst
 
+    if options.get("network"):
+        return nst.load_params(options["network"])
     rng = np.random.default_rng(0)
     params = {"mean": np.full(3, 0.45, np.float32)}
     for layer, shape in nst.NETWORKS["vgg19"].items():
@@ -60,7 +62,7 @@ def problem(options):
     """Parameters, targets and starting image, alike for both frameworks."""
     import nst_jax as nst
 
-    params = random_params()
+    params = params_of(options)
     config = nst.TransferConfig(tile=options.get("tile", 0), coarse_to_fine=False)
     size = options["size"]
     content, style, start = np.random.default_rng(1).random((3, size, size, 3), np.float32)
@@ -177,7 +179,7 @@ def study(options):
     """Seconds of a lane of a study, of a number of lanes and devices."""
     import nst_jax as nst
 
-    params = random_params()
+    params = params_of(options)
     content, style = np.random.default_rng(0).random(
         (2, options["size"], options["size"], 3), np.float32
     )
@@ -302,7 +304,7 @@ def controlled(options):
     arguments = {name: own[name](mask) for name in ("regions", "keep") if name in own}
     style = styles if own.get("style") else styles[0]
     chunks = nst.descend(
-        random_params(),
+        params_of(options),
         content,
         style,
         config,
