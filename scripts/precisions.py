@@ -18,24 +18,11 @@ from pathlib import Path
 import jax
 import numpy as np
 from benchmark import table
+from eight_bits import pictures
 
 import nst_jax as nst
 
 AGAIN = "highest, style weight × 1.00001"
-
-
-def packaged_pairs() -> list[tuple[Path, Path]]:
-    from paper_figures import packaged
-
-    strokes, tissue = (
-        packaged("nst_jax", "cli", "brush_strokes.jpg"),
-        packaged("skimage", "data", "ihc.png"),
-    )
-    return [
-        (packaged("sklearn", "datasets", "images", "china.jpg"), strokes),
-        (packaged("skimage", "data", "chelsea.png"), tissue),
-        (packaged("skimage", "data", "coffee.png"), strokes),
-    ]
 
 
 def descend(params, content, style, config, weights):
@@ -56,12 +43,11 @@ def descend(params, content, style, config, weights):
     return image, time.perf_counter() - started
 
 
-def compare(loaded, pair, arguments):
+def compare(loaded, pair, content, style, arguments):
     """What each precision makes of a pair of pictures, as findings and pictures by name."""
     is_cpu = jax.default_backend() == "cpu"
     exact = nst.TransferConfig(num_steps=arguments.num_steps, coarse_to_fine=False)
     layers, usual = exact.content_layers + exact.style_layers, nst.LossWeights()
-    content, style = (nst.read_image(path, size=arguments.size) for path in pair)
     loss = nst.default_loss(exact)
     targets = nst.make_targets(loaded, content, style, exact, loss)
     judge = jax.jit(lambda *arguments: nst.total_loss(*arguments, loss, exact)[0])
@@ -76,7 +62,7 @@ def compare(loaded, pair, arguments):
         painted[name], first = image, painted.get("highest", image)
         found.append(
             {
-                "pair": " × ".join(path.stem for path in pair),
+                "pair": pair,
                 "run": name,
                 "loss": float(judge(by_equation, image, targets)),
                 "lpips": nst.lpips_distance(first, image),
@@ -112,13 +98,19 @@ def main() -> None:
     folder = arguments.output_dir
     folder.mkdir(parents=True, exist_ok=True)
     if arguments.pair:
-        pairs = [tuple(map(Path, pair.split(","))) for pair in arguments.pair]
+        paths = [[Path(path) for path in pair.split(",")] for pair in arguments.pair]
+        pairs = {
+            " × ".join(path.stem for path in pair): tuple(
+                nst.read_image(path, size=arguments.size) for path in pair
+            )
+            for pair in paths
+        }
     else:
-        pairs = packaged_pairs()
+        pairs = pictures(arguments.size)
     loaded = nst.load_params(arguments.network)
     rows, all_found = [], []
-    for number, pair in enumerate(pairs, 1):
-        found, painted = compare(loaded, pair, arguments)
+    for number, (pair, images) in enumerate(pairs.items(), 1):
+        found, painted = compare(loaded, pair, *images, arguments)
         all_found += found
         rows += [row(line, found[0]) for line in found]
         sheet = nst.make_labelled_sheet(
