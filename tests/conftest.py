@@ -76,17 +76,17 @@ def pytest_collection_finish():
     gc.set_threshold(100_000, 50, 100)
 
 
-# An eighth of the channels, which serves most tests as well, and sooner: too few for Winograd's
+# A ninth of the channels, which serves most tests as well, and sooner: too few for Winograd's
 # algorithm, whose programs take longer to compile. `tests/network` has the networks as they are.
 @pytest.fixture(scope="session")
 def vgg16_params():
-    return reference.random_params("vgg16", narrow=8)
+    return reference.random_params("vgg16", narrow=9)
 
 
-# A quarter: the deeper half of the layers has enough for Winograd's algorithm.
+# A fifth: the deeper half of the layers has enough for Winograd's algorithm.
 @pytest.fixture(scope="session")
 def vgg19_params():
-    return reference.random_params("vgg19", narrow=4)
+    return reference.random_params("vgg19", narrow=5)
 
 
 @pytest.fixture

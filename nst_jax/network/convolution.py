@@ -32,9 +32,10 @@ from nst_jax.config import Border, Precision
 from nst_jax.network.borders import pad
 from nst_jax.network.winograd import convolve_reversed, convolve_transformed, transform_kernel
 
-# From here up, Winograd's algorithm is faster (docs/benchmarks). Where the two are even, direct is
-# more exact.
-_LEAST_PAIRS_FOR_WINOGRAD = 64 * 128
+# From here up, Winograd's algorithm is as fast or faster (docs/benchmarks).
+_LEAST_PAIRS_FOR_WINOGRAD = 64 * 64
+# conv1_2 gains little from factors in bfloat16, and all layers after it would see their rounding.
+_LEAST_PAIRS_TO_ROUND = 64 * 128
 _LEAST_PIXELS_TO_TRANSFORM = 256  # from which on it spares more than a kernel's transform takes
 
 Kernel = (
@@ -54,7 +55,8 @@ def prepare_kernels(
 
     Args:
         kernels: By layer.
-        precision: As in `TransferConfig`; what is transformed is bfloat16 unless it is the highest.
+        precision: As in `TransferConfig`; below the highest, what is transformed of 64 × 128
+            channels or more is bfloat16.
 
     Raises:
         ConfigError: A kernel was prepared for less precision than is asked for, or there is no such
@@ -69,7 +71,7 @@ def prepare_kernels(
             "load_params, which it prepares itself"
         )
     if is_rounded:
-        ready = {name: jnp.asarray(kernel, jnp.bfloat16) for name, kernel in ready.items()}
+        ready = {name: _rounded(jnp.asarray(kernel)) for name, kernel in ready.items()}
     wide = {name: kernel for name, kernel in kernels.items() if _is_for_winograd(kernel)}
     if wide:
         ready |= _transform_kernels(wide, is_rounded)
@@ -96,7 +98,12 @@ def direct_kernel(kernel: Kernel) -> Kernel:
 @partial(jax.jit, static_argnums=1)  # one program for all of them
 def _transform_kernels(kernels: Mapping[str, Kernel], is_rounded: bool) -> dict[str, Array]:
     found = {name: transform_kernel(kernel) for name, kernel in kernels.items()}
-    return jax.tree.map(lambda kernel: kernel.astype(jnp.bfloat16), found) if is_rounded else found
+    return jax.tree.map(_rounded, found) if is_rounded else found
+
+
+def _rounded(transformed: Array) -> Array:
+    is_wide = math.prod(transformed.shape[2:]) >= _LEAST_PAIRS_TO_ROUND
+    return transformed.astype(jnp.bfloat16) if is_wide else transformed
 
 
 def convolve(

@@ -28,7 +28,9 @@ from jaxtyping import Float
 from numpy.polynomial import polynomial
 
 _POINTS = (0.0, 1.0, -1.0, -2.0, 0.5)  # and infinity
-_TILES_AT_ONCE = 4096  # the fastest of those tried (docs/benchmarks)
+# The fastest of those tried: few stay in the cache, but for older versions a loop costs more than
+# that (docs/benchmarks).
+_TILES_AT_ONCE = 512 if jax.__version_info__ >= (0, 12) else 4096
 
 
 def _matrices(points: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -245,7 +245,7 @@ from tests.objective import test_terms
 assert len(jax.local_devices()) == 4
 images = np.load(sys.argv[2])
 run = lambda devices, loss: nst.stylize(
-    reference.random_params("vgg16", narrow=8),
+    reference.random_params("vgg16", narrow=9),
     images["content"],
     images["style"],
     nst.TransferConfig(num_steps=3, optimizer="adam"),

@@ -121,7 +121,7 @@ from tests.study import test_study
 assert len(jax.local_devices()) == 4
 images = np.load(sys.argv[2])
 content, style = images["content"], images["style"]
-params = reference.random_params("vgg16", narrow=8)
+params = reference.random_params("vgg16", narrow=9)
 single_runs = test_study.run_singly(params, content, style)
 losses = []
 for lanes_at_once in (4, 6):
