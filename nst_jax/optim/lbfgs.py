@@ -6,9 +6,14 @@ parameters that the caller evaluates are a trial, and the point to fall back on 
 state. A trial that raises the loss, or is not finite, is answered by a shorter step from the last
 good point.
 
+Rounded factors make a loss noisy, and late in a descent most steps gain less than the noise. A rise
+of no more than that is taken as none.
+
 References:
     Nocedal and Wright, "Numerical Optimization" (2nd edition, 2006), algorithm 7.4 (two-loop
     recursion), equation 7.20 (initial scaling) and section 3.5 (interpolation).
+    Shi, Xie, Byrd and Nocedal, "A noise-tolerant quasi-Newton algorithm for unconstrained
+    optimization" (SIAM Journal on Optimization, 2022), for the relaxed condition of decrease.
 """
 
 import functools
@@ -61,7 +66,7 @@ class LBFGSState(NamedTuple):
     """Where the descent stands.
 
     Args:
-        value: Loss at `params`; infinite before the first good evaluation.
+        value: The lowest loss accepted; infinite before the first good evaluation.
         params: The last accepted parameters.
         gradient: The gradient there.
         direction: The direction along which trials are made from `params`.
@@ -87,7 +92,10 @@ class LBFGSState(NamedTuple):
 
 
 def safeguarded_lbfgs(
-    memory: int = 30, first_step: float = 0.02, preconditioner: Preconditioner = IDENTITY
+    memory: int = 30,
+    first_step: float = 0.02,
+    preconditioner: Preconditioner = IDENTITY,
+    noise: float = 0.0,
 ) -> optax.GradientTransformationExtraArgs:
     """L-BFGS whose every update costs one evaluation, made by the caller.
 
@@ -95,9 +103,9 @@ def safeguarded_lbfgs(
     returns what to add to `params` for the next trial. With x the last accepted point, d the
     direction −H g and t the step size:
 
-    * the trial's loss and the length of its gradient are finite, the loss at most that at x: x
-      moves there; the pair s = Δx, y = Δg is stored if sᵀy > 10⁻⁶ ‖s‖ ‖y‖, d is made anew, with H
-      that of the stored pairs from (2 sᵀy / yᵀP y) P, and t = 1;
+    * the trial's loss and the length of its gradient are finite, the loss at most the lowest so far
+      but for its noise: x moves there; the pair s = Δx, y = Δg is stored if sᵀy > 10⁻⁶ ‖s‖ ‖y‖, d
+      is made anew, with H that of the stored pairs from (2 sᵀy / yᵀP y) P, and t = 1;
     * otherwise x stays, and t shrinks to the minimum of the parabola through the values and the
       slope, kept within a tenth and a half of t (a tenth where the trial was not finite).
 
@@ -108,6 +116,7 @@ def safeguarded_lbfgs(
         memory: Pairs (s, y) to keep; each takes two copies of the parameters.
         first_step: Root mean square, over the parameters, of the first step.
         preconditioner: P; the identity if left out.
+        noise: What rounding adds to a loss, as a fraction of it.
 
     Returns:
         A transformation with optax's interface, for any pytree of floating-point parameters of one
@@ -149,7 +158,7 @@ def safeguarded_lbfgs(
 
         gradient_length = _length(gradient)
         finite = jnp.isfinite(value) & jnp.isfinite(gradient_length)
-        accepted = finite & (value <= state.value)
+        accepted = finite & (value - noise * jnp.abs(value) <= state.value)
         first = accepted & jnp.isinf(state.value)
 
         step, gradient_step = (
@@ -159,9 +168,9 @@ def safeguarded_lbfgs(
         state = _store_pair(state, step, gradient_step, accepted & ~first, preconditioner)
         shorter = _shorten(state, value, finite)
         state = state._replace(
-            value=jnp.where(accepted, value, state.value),
-            params=_choose(accepted, trial, state.params),
-            gradient=_choose(accepted, gradient, state.gradient),
+            value=jnp.where(accepted, jnp.minimum(value, state.value), state.value),
+            params=optax.tree.where(accepted, trial, state.params),
+            gradient=optax.tree.where(accepted, gradient, state.gradient),
         )
         descent = jax.tree.map(
             jnp.negative, _inverse_hessian_product(state, state.gradient, preconditioner)
@@ -172,9 +181,11 @@ def safeguarded_lbfgs(
         longest = first_step * sum(leaf.size for leaf in jax.tree.leaves(trial)) ** 0.5
         factor = jnp.where(rises, longest / jnp.where(rises, gradient_length, 1), 0)
         steepest = jax.tree.map(lambda leaf: -leaf * factor, gradient)
-        downhill = (_vdot(descent, state.gradient) < 0) & (state.num_pairs > 0)
+        downhill = (optax.tree.vdot(descent, state.gradient) < 0) & (state.num_pairs > 0)
         state = state._replace(
-            direction=_choose(accepted, _choose(downhill, descent, steepest), state.direction),
+            direction=optax.tree.where(
+                accepted, optax.tree.where(downhill, descent, steepest), state.direction
+            ),
             step_size=jnp.where(accepted, 1.0, shorter),
         )
         move = lambda good, direction, trial: good + state.step_size * direction - trial
@@ -192,7 +203,7 @@ def _widened(tree: Any) -> Any:
 def _store_pair(
     state: LBFGSState, step: Any, gradient_step: Any, wanted: Array, preconditioner: Preconditioner
 ) -> LBFGSState:
-    curvature = _vdot(step, gradient_step)
+    curvature = optax.tree.vdot(step, gradient_step)
     wanted &= curvature > _CURVATURE_MARGIN * _length(step) * _length(gradient_step)
     slot = state.num_pairs % len(state.products)
 
@@ -206,14 +217,14 @@ def _store_pair(
         gradient_steps=jax.tree.map(put, state.gradient_steps, gradient_step),
         products=put(state.products.T, _dots(steps, gradient_step)).T,
         num_pairs=state.num_pairs + wanted.astype(jnp.int32),
-        preconditioner=_choose(wanted, learned, state.preconditioner),
+        preconditioner=optax.tree.where(wanted, learned, state.preconditioner),
     )
 
 
 def _shorten(state: LBFGSState, value: Array, finite: Array) -> Array:
     """The step size after a trial at `state.step_size` failed with `value`."""
     tried = state.step_size
-    slope = _vdot(state.direction, state.gradient)
+    slope = optax.tree.vdot(state.direction, state.gradient)
     known = finite & jnp.isfinite(state.value)
     rise = jnp.where(known, value, 0) - jnp.where(known, state.value, 0)
     bend = rise - slope * tried
@@ -273,17 +284,9 @@ def _combine(factors: Array, rows: Any, like: Any) -> Any:
     )
 
 
-def _vdot(first: Any, second: Any) -> Array:
-    return _sum(jax.tree.map(jnp.vdot, first, second))
-
-
 def _sum(tree: Any) -> Array:
     leaves = jax.tree.leaves(tree)
     return functools.reduce(jnp.add, leaves)
-
-
-def _choose(condition: Array, first: Any, second: Any) -> Any:
-    return jax.tree.map(lambda first, second: jnp.where(condition, first, second), first, second)
 
 
 def _length(tree: Any) -> Array:

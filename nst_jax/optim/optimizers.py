@@ -13,6 +13,9 @@ from nst_jax.optim.bounds import within_bounds
 from nst_jax.optim.lbfgs import safeguarded_lbfgs
 from nst_jax.optim.preconditioner import curvature_preconditioner
 
+# Of bfloat16 factors, by which a CPU's losses differ (docs/benchmarks).
+_NOISE_OF_ROUNDING = 1e-3
+
 
 def make_optimizer(config: TransferConfig) -> optax.GradientTransformationExtraArgs:
     """The optimiser that `config` names, as an optax transformation.
@@ -26,8 +29,9 @@ def make_optimizer(config: TransferConfig) -> optax.GradientTransformationExtraA
         >>> optimizer = make_optimizer(TransferConfig(optimizer="adam", learning_rate=0.05))
     """
     if config.optimizer == "lbfgs":
+        noise = 0.0 if config.precision == "highest" else _NOISE_OF_ROUNDING
         return within_bounds(
-            safeguarded_lbfgs(config.memory, preconditioner=curvature_preconditioner())
+            safeguarded_lbfgs(config.memory, preconditioner=curvature_preconditioner(), noise=noise)
         )
 
     def method(learning_rate: Any) -> optax.GradientTransformation:

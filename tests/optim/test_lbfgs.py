@@ -130,6 +130,42 @@ def test_a_trial_that_raises_the_loss_is_answered_by_the_minimum_of_the_parabola
     np.testing.assert_allclose(state.params, [1.0])
 
 
+@pytest.mark.parametrize("rise, accepted", [(0.9e-3, True), (1.1e-3, False)])
+@pytest.mark.parametrize("loss", [5.0, -5.0])
+def test_a_rise_within_the_noise_of_the_lowest_loss_is_none(rise, accepted, loss):
+    init, update = map(jax.jit, safeguarded_lbfgs(noise=1e-3))
+    x, gradient = jnp.array([1.0, 2.0]), jnp.array([1.0, 1.0])
+    updates, state = update(gradient, init(x), x, value=jnp.asarray(loss))
+    # A second rise is measured from the lowest, so that rises cannot add up.
+    for _ in range(2):
+        x = x + updates
+        updates, state = update(gradient, state, x, value=jnp.asarray(loss + rise * abs(loss)))
+        assert (state.params == x).all() == accepted
+        assert state.value == loss
+
+
+def test_a_descent_on_noisy_losses_throws_fewer_trials_away(rng):
+    """A quadratic of curvatures 1 to 1000 whose losses, not its gradients, have noise."""
+    curvatures = jnp.asarray(np.geomspace(1, 1000, 50), jnp.float32)
+    start, factors = jnp.ones(50), 1 + 1e-3 * rng.uniform(-1, 1, size=80)
+    true = lambda x: 1 + 1e-4 * jnp.vdot(x, curvatures * x)
+
+    def lowest(noise):
+        init, update = map(jax.jit, safeguarded_lbfgs(noise=noise))
+        x, state, seen = start, init(start), []
+        for factor in factors:
+            updates, state = update(
+                jax.grad(true)(x), state, x, value=jnp.asarray(true(x) * factor, jnp.float32)
+            )
+            x = x + updates
+            seen.append(float(true(state.params)) - 1)
+        return seen[-1], int(state.num_pairs)
+
+    (far, few), (near, many) = lowest(0.0), lowest(2e-3)
+    assert few < 30 and many > 70, (few, many)
+    assert near < far / 100, (near, far)
+
+
 def test_pairs_without_positive_curvature_are_not_stored():
     init, update = map(jax.jit, safeguarded_lbfgs())
     x = jnp.array([0.1, 0.2])
