@@ -18,7 +18,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from benchmark import table
-from eight_bits import pictures
+from eight_bits import packaged, pictures
 
 import nst_jax as nst
 
@@ -55,8 +55,10 @@ def compare(loaded, pair, content, style, arguments):
     found, painted = [], {}
     for name in ["highest", AGAIN, *arguments.precision]:
         precision = "highest" if name == AGAIN else name
-        params = nst.prepare_params(loaded, layers, precision if is_cpu else "highest")
-        config = exact.replace(precision="highest" if is_cpu else precision)
+        if is_cpu and precision == "bfloat16":  # as in a run
+            precision = "default"
+        params = nst.prepare_params(loaded, layers, precision)
+        config = exact.replace(precision=precision)
         weights = nst.LossWeights(style=usual.style * 1.00001) if name == AGAIN else usual
         image, seconds = descend(params, content, style, config, weights)
         painted[name], first = image, painted.get("highest", image)
@@ -106,7 +108,9 @@ def main() -> None:
             for pair in paths
         }
     else:
+        coffee = nst.read_image(packaged("skimage", "data", "coffee.png"), size=arguments.size)
         pairs = pictures(arguments.size)
+        pairs["coffee × brush strokes"] = coffee, pairs["china × brush strokes"][1]
     loaded = nst.load_params(arguments.network)
     rows, all_found = [], []
     for number, (pair, images) in enumerate(pairs.items(), 1):
