@@ -6,7 +6,8 @@ On a GPU or TPU `default` and `bfloat16` are what runs do by them. On a CPU both
 layers' factors, as runs do where there is AMX or AVX512-BF16, so that pictures can be compared on
 any CPU; seconds cannot. Every picture is judged in float32. Since rounding alone makes a descent
 end elsewhere, a second run in float32, of a style weight larger by 1e-5, says what a difference
-means. Needs the extra `figures`, except for pairs of one's own.
+means. L-BFGS allows for rounded factors, as in runs. Needs the extra `figures`, except for pairs of
+one's own.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from pathlib import Path
 import jax
 import numpy as np
 from benchmark import table
-from eight_bits import packaged, pictures
+from eight_bits import pictures
+from paper_figures import packaged
 
 import nst_jax as nst
 

@@ -83,7 +83,8 @@ def vgg16_params():
     return reference.random_params("vgg16", narrow=9)
 
 
-# A fifth: the deeper half of the layers has enough for Winograd's algorithm.
+# A fifth: the deeper half of the layers has enough for Winograd's algorithm, and from conv4_2 on
+# enough for factors in bfloat16.
 @pytest.fixture(scope="session")
 def vgg19_params():
     return reference.random_params("vgg19", narrow=5)

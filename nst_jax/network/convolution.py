@@ -34,7 +34,7 @@ from nst_jax.network.winograd import convolve_reversed, convolve_transformed, tr
 
 # From here up, Winograd's algorithm is as fast or faster (docs/benchmarks).
 _LEAST_PAIRS_FOR_WINOGRAD = 64 * 64
-# conv1_2 gains little from factors in bfloat16, and all layers after it would see their rounding.
+# conv1_2 gains little from rounded factors, and every layer sees the rounding (docs/benchmarks).
 _LEAST_PAIRS_TO_ROUND = 64 * 128
 _LEAST_PIXELS_TO_TRANSFORM = 256  # from which on it spares more than a kernel's transform takes
 
@@ -55,8 +55,8 @@ def prepare_kernels(
 
     Args:
         kernels: By layer.
-        precision: As in `TransferConfig`; below the highest, what is transformed of 64 × 128
-            channels or more is bfloat16.
+        precision: As in `TransferConfig`; below the highest, transformed kernels of at least 64 ×
+            128 channels are bfloat16.
 
     Raises:
         ConfigError: A kernel was prepared for less precision than is asked for, or there is no such
@@ -72,9 +72,9 @@ def prepare_kernels(
         )
     if is_rounded:
         ready = {name: _rounded(jnp.asarray(kernel)) for name, kernel in ready.items()}
-    wide = {name: kernel for name, kernel in kernels.items() if _is_for_winograd(kernel)}
-    if wide:
-        ready |= _transform_kernels(wide, is_rounded)
+    others = {name: kernel for name, kernel in kernels.items() if _is_for_winograd(kernel)}
+    if others:
+        ready |= _transform_kernels(others, is_rounded)
     return {**kernels, **ready}
 
 

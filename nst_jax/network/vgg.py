@@ -80,8 +80,8 @@ def prepare_params(
     Args:
         params: A network's parameters, from `load_params`.
         layers: What deeper layers have is left as it is; all are prepared if left out.
-        precision: Below `"highest"`, what is transformed of conv2_1 and deeper layers, and what is
-            multiplied with it, are rounded to bfloat16: for CPUs with AMX or AVX512-BF16.
+        precision: Below `"highest"`, the transformed kernels of conv2_1 and deeper layers, and the
+            features that they multiply, are rounded to bfloat16: for CPUs with AMX or AVX512-BF16.
 
     Raises:
         ConfigError: They are prepared for less precision already, or there is no such precision.

@@ -1,4 +1,4 @@
-"""L-BFGS with one evaluation a step and no step that loses ground.
+"""L-BFGS with one evaluation a step and, noise aside, no step that loses ground.
 
 An ordinary line search evaluates an unknown number of times within a step. Under `vmap` every lane
 then waits for the slowest, and pays for all branches. Here a step *is* an evaluation: the
@@ -6,14 +6,13 @@ parameters that the caller evaluates are a trial, and the point to fall back on 
 state. A trial that raises the loss, or is not finite, is answered by a shorter step from the last
 good point.
 
-Rounded factors make a loss noisy, and late in a descent most steps gain less than the noise. A rise
-of no more than that is taken as none.
+Late in a descent, most steps gain less than rounded factors' noise: a rise within it is accepted.
 
 References:
     Nocedal and Wright, "Numerical Optimization" (2nd edition, 2006), algorithm 7.4 (two-loop
     recursion), equation 7.20 (initial scaling) and section 3.5 (interpolation).
     Shi, Xie, Byrd and Nocedal, "A noise-tolerant quasi-Newton algorithm for unconstrained
-    optimization" (SIAM Journal on Optimization, 2022), for the relaxed condition of decrease.
+    optimization" (SIAM J. Optim. 2022), for the relaxed decrease, not for its longer differences.
 """
 
 import functools
@@ -66,7 +65,7 @@ class LBFGSState(NamedTuple):
     """Where the descent stands.
 
     Args:
-        value: The lowest loss accepted; infinite before the first good evaluation.
+        value: Loss at `params`; infinite before the first good evaluation.
         params: The last accepted parameters.
         gradient: The gradient there.
         direction: The direction along which trials are made from `params`.
@@ -103,9 +102,9 @@ def safeguarded_lbfgs(
     returns what to add to `params` for the next trial. With x the last accepted point, d the
     direction −H g and t the step size:
 
-    * the trial's loss and the length of its gradient are finite, the loss at most the lowest so far
-      but for its noise: x moves there; the pair s = Δx, y = Δg is stored if sᵀy > 10⁻⁶ ‖s‖ ‖y‖, d
-      is made anew, with H that of the stored pairs from (2 sᵀy / yᵀP y) P, and t = 1;
+    * the trial's loss and the length of its gradient are finite, the loss at most that at x or
+      within the noise: x moves there; the pair s = Δx, y = Δg is stored if sᵀy > 10⁻⁶ ‖s‖ ‖y‖, d is
+      made anew, with H that of the stored pairs from (2 sᵀy / yᵀP y) P, and t = 1;
     * otherwise x stays, and t shrinks to the minimum of the parabola through the values and the
       slope, kept within a tenth and a half of t (a tenth where the trial was not finite).
 
@@ -116,11 +115,11 @@ def safeguarded_lbfgs(
         memory: Pairs (s, y) to keep; each takes two copies of the parameters.
         first_step: Root mean square, over the parameters, of the first step.
         preconditioner: P; the identity if left out.
-        noise: What rounding adds to a loss, as a fraction of it.
+        noise: By how much rounding may part two losses that are equal, as a fraction of them.
 
     Returns:
         A transformation with optax's interface, for any pytree of floating-point parameters of one
-        type. Its state holds the best parameters, in float32 where they have fewer bits.
+        type. Its state holds the last accepted parameters, in float32 where they have fewer bits.
 
     Example:
         >>> opt_state = safeguarded_lbfgs(memory=10).init(image)
@@ -158,7 +157,8 @@ def safeguarded_lbfgs(
 
         gradient_length = _length(gradient)
         finite = jnp.isfinite(value) & jnp.isfinite(gradient_length)
-        accepted = finite & (value - noise * jnp.abs(value) <= state.value)
+        allowed = noise * jnp.abs(jnp.where(finite, value, 0))
+        accepted = finite & (value - allowed <= state.value)
         first = accepted & jnp.isinf(state.value)
 
         step, gradient_step = (
@@ -168,7 +168,7 @@ def safeguarded_lbfgs(
         state = _store_pair(state, step, gradient_step, accepted & ~first, preconditioner)
         shorter = _shorten(state, value, finite)
         state = state._replace(
-            value=jnp.where(accepted, jnp.minimum(value, state.value), state.value),
+            value=jnp.where(accepted, value, state.value),
             params=optax.tree.where(accepted, trial, state.params),
             gradient=optax.tree.where(accepted, gradient, state.gradient),
         )

@@ -13,7 +13,8 @@ from nst_jax.optim.bounds import within_bounds
 from nst_jax.optim.lbfgs import safeguarded_lbfgs
 from nst_jax.optim.preconditioner import curvature_preconditioner
 
-# Of bfloat16 factors, by which a CPU's losses differ (docs/benchmarks).
+# By how much factors in bfloat16 part losses that are equal, as a fraction of them: chosen on a CPU
+# (docs/benchmarks).
 _NOISE_OF_ROUNDING = 1e-3
 
 
@@ -23,7 +24,8 @@ def make_optimizer(config: TransferConfig) -> optax.GradientTransformationExtraA
     It takes `value`, the loss at the parameters.
 
     Every image that it asks to evaluate lies in [0, 1], so that the loss seen is that of a picture
-    that can be written.
+    that can be written. Below the highest precision, L-BFGS accepts a rise of the loss by a
+    thousandth, the `noise` of `safeguarded_lbfgs`.
 
     Example:
         >>> optimizer = make_optimizer(TransferConfig(optimizer="adam", learning_rate=0.05))

@@ -345,7 +345,7 @@ def test_lanes_must_agree(vgg16_params, images):
     [
         ("GPU", (96, 90), {}),  # all layers
         ("GPU", (150, 140), {"tile": 64, **SHALLOW}),  # several tiles
-        ("AMX", (96, 90), {"style_layers": ("conv4_1",)}),
+        ("AMX", (96, 90), {"style_layers": ("conv4_2",)}),
     ],
 )
 def test_half_the_bits_end_at_the_same_loss(
@@ -356,7 +356,9 @@ def test_half_the_bits_end_at_the_same_loss(
         monkeypatch.setattr(problem, "precision_here", lambda config: (config, ""))
         monkeypatch.setattr(convolution, "_is_for_winograd", lambda kernel: False)
     else:
-        params = vgg19_params  # whose channels are enough for Winograd's algorithm
+        params = vgg19_params  # whose conv4_2 has channels enough to be rounded
+        kernel = nst.prepare_params(params, precision="bfloat16")["conv4_2"]["kernel"]
+        assert kernel.dtype == jnp.bfloat16
         monkeypatch.setattr(arguments, "multiplies_bfloat16", lambda: True)
     content = np.tile(images[0], (4, 5, 1))[: shape[0], : shape[1]]
     config = nst.TransferConfig(num_steps=20, **settings)

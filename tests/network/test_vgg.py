@@ -101,11 +101,14 @@ def test_rounded_factors_are_exact_to_their_digits(rng):
     image, cotangent = rng.normal(size=(32, 32, 256)), rng.normal(size=(32, 32, 128))
     kernel = rng.normal(size=(3, 3, 256, 128))
     single = lambda array: jnp.asarray(array, jnp.float32)
-    kernels = {"wide": single(kernel), "narrow": single(kernel[:, :, :8, :8])}
+    kernels = {"wide": single(kernel), "conv1_2": single(kernel[:, :, :64, :64])}
     exact, rounded = (
         convolution.prepare_kernels(kernels, precision) for precision in ("highest", "default")
     )
-    assert exact["wide"].dtype == rounded["narrow"].dtype == jnp.float32
+    assert exact["wide"].dtype == jnp.float32
+    for again in (rounded, convolution.prepare_kernels(exact, "default")):
+        assert again["wide"].shape[0] == again["conv1_2"].shape[0] == 6
+        assert again["wide"].dtype == jnp.bfloat16 and again["conv1_2"].dtype == jnp.float32
     found, pull = jax.vjp(lambda image: convolve(image, rounded["wide"]), single(image))
     gradient = reference.convolve(cotangent, kernel[::-1, ::-1].swapaxes(2, 3))
     for wanted, rough in (

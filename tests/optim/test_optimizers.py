@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -77,6 +78,19 @@ def test_a_run_of_a_given_optimizer_goes_on_bit_for_bit(vgg16_params, pair):
 def test_what_is_no_optimizer_is_refused(vgg16_params, pair, given, said):
     with pytest.raises(nst.ConfigError, match=said):
         nst.stylize(vgg16_params, *pair, nst.TransferConfig(num_steps=1), optimizer=given)
+
+
+@pytest.mark.parametrize(
+    ("precision", "accepted"), [("highest", False), ("default", True), ("bfloat16", True)]
+)
+def test_lbfgs_allows_for_the_noise_of_rounded_factors(precision, accepted):
+    optimizer = nst.make_optimizer(nst.TransferConfig(memory=2, precision=precision))
+    image, gradient = jnp.full((16, 16, 3), 0.5), jnp.ones((16, 16, 3))
+    state = optimizer.init(image)
+    for value in (1.0, 1.0005):
+        updates, state = optimizer.update(gradient, state, image, value=jnp.float32(value))
+        image = image + updates
+    assert (state.inner.value > 1) == accepted
 
 
 @pytest.mark.slow
