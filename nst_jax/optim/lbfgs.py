@@ -157,8 +157,7 @@ def safeguarded_lbfgs(
 
         gradient_length = _length(gradient)
         finite = jnp.isfinite(value) & jnp.isfinite(gradient_length)
-        allowed = noise * jnp.abs(jnp.where(finite, value, 0))
-        accepted = finite & (value - allowed <= state.value)
+        accepted = finite & (value - noise * jnp.where(finite, jnp.abs(value), 0) <= state.value)
         first = accepted & jnp.isinf(state.value)
 
         step, gradient_step = (
@@ -181,7 +180,8 @@ def safeguarded_lbfgs(
         longest = first_step * sum(leaf.size for leaf in jax.tree.leaves(trial)) ** 0.5
         factor = jnp.where(rises, longest / jnp.where(rises, gradient_length, 1), 0)
         steepest = jax.tree.map(lambda leaf: -leaf * factor, gradient)
-        downhill = (optax.tree.vdot(descent, state.gradient) < 0) & (state.num_pairs > 0)
+        slope = jnp.asarray(optax.tree.vdot(descent, state.gradient))
+        downhill = (slope < 0) & (state.num_pairs > 0)
         state = state._replace(
             direction=optax.tree.where(
                 accepted, optax.tree.where(downhill, descent, steepest), state.direction
@@ -224,7 +224,7 @@ def _store_pair(
 def _shorten(state: LBFGSState, value: Array, finite: Array) -> Array:
     """The step size after a trial at `state.step_size` failed with `value`."""
     tried = state.step_size
-    slope = optax.tree.vdot(state.direction, state.gradient)
+    slope = jnp.asarray(optax.tree.vdot(state.direction, state.gradient))
     known = finite & jnp.isfinite(state.value)
     rise = jnp.where(known, value, 0) - jnp.where(known, state.value, 0)
     bend = rise - slope * tried
