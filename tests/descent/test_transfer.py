@@ -361,7 +361,7 @@ def test_half_the_bits_end_at_the_same_loss(
         assert kernel.dtype == jnp.bfloat16
         monkeypatch.setattr(arguments, "multiplies_bfloat16", lambda: True)
     content = np.tile(images[0], (4, 5, 1))[: shape[0], : shape[1]]
-    config = nst.TransferConfig(num_steps=20, **settings)
+    config = nst.TransferConfig(num_steps=40, **settings)
     wanted = nst.stylize(params, content, images[1], config)
     found = nst.stylize(
         params, content, images[1], dataclasses.replace(config, precision="bfloat16")

@@ -237,7 +237,7 @@ SHALLOW = dict(content_layers=("conv2_2",), style_layers=("conv1_1", "conv2_1"),
 @pytest.mark.usefixtures("optimised")
 def test_lanes_and_runs_that_go_on_equal_single_ones(vgg16_params, pair, setting):
     # of larger steps, four end higher than they began where the content's loss begins at nothing
-    config = nst.TransferConfig(optimizer="adam", learning_rate=0.005, **setting, **SHALLOW)
+    config = nst.TransferConfig(optimizer="adam", learning_rate=0.0005, **setting, **SHALLOW)
     weights = [1.0, 20.0]
     batch = nst.stylize_batch(vgg16_params, *pair, config, nst.LossWeights(style=weights))
     for lane, weight in enumerate(weights):
