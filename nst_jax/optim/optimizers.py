@@ -13,8 +13,8 @@ from nst_jax.optim.bounds import within_bounds
 from nst_jax.optim.lbfgs import safeguarded_lbfgs
 from nst_jax.optim.preconditioner import curvature_preconditioner
 
-# By how much factors in bfloat16 part losses that are equal, as a fraction of them: chosen on a CPU,
-# where to allow it in float32 does no harm (docs/benchmarks).
+# By how much factors in bfloat16 part losses that are equal, as a fraction of them: chosen on a
+# CPU, where to allow it in float32 does no harm (docs/benchmarks).
 _NOISE_OF_ROUNDING = 1e-3
 
 
