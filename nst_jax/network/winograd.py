@@ -126,7 +126,9 @@ def _in_strips(
 ) -> Array:
     """Strips of rows of tiles, one after another.
 
-    So the arrays between the transforms take no more memory for a larger image.
+    So the arrays between the transforms take no more memory for a larger image. Responses are put
+    into an array that is there already: what `lax.map` gathers, XLA's CPU compiler lays out full of
+    zeros when a program begins, for all of its layers, and copies.
     """
     height, width = (side + 2 * (zeros - 1) for side in image.shape[:2])
     channels = image.shape[2]
@@ -144,8 +146,7 @@ def _in_strips(
         np.kron(outputs, outputs).reshape(4, 4, 36).swapaxes(0, 1).reshape(16, 36), jnp.float32
     )
 
-    def strip(index: Array | int) -> Array:
-        rows = lax.dynamic_slice_in_dim(padded, 4 * strip_rows * index, 4 * (strip_rows + 1))
+    def strip(rows: Array) -> Array:
         rows = rows.reshape(strip_rows + 1, 4, *rows.shape[1:])
         taps = _taps(rows, axis=0)
         # (6, strip_rows, padded width, channels)
@@ -173,8 +174,23 @@ def _in_strips(
             4 * strip_rows, 4 * tile_columns, num_channels
         )
 
-    strips = strip(0) if num_strips == 1 else lax.map(strip, jnp.arange(num_strips))
-    return strips.reshape(-1, 4 * tile_columns, num_channels)[:height, :width]
+    if num_strips == 1:
+        return strip(padded)[:height, :width]
+
+    def put(index: Array, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+        first = 4 * strip_rows * index
+        rows = lax.dynamic_slice_in_dim(arrays[0], first, 4 * (strip_rows + 1))
+        found = lax.dynamic_update_slice_in_dim(arrays[-1], strip(rows), first, 0)
+        return *arrays[:-1], found
+
+    # No strip sees the rows that an earlier one has filled, so responses of as many channels take
+    # the place of what they are of.
+    arrays = (padded,)
+    if num_channels != channels:
+        # Filled with a number that is not known before the layer's turn, so not before that.
+        shape = 4 * strip_rows * num_strips, 4 * tile_columns, num_channels
+        arrays += (jnp.broadcast_to(image[0, 0, 0], shape),)
+    return lax.fori_loop(0, num_strips, put, arrays)[-1][:height, :width]
 
 
 # A start waits until hundreds of the operations below are traced: by `lax`, which makes that of the

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import jax
@@ -144,6 +145,25 @@ def test_parameters_prepared_for_less_precision_are_refused_for_more(vgg19_param
         assert rounded[layer]["kernel"].dtype == again[layer]["kernel"].dtype == kind
     with pytest.raises(nst.ConfigError, match="are prepared in bfloat16"):
         nst.prepare_params(rounded)
+
+
+def test_winograd_keeps_no_more_than_the_layer_at_hand(monkeypatch):
+    """Of responses in strips, the compiler once made the arrays of all layers at the start."""
+    monkeypatch.setattr(winograd, "_TILES_AT_ONCE", 64)  # 16 strips
+    features = jax.ShapeDtypeStruct((128, 128, 16), np.float32)
+    wide = jax.ShapeDtypeStruct((6, 6, 16, 16), np.float32)
+
+    def layers(features, kernel, count):
+        for _ in range(count):
+            features = jax.nn.relu(convolve(features, kernel))
+        return features
+
+    few, many = (
+        jax.jit(layers, static_argnums=2).lower(features, wide, count).compile() for count in (2, 8)
+    )
+    of_one = 4 * math.prod(features.shape)
+    more = many.memory_analysis().temp_size_in_bytes - few.memory_analysis().temp_size_in_bytes
+    assert more < of_one / 2
 
 
 @pytest.mark.slow
