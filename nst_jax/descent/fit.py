@@ -16,7 +16,8 @@ import numpy as np
 from nst_jax.checks import ConfigError
 from nst_jax.config import Border, TransferConfig
 from nst_jax.descent.arguments import chosen_optimizer, precision_here, spelt_out
-from nst_jax.descent.lanes import LaneProgram, Lanes, Optimizer
+from nst_jax.descent.lanes import LaneProgram, Lanes
+from nst_jax.descent.piece import Optimizer
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.run_arguments import RunArguments
 from nst_jax.descent.scaled_targets import stack_targets

@@ -1,41 +1,37 @@
-"""Several descents in one compiled program: the loop over lanes and evaluations.
+"""Several descents at once, in pieces of a compiled program.
 
 A lane is one descent, with weights, targets and an image of its own. The number of steps is an
 argument of the compiled program, so that runs of any length, in pieces of any length, compile once;
 Python sees the states between pieces alone.
 """
 
-import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jax import Array, lax
 
 from nst_jax.config import TransferConfig
 from nst_jax.descent.history import History, HistoryState
-from nst_jax.descent.keep import keeping
-from nst_jax.descent.placement import DEFAULT_DEVICE, Placement, height_axes
-from nst_jax.descent.step import StepInfo, TransferState, init, step
+from nst_jax.descent.piece import (
+    LONGEST_PIECE,
+    Optimizer,
+    init_lanes,
+    piece_program,
+    state_axes,
+)
+from nst_jax.descent.placement import DEFAULT_DEVICE, Placement
+from nst_jax.descent.step import TransferState
 from nst_jax.network.vgg import Params
-from nst_jax.objective.loss import LossParts, loss_and_gradient
 from nst_jax.objective.target import Targets
 from nst_jax.objective.terms import Loss
-from nst_jax.optim.optimizers import make_optimizer
-from nst_jax.pixels import in_grey
 from nst_jax.pytrees import pytree
 
 _LOG = logging.getLogger(__name__)
-
-Optimizer = optax.GradientTransformationExtraArgs
-
-_LONGEST_PIECE = 64
 
 
 @pytree
@@ -87,13 +83,13 @@ class LaneProgram:
             "placement": placement,
             "optimizer": optimizer,
         }
-        self._compiled: Callable[..., Any] = partial(_run_piece, **self._static)
+        self._compiled: Callable[..., Any] = partial(piece_program(), **self._static)
 
     def describe_states(self, images: Any) -> TransferState:
         """Shapes and types of the states of lanes with such images, or shapes in their place."""
         is_grey = jax.ShapeDtypeStruct(images.shape[:1], jnp.bool_)
         return jax.eval_shape(
-            partial(_init_lanes, program=self._config, optimizer=self._optimizer),
+            partial(init_lanes, program=self._config, optimizer=self._optimizer),
             images,
             is_grey,
             {},
@@ -111,7 +107,7 @@ class LaneProgram:
         arguments = self._place(params, targets, lanes)
         states = self._deal(self.describe_states(lanes.images))
         active = self.placement.deal(lanes.active)
-        lowered = _run_piece.lower(*arguments, states, active, np.int32(1), **self._static)
+        lowered = piece_program().lower(*arguments, states, active, np.int32(1), **self._static)
         self._compiled = compiled = lowered.compile()
         needed = compiled.memory_analysis()
         if needed is None:
@@ -171,7 +167,7 @@ class LaneProgram:
                 is_first = False
             took = max(time.perf_counter() - started, 1e-6)
             yield states, history
-            piece = max(int(min(piece * seconds / took, 2 * piece, _LONGEST_PIECE)), 1)
+            piece = max(int(min(piece * seconds / took, 2 * piece, LONGEST_PIECE)), 1)
 
     def _place(self, params: Params, targets: Targets, lanes: Lanes) -> tuple[Any, ...]:
         """The arguments that stay the same from piece to piece, on the devices that need them."""
@@ -186,113 +182,7 @@ class LaneProgram:
         # Dealt out first, so that no device holds the states of all.
         images, is_grey = self.placement.deal((lanes.images, lanes.is_grey), (0, -1))
         hyperparams = self.placement.deal(lanes.hyperparams)
-        return self._deal(_init_lanes(images, is_grey, hyperparams, **self._static))
+        return self._deal(init_lanes(images, is_grey, hyperparams, **self._static))
 
     def _deal(self, states: TransferState) -> TransferState:
-        return self.placement.deal(states, _height_axes(states.image.shape[1:], **self._static))
-
-
-def chosen_targets(targets: Targets, loss: Loss, content: Array, style: Array) -> Targets:
-    """Those of a lane, whose numbers are in `Lanes`, out of the targets of all."""
-    image_of = {"content": content, "style": style}
-    return {
-        name: jax.tree.map(lambda rows, place=image_of[term.source]: rows[place], targets[name])
-        for name, term in loss.items()
-    }
-
-
-@partial(jax.jit, static_argnames=("program", "placement", "optimizer"))
-def _init_lanes(
-    images: Array,
-    is_grey: Array,
-    hyperparams: Mapping[str, Array],
-    program: TransferConfig,
-    placement: Placement = DEFAULT_DEVICE,
-    optimizer: Optimizer | None = None,
-) -> TransferState:
-    axes = _height_axes(images.shape[1:], program, placement, optimizer)
-
-    def start(image: Array, is_grey: Array, hyperparams: Mapping[str, Array]) -> TransferState:
-        state = init(in_grey(image, is_grey), optimizer or make_optimizer(program))
-        own = optax.tree.set(state.opt_state, **hyperparams)
-        return placement.keep_dealt(dataclasses.replace(state, opt_state=own), axes)
-
-    return jax.vmap(start)(images, is_grey, hyperparams)
-
-
-def _height_axes(
-    shape: Sequence[int], program: TransferConfig, placement: Placement, optimizer: Optimizer | None
-) -> Any:
-    """Which axis of each array of a state is the image's height; None where nobody asks."""
-    if not placement.shares_rows:
-        return None
-    return height_axes(lambda image: init(image, optimizer or make_optimizer(program)), shape)
-
-
-@partial(jax.jit, static_argnames=("program", "placement", "optimizer"), donate_argnames="states")
-def _run_piece(
-    params: Params,
-    targets: Targets,
-    own: tuple[Array, Array, Loss, Array],
-    states: TransferState,
-    active: Array,
-    num_steps: Array,
-    program: TransferConfig,
-    placement: Placement,
-    optimizer: Optimizer | None,
-) -> tuple[TransferState, StepInfo]:
-    """`num_steps` evaluations of every active lane.
-
-    The first `num_steps` rows of the infos are theirs.
-    """
-    run = partial(
-        _run_piece_on_one_device, program=program, placement=placement, optimizer=optimizer
-    )
-    run = placement.run_on_each(
-        run, takes=(False, False, True, True, True, False), gives=(True, False)
-    )
-    return run(params, targets, own, states, active, num_steps)
-
-
-def _run_piece_on_one_device(
-    params, targets, own, states, active, num_steps, program, placement, optimizer
-) -> tuple[TransferState, StepInfo]:
-    axes = _height_axes(states.image.shape[1:], program, placement, optimizer)
-    optimizer = optimizer or make_optimizer(program)
-
-    def run_lane(lane: tuple[Any, ...]) -> tuple[TransferState, StepInfo]:
-        (content, style, loss, is_grey), state, is_active = lane
-        own_targets = chosen_targets(targets, loss, content, style)
-
-        def evaluate(image: Array) -> tuple[tuple[Array, LossParts], Array]:
-            found, gradient = loss_and_gradient(params, image, own_targets, loss, program)
-            return found, in_grey(gradient, is_grey)
-
-        of_free = keeping(evaluate, targets, content)
-
-        def body(
-            index: Array, carry: tuple[TransferState, StepInfo]
-        ) -> tuple[TransferState, StepInfo]:
-            state, info = step(carry[0], of_free, optimizer, program.average)
-            # exactly, where the optimiser has rounded
-            state = dataclasses.replace(state, image=in_grey(state.image, is_grey))
-            return placement.keep_dealt(state, axes), jax.tree.map(
-                lambda rows, row: rows.at[index].set(row), carry[1], info
-            )
-
-        # the history knows who has not run; NaN would stop whoever looks for it
-        gap = jnp.zeros(_LONGEST_PIECE)
-        terms = {name: dict.fromkeys(target.scale, gap) for name, target in own_targets.items()}
-        blank = StepInfo(gap, terms, jnp.zeros(_LONGEST_PIECE, bool))
-        return lax.fori_loop(0, jnp.where(is_active, num_steps, 0), body, (state, blank))
-
-    lanes = own, states, active
-    if active.shape[0] == 1:  # as the only turn of a loop, it would hold its state twice
-        states, infos = jax.tree.map(
-            lambda rows: rows[None], run_lane(jax.tree.map(lambda rows: rows[0], lanes))
-        )
-    else:
-        states, infos = (
-            lax.map(run_lane, lanes) if placement.runs_in_turn else jax.vmap(run_lane)(lanes)
-        )
-    return states, jax.tree.map(jnp.transpose, infos)
+        return self.placement.deal(states, state_axes(states.image.shape[1:], **self._static))

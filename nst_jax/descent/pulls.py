@@ -19,7 +19,8 @@ from jax import Array
 
 from nst_jax.config import TransferConfig
 from nst_jax.descent.keep import KEPT, keeping
-from nst_jax.descent.lanes import Lanes, chosen_targets
+from nst_jax.descent.lanes import Lanes
+from nst_jax.descent.piece import chosen_targets
 from nst_jax.descent.placement import Placement
 from nst_jax.network.vgg import Params
 from nst_jax.objective.loss import loss_and_gradient

@@ -24,7 +24,8 @@ from jax import Array
 from nst_jax.config import TransferConfig
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.history import History
-from nst_jax.descent.lanes import LaneProgram, Lanes, Optimizer
+from nst_jax.descent.lanes import LaneProgram, Lanes
+from nst_jax.descent.piece import Optimizer
 from nst_jax.descent.placement import DEFAULT_DEVICE, Placement
 from nst_jax.descent.pulls import Pulls
 from nst_jax.descent.resizing import carry_up, coarsest_start

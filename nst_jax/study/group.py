@@ -20,7 +20,8 @@ from nst_jax.descent.arguments import as_arrays, precision_here
 from nst_jax.descent.colours import Recoloured, recolour
 from nst_jax.descent.fit import fitting_config
 from nst_jax.descent.keep import pasting
-from nst_jax.descent.lanes import Lanes, Optimizer
+from nst_jax.descent.lanes import Lanes
+from nst_jax.descent.piece import Optimizer
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.pyramid import Pyramid
 from nst_jax.descent.result import TransferResult

@@ -20,7 +20,7 @@ from nst_jax.checks import ConfigError
 from nst_jax.config import NAMED_OPTIMIZERS_OWN, TransferConfig
 from nst_jax.descent.areas import NO_AREAS, Areas, checked_areas
 from nst_jax.descent.arguments import check_average, chosen_optimizer
-from nst_jax.descent.lanes import Optimizer
+from nst_jax.descent.piece import Optimizer
 from nst_jax.descent.result import Callback
 from nst_jax.descent.schedule import make_schedule
 from nst_jax.descent.start import checked_image

@@ -1,0 +1,26 @@
+"""In which order a CPU runs the operations of a compiled program."""
+
+from functools import cache
+
+import jax
+
+_IN_LEAST_MEMORY = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+
+
+@cache
+def in_least_memory() -> dict[str, str]:
+    """Options of `jax.jit` for a program that is to hold as little as possible at a time.
+
+    XLA's own order for a CPU is that in which most operations could run at the same time. Where
+    each takes all cores, nothing is gained by that, and gradients that are needed last are made,
+    and kept, from the beginning (docs/benchmarks).
+
+    Empty where there is no such choice: on accelerators, or by a compiler that does not know it.
+    """
+    if jax.default_backend() != "cpu":
+        return {}
+    try:
+        jax.jit(lambda: 0, compiler_options=_IN_LEAST_MEMORY).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return _IN_LEAST_MEMORY
