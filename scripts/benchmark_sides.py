@@ -133,7 +133,7 @@ def nst_jax(options):
     loops = kind == "step" or (turns > 1 and not lanes)
     arguments += (params, targets)
     started = time.perf_counter()
-    compiled = program.lower(*arguments).compile(AS_IN_A_RUN if loops else None)
+    compiled = program.lower(*arguments).compile(AS_IN_A_RUN if loops or lanes else None)
     compile_seconds = time.perf_counter() - started
 
     def run():

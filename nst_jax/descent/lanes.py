@@ -1,4 +1,4 @@
-"""Several descents at once, in pieces of a compiled program.
+"""Several descents, run in pieces by one compiled program.
 
 A lane is one descent, with weights, targets and an image of its own. The number of steps is an
 argument of the compiled program, so that runs of any length, in pieces of any length, compile once;

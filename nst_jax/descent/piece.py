@@ -1,4 +1,4 @@
-"""What is compiled of several descents: the loop over lanes and evaluations."""
+"""The compiled loop over lanes and evaluations."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array, lax
+from jax.stages import Wrapped
 
 from nst_jax.config import TransferConfig
 from nst_jax.descent.keep import keeping
 from nst_jax.descent.placement import DEFAULT_DEVICE, Placement, height_axes
 from nst_jax.descent.step import StepInfo, TransferState, init, step
-from nst_jax.host.scheduling import in_least_memory
+from nst_jax.host.operation_order import in_least_memory
 from nst_jax.network.vgg import Params
 from nst_jax.objective.loss import LossParts, loss_and_gradient
 from nst_jax.objective.target import Targets
@@ -25,7 +26,7 @@ from nst_jax.pixels import in_grey
 Optimizer = optax.GradientTransformationExtraArgs
 
 LONGEST_PIECE = 64
-"""Evaluations of each lane that the program makes at most."""
+"""The most evaluations of a lane in one call."""
 
 
 def chosen_targets(targets: Targets, loss: Loss, content: Array, style: Array) -> Targets:
@@ -67,8 +68,11 @@ def state_axes(
 
 
 @cache
-def piece_program() -> Any:
-    """The program of `_run_piece`, made once it is known what it runs on."""
+def piece_program() -> Wrapped:
+    """`_run_piece`, to be compiled.
+
+    Made when it is first needed, for to ask what the backend is starts it.
+    """
     return jax.jit(
         _run_piece,
         static_argnames=("program", "placement", "optimizer"),

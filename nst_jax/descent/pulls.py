@@ -9,19 +9,21 @@ import dataclasses
 import hashlib
 import logging
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from functools import partial
+from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.stages import Wrapped
 
 from nst_jax.config import TransferConfig
 from nst_jax.descent.keep import KEPT, keeping
 from nst_jax.descent.lanes import Lanes
 from nst_jax.descent.piece import chosen_targets
 from nst_jax.descent.placement import Placement
+from nst_jax.host.operation_order import in_least_memory
 from nst_jax.network.vgg import Params
 from nst_jax.objective.loss import loss_and_gradient
 from nst_jax.objective.regions import copies_of, with_part_weights
@@ -135,7 +137,7 @@ class Pulls:
         targets = {name: own for name, own in self._targets.items() if name in (*loss, KEPT)}
         (value, norm), (most, _) = (
             jax.device_get(
-                _seen_at(
+                _seeing_program()(
                     self._params, targets, *put, self._placement.deal_image(place), self._config
                 )
             )
@@ -155,7 +157,11 @@ def _alone(copies: Loss, term: Term, parts: Collection[str], part: str) -> Loss:
     return with_part_weights(copies, dataclasses.replace(term, part_weights=weights))
 
 
-@partial(jax.jit, static_argnames="config")
+@cache
+def _seeing_program() -> Wrapped:
+    return jax.jit(_seen_at, static_argnames="config", compiler_options=in_least_memory())
+
+
 def _seen_at(
     params: Params,
     targets: Targets,

@@ -135,12 +135,18 @@ def convolve(
 
 
 def _compute(
-    features: Array, kernel: Array, precision: Precision, zeros: int, is_reversed: bool
+    features: Array,
+    kernel: Array,
+    precision: Precision,
+    zeros: int,
+    is_reversed: bool,
+    in_place: bool = True,
 ) -> Array:
     """The responses to the kernel; if reversed, their gradient in the features.
 
     The gradient is the response to the kernel reversed, its channels swapped. `zeros` are laid
-    around the features: 1 for as many responses, 0 for those that need none, 2 for all.
+    around the features: 1 for as many responses, 0 for those that need none, 2 for all. `in_place`
+    is as in `convolve_transformed`.
     """
     height, width = features.shape[:2]
     is_known = isinstance(height, int) and isinstance(width, int)  # `jax.export` may leave it open
@@ -154,7 +160,8 @@ def _compute(
         winograd = convolve_reversed if is_reversed else convolve_transformed
         if kernel.dtype != jnp.bfloat16:
             kernel = kernel.astype(jnp.float32)
-        return winograd(features.astype(jnp.float32), kernel, zeros).astype(features.dtype)
+        responses = winograd(features.astype(jnp.float32), kernel, zeros, in_place)
+        return responses.astype(features.dtype)
     if is_reversed:
         kernel = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
     # XLA's CPU compiler takes three times as long for responses to the features alone, so those at
@@ -198,12 +205,14 @@ def _features_cotangent(
 
 
 def _kernel_cotangent(cotangent: Array, features: Array, kernel: Any, **how: Any) -> Array:
-    of_kernel = lambda kernel: _compute(features, jnp.asarray(direct_kernel(kernel)), **how)
+    of_kernel = lambda kernel: _compute(
+        features, jnp.asarray(direct_kernel(kernel)), **how, in_place=False
+    )
     return jax.linear_transpose(of_kernel, kernel.aval)(cotangent)[0]
 
 
 def _batch(arguments: Sequence[Array], axes: Sequence[int | None], **how: Any) -> tuple[Array, int]:
-    return jax.vmap(partial(_compute, **how), axes)(*arguments), 0
+    return jax.vmap(partial(_compute, **how, in_place=False), axes)(*arguments), 0
 
 
 _convolution = Primitive("nst_jax_convolution")

@@ -88,32 +88,34 @@ def transform_kernel(
     return transformed.reshape(6, 6, *kernel.shape[2:])
 
 
-@partial(jax.jit, static_argnames="zeros")  # of layers alike, one trace
+@partial(jax.jit, static_argnames=("zeros", "in_place"))  # of layers alike, one trace
 def convolve_transformed(
     features: Float[Array, "height width in_channels"],
     kernel: Float[Array, "6 6 in_channels out_channels"],
     zeros: int,
+    in_place: bool = True,
 ) -> Float[Array, "_height _width out_channels"]:
     """The responses of features to a kernel from `transform_kernel`, with zeros laid around.
 
     A kernel in bfloat16 is multiplied with features that are rounded so once they are transformed.
+    `in_place` takes least memory, and must be false under `vmap` or where this is differentiated in
+    the kernel.
     """
-    return _in_strips(features, kernel, zeros, _INPUTS, _OUTPUTS, channels_axis=1)
+    return _in_strips(features, kernel, zeros, _INPUTS, _OUTPUTS, 1, in_place)
 
 
-@partial(jax.jit, static_argnames="zeros")
+@partial(jax.jit, static_argnames=("zeros", "in_place"))
 def convolve_reversed(
     cotangent: Float[Array, "height width out_channels"],
     kernel: Float[Array, "6 6 in_channels out_channels"],
     zeros: int,
+    in_place: bool = True,
 ) -> Float[Array, "_height _width in_channels"]:
     """The gradient of `convolve_transformed` with respect to its features.
 
     `zeros` are those laid around the cotangent: 2 less those of the features.
     """
-    return _in_strips(
-        cotangent, kernel, zeros, _REVERSED_INPUTS, _REVERSED_OUTPUTS, channels_axis=2
-    )
+    return _in_strips(cotangent, kernel, zeros, _REVERSED_INPUTS, _REVERSED_OUTPUTS, 2, in_place)
 
 
 def _in_strips(
@@ -123,12 +125,13 @@ def _in_strips(
     inputs: np.ndarray,
     outputs: np.ndarray,
     channels_axis: int,
+    in_place: bool,
 ) -> Array:
     """Strips of rows of tiles, one after another.
 
-    So the arrays between the transforms take no more memory for a larger image. Responses are put
-    into an array that is there already: what `lax.map` gathers, XLA's CPU compiler lays out full of
-    zeros when a program begins, for all of its layers, and copies.
+    So the arrays between the transforms take no more memory for a larger image. In place, responses
+    are put into an array that is there already: those of `lax.map` XLA's CPU compiler fills with
+    zeros when a program begins, for all layers, and copies.
     """
     height, width = (side + 2 * (zeros - 1) for side in image.shape[:2])
     channels = image.shape[2]
@@ -174,23 +177,27 @@ def _in_strips(
             4 * strip_rows, 4 * tile_columns, num_channels
         )
 
+    shape = 4 * strip_rows * num_strips, 4 * tile_columns, num_channels
+    overwrites = num_channels == channels
+
+    def strip_of(array: Array, index: Array) -> Array:
+        return strip(lax.dynamic_slice_in_dim(array, 4 * strip_rows * index, 4 * (strip_rows + 1)))
+
+    def put(index: Array, found: Array) -> Array:
+        # A strip sees no row that an earlier one has filled.
+        responses = strip_of(found if overwrites else padded, index)
+        return lax.dynamic_update_slice_in_dim(found, responses, 4 * strip_rows * index, 0)
+
     if num_strips == 1:
-        return strip(padded)[:height, :width]
-
-    def put(index: Array, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
-        first = 4 * strip_rows * index
-        rows = lax.dynamic_slice_in_dim(arrays[0], first, 4 * (strip_rows + 1))
-        found = lax.dynamic_update_slice_in_dim(arrays[-1], strip(rows), first, 0)
-        return *arrays[:-1], found
-
-    # No strip sees the rows that an earlier one has filled, so responses of as many channels take
-    # the place of what they are of.
-    arrays = (padded,)
-    if num_channels != channels:
-        # Filled with a number that is not known before the layer's turn, so not before that.
-        shape = 4 * strip_rows * num_strips, 4 * tile_columns, num_channels
-        arrays += (jnp.broadcast_to(image[0, 0, 0], shape),)
-    return lax.fori_loop(0, num_strips, put, arrays)[-1][:height, :width]
+        found = strip(padded)
+    elif not in_place:
+        found = lax.map(partial(strip_of, padded), jnp.arange(num_strips)).reshape(shape)
+    else:
+        # Filled with one of the layer's own numbers: a constant would be laid out when the program
+        # begins.
+        start = padded if overwrites else jnp.broadcast_to(image[0, 0, 0], shape)
+        found = lax.fori_loop(0, num_strips, put, start)
+    return found[:height, :width]
 
 
 # A start waits until hundreds of the operations below are traced: by `lax`, which makes that of the

@@ -11,9 +11,9 @@ _IN_LEAST_MEMORY = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZ
 def in_least_memory() -> dict[str, str]:
     """Options of `jax.jit` for a program that is to hold as little as possible at a time.
 
-    XLA's own order for a CPU is that in which most operations could run at the same time. Where
-    each takes all cores, nothing is gained by that, and gradients that are needed last are made,
-    and kept, from the beginning (docs/benchmarks).
+    By default XLA orders a CPU's operations so that many can run at once. Here each takes all cores
+    already, so that gains nothing, and keeps gradients long before they are needed
+    (docs/benchmarks).
 
     Empty where there is no such choice: on accelerators, or by a compiler that does not know it.
     """

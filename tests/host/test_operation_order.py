@@ -4,13 +4,13 @@ import pytest
 
 import nst_jax as nst
 from nst_jax.descent import fit, piece
-from nst_jax.host import scheduling
+from nst_jax.host import operation_order
 
 
 @pytest.fixture
 def afresh():
     """What is chosen once for a process, chosen by the test and then anew."""
-    choices = scheduling.in_least_memory, piece.piece_program
+    choices = operation_order.in_least_memory, piece.piece_program
     for choice in choices:
         choice.cache_clear()
     yield
@@ -18,11 +18,14 @@ def afresh():
         choice.cache_clear()
 
 
+def test_a_cpus_compiler_has_an_order_to_choose(afresh):
+    assert bool(operation_order.in_least_memory()) == (jax.default_backend() == "cpu")
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(
-    jax.default_backend() != "cpu", reason="accelerators have an order of their own"
-)
 def test_a_run_holds_less_than_in_the_compilers_own_order(vgg16_params, afresh, monkeypatch):
+    if jax.default_backend() != "cpu":
+        pytest.skip("accelerators have an order of their own")
     image = np.zeros((256, 256, 3), np.float32)
     loss = nst.content(("conv1_2",)) + nst.style(("conv1_1", "conv1_2", "conv2_1"))
     needed = lambda: fit._bytes_needed(
@@ -35,5 +38,5 @@ def test_a_run_holds_less_than_in_the_compilers_own_order(vgg16_params, afresh, 
 
 
 def test_a_compiler_without_that_order_takes_its_own(afresh, monkeypatch):
-    monkeypatch.setattr(scheduling, "_IN_LEAST_MEMORY", {"xla_cpu_no_such_option": "X"})
-    assert scheduling.in_least_memory() == {}
+    monkeypatch.setattr(operation_order, "_IN_LEAST_MEMORY", {"xla_cpu_no_such_option": "X"})
+    assert operation_order.in_least_memory() == {}
