@@ -71,7 +71,7 @@ def state_axes(
 def piece_program() -> Wrapped:
     """`_run_piece`, to be compiled.
 
-    Made when it is first needed, for to ask what the backend is starts it.
+    Made when it is first needed, since asking for the backend starts it.
     """
     return jax.jit(
         _run_piece,
