@@ -11,9 +11,8 @@ _IN_LEAST_MEMORY = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZ
 def in_least_memory() -> dict[str, str]:
     """Options of `jax.jit` for a program that is to hold as little as possible at a time.
 
-    By default XLA orders a CPU's operations so that many can run at once. Here each takes all cores
-    already, so that gains nothing, and keeps gradients long before they are needed
-    (docs/benchmarks).
+    By default XLA orders a CPU's operations so that many can run at once, and so keeps gradients
+    long before they are needed. On two cores that gained nothing (docs/benchmarks).
 
     Empty where there is no such choice: on accelerators, or by a compiler that does not know it.
     """

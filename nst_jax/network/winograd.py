@@ -98,8 +98,7 @@ def convolve_transformed(
     """The responses of features to a kernel from `transform_kernel`, with zeros laid around.
 
     A kernel in bfloat16 is multiplied with features that are rounded so once they are transformed.
-    `in_place` takes least memory, and must be false under `vmap` or where this is differentiated in
-    the kernel.
+    `in_place` takes least memory, and is for neither `vmap` nor derivatives in the kernel.
     """
     return _in_strips(features, kernel, zeros, _INPUTS, _OUTPUTS, 1, in_place)
 

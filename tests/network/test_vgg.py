@@ -85,7 +85,7 @@ def single(array):
     return jnp.asarray(array, jnp.float32)
 
 
-@pytest.mark.parametrize("channels", [(6, 4), (6, 6)])  # as many take the place of what they are of
+@pytest.mark.parametrize("channels", [(6, 4), (6, 6)])  # as many overwrite their input
 @pytest.mark.parametrize("shape", [(1, 1), (2, 9), (16, 16), (35, 50), (300, 64)])
 def test_winograd_is_the_convolution_and_its_gradients(shape, channels, rng, few_tiles):
     """Against float64."""
