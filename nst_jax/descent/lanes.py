@@ -21,6 +21,7 @@ from nst_jax.descent.piece import (
     LONGEST_PIECE,
     Optimizer,
     init_lanes,
+    kept_piece,
     piece_program,
     state_axes,
 )
@@ -83,7 +84,7 @@ class LaneProgram:
             "placement": placement,
             "optimizer": optimizer,
         }
-        self._compiled: Callable[..., Any] = partial(piece_program(), **self._static)
+        self._compiled: Callable[..., Any] | None = None
 
     def describe_states(self, images: Any) -> TransferState:
         """Shapes and types of the states of lanes with such images, or shapes in their place."""
@@ -154,12 +155,13 @@ class LaneProgram:
         if history.done:  # it was saved at its end
             yield states, history
         piece, is_first = 1, True
+        run = self._compiled
         while not history.done:
             piece = history.until_next_stop(piece, every)
             started = time.perf_counter()
-            states, info = self._compiled(
-                *arguments, states, active, jax.device_put(np.int32(piece))
-            )
+            called = *arguments, states, active, jax.device_put(np.int32(piece))
+            run = run or kept_piece(called, self._static)
+            states, info = run(*called)
             history.add(info, piece, states)
             active = self.placement.deal(history.active)
             if is_first:  # compilation included, where there was one

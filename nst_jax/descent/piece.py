@@ -1,7 +1,7 @@
 """The compiled loop over lanes and evaluations."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from nst_jax.descent.keep import keeping
 from nst_jax.descent.placement import DEFAULT_DEVICE, Placement, height_axes
 from nst_jax.descent.step import StepInfo, TransferState, init, step
 from nst_jax.host.operation_order import in_least_memory
+from nst_jax.host.traced_programs import kept
 from nst_jax.network.vgg import Params
 from nst_jax.objective.loss import LossParts, loss_and_gradient
 from nst_jax.objective.target import Targets
@@ -24,6 +25,8 @@ from nst_jax.optim.optimizers import make_optimizer
 from nst_jax.pixels import in_grey
 
 Optimizer = optax.GradientTransformationExtraArgs
+
+_STATES = 3  # their place among the arguments of a piece
 
 LONGEST_PIECE = 64
 """The most evaluations of a lane in one call."""
@@ -76,8 +79,15 @@ def piece_program() -> Wrapped:
     return jax.jit(
         _run_piece,
         static_argnames=("program", "placement", "optimizer"),
-        donate_argnames="states",
+        donate_argnums=_STATES,
         compiler_options=in_least_memory(),
+    )
+
+
+def kept_piece(arguments: Sequence[Any], static: Mapping[str, Any]) -> Callable[..., Any]:
+    """`piece_program` with such arguments, as `kept` has it."""
+    return kept(
+        piece_program(), arguments, static, donated=_STATES, compiler_options=in_least_memory()
     )
 
 

@@ -6,17 +6,22 @@ from pathlib import Path
 import jax
 import pooch
 
-_MOST_BYTES = 500_000_000
+from nst_jax.host.traced_programs import keep_in
+
+_MOST_BYTES = 480_000_000
 
 
 def keep_programs() -> None:
     """Makes JAX keep what this process compiles in the user's cache folder.
 
     Another process that runs the same shapes and settings then begins without compiling, as the
-    commands do, which call this themselves. Call it before the first run; whatever else the process
-    compiles with JAX is kept, too. The folder holds up to 500 MB; when it is full, the least used
-    goes first. A folder that JAX was told of already (`JAX_COMPILATION_CACHE_DIR`) stays the one,
-    as it is set up; where none can be made, nothing is kept.
+    commands do, which call this themselves. On a single CPU, a run of this package's own terms and
+    optimisers begins without being traced, too: its programs are found by the package's sources, so
+    that a function of it which was replaced in memory would go unnoticed. Call it before the first
+    run; whatever else the process compiles with JAX is kept, too. Up to 500 MB are kept; when the
+    folder is full, the least used goes first. A folder that JAX was told of already
+    (`JAX_COMPILATION_CACHE_DIR`) stays the one, as it is set up, and all is traced; where none can
+    be made, nothing is kept.
 
     Example:
         >>> keep_programs()
@@ -35,3 +40,4 @@ def keep_programs() -> None:
     jax.config.update("jax_compilation_cache_max_size", _MOST_BYTES)
     # Small ones too: a run has dozens, a second in all.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    keep_in(folder.with_name("traced"))
