@@ -95,6 +95,18 @@ def ratio(rows, others, key="seconds"):
     return statistics.median(other[key] / row[key] for row, other in zip(rows, others, strict=True))
 
 
+def versions_of(python):
+    """The version of JAX that an interpreter has, and its own."""
+    asked = [python, "-c", "import jax, sys; print(jax.__version__, sys.version.split()[0])"]
+    printed = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    return dict(zip(("jax", "python"), printed.split(), strict=True))
+
+
+def named(by):
+    """The line that says which versions nst_jax's sides had."""
+    return f"nst_jax by jax {by['jax']}, python {by['python']}"
+
+
 def table(heads, rows):
     return "\n".join(
         "| " + " | ".join(map(str, row)) + " |" for row in [heads, ["---"] * len(heads), *rows]
@@ -104,9 +116,8 @@ def table(heads, rows):
 def run_step(args):
     """Loss and gradient, VGG-19 to conv5_1, alone, in a loop and in eight lanes; the optimiser's
     share of a step."""
-    asked = [args.python, "-c", "import jax, sys; print(jax.__version__, sys.version.split()[0])"]
-    by = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
-    rows, raw = [], {"nst_jax by": {"jax": by[0], "python": by[1]}}
+    by = versions_of(args.python)
+    rows, raw = [], {"nst_jax by": by}
     for size in args.size:
         common = {"size": size, "repeats": args.repeats}
 
@@ -179,7 +190,7 @@ def run_step(args):
         "against nst_jax",
         "compiling, s",
     ]
-    return raw, f"nst_jax by jax {by[0]}, python {by[1]}\n\n{table(heads, rows)}", None
+    return raw, f"{named(by)}\n\n{table(heads, rows)}", None
 
 
 def network_gflops(size):
@@ -380,6 +391,7 @@ def run_time_to_loss(args):
         (Path(content), Path(style), int(size))
         for content, style, size in (pair.split(",") for pair in args.pair)
     ]
+    by = versions_of(args.python)
     rows, raw = [], {}
     for content, style, size in pairs:
         name = f"{content.stem} × {style.stem}, {size}"
@@ -398,7 +410,13 @@ def run_time_to_loss(args):
         }
         for _ in range(args.rounds):
             for side, found in raw[name].items():
-                found.append(measure(f"{side}_descent", common | {"picture": str(pictures[side])}))
+                found.append(
+                    measure(
+                        f"{side}_descent",
+                        common | {"picture": str(pictures[side])},
+                        python=args.python if side == "nst_jax" else sys.executable,
+                    )
+                )
                 print(f"  {name}: {side}", file=sys.stderr, flush=True)
         own, other = raw[name]["nst_jax"], raw[name]["reference"]
         for mine, theirs in zip(own, other, strict=True):
@@ -443,7 +461,7 @@ def run_time_to_loss(args):
         "final loss",
     ]
     heads += ["time to the loss that the reference reports"]
-    return raw, table(heads, rows), None
+    return raw | {"nst_jax by": by}, f"{named(by)}\n\n{table(heads, rows)}", None
 
 
 def at_full_size(own):
@@ -523,11 +541,6 @@ def main() -> None:
         default=1024,
         help="largest size at which PyTorch's bfloat16 is measured, minutes where a CPU has none",
     )
-    step.add_argument(
-        "--python",
-        default=sys.executable,
-        help="interpreter of nst_jax's sides, where PyTorch needs another",
-    )
     add("start", run_start, 3, default=[512], help="height and width in pixels")
     own = add("controls", run_controls, 3, default=[256], help="height and width in pixels")
     own.add_argument("--num-steps", type=int, default=21, help="of which the first is not timed")
@@ -557,6 +570,12 @@ def main() -> None:
     descent.add_argument("--scaling", default="mean")
     descent.add_argument("--content-weight", type=float, default=1.0)
     descent.add_argument("--style-weight", type=float, default=1.0)
+    for command in (step, descent):
+        command.add_argument(
+            "--python",
+            default=sys.executable,
+            help="interpreter of nst_jax's sides, where PyTorch needs another",
+        )
     card = add(
         "accelerator",
         run_accelerator,
