@@ -85,10 +85,11 @@ def piece_program() -> Wrapped:
 
 
 def kept_piece(arguments: Sequence[Any], static: Mapping[str, Any]) -> Callable[..., Any]:
-    """`piece_program` with such arguments, as `kept` has it."""
-    return kept(
-        piece_program(), arguments, static, donated=_STATES, compiler_options=in_least_memory()
-    )
+    """`piece_program` for such arguments, as `kept` has it."""
+    program = piece_program()
+    if static["optimizer"] is not None:  # somebody else's, whose code may change
+        return partial(program, **static)
+    return kept(program, arguments, static, donated=_STATES, compiler_options=in_least_memory())
 
 
 def _run_piece(

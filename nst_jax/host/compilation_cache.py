@@ -17,9 +17,9 @@ def keep_programs() -> None:
     Another process that runs the same shapes and settings then begins without compiling, as the
     commands do, which call this themselves. On a single CPU, a run of this package's own terms and
     optimisers begins without being traced, too: its programs are found by the package's sources, so
-    that a function of it which was replaced in memory would go unnoticed. Call it before the first
-    run; whatever else the process compiles with JAX is kept, too. Up to 500 MB are kept; when the
-    folder is full, the least used goes first. A folder that JAX was told of already
+    that a function of it which was replaced or reloaded would go unnoticed. Call it before the
+    first run; whatever else the process compiles with JAX is kept, too. Up to 500 MB are kept; when
+    the folder is full, the least used goes first. A folder that JAX was told of already
     (`JAX_COMPILATION_CACHE_DIR`) stays the one, as it is set up, and all is traced; where none can
     be made, nothing is kept.
 

@@ -14,9 +14,8 @@ import os
 import pickle
 import platform
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,19 +30,13 @@ from jax.tree_util import PyTreeDef
 _LOG = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).parents[1]
-_MOST_FILES = 200  # of about 0.1 MB
+_MOST_FILES = 200  # of about 0.1 MB each
+_DIGEST = hashlib.sha256().digest_size
 _KNOWN = {"builtins", "jax", "jaxlib", "optax", _PACKAGE.name}
 """Packages whose classes do not change while the versions stay that a key names."""
 
 
-@dataclass(frozen=True)
-class _Store:
-    folder: Path
-    sources: str
-    """The hash of the package's, as this process has imported them."""
-
-
-_store: _Store | None = None
+_folder: Path | None = None
 _found: dict[Path, Callable[..., Any]] = {}
 
 
@@ -52,9 +45,8 @@ def keep_in(folder: Path | None) -> None:
 
     Whoever can write there can run what they like as this user.
     """
-    global _store
-    sources = _hash_of_sources()
-    _store = _Store(folder, sources) if folder is not None and sources else None
+    global _folder
+    _folder = folder
 
 
 def kept(
@@ -76,22 +68,24 @@ def kept(
         donated: Which of the arguments it was told to overwrite.
         options: Others of `jax.jit` that it was given.
     """
-    key = None if _store is None else _key(program, arguments, static, _store.sources)
-    if _store is None or key is None:
+    if _folder is None or not _SOURCES:
         return partial(program, **static)
-    path = _store.folder / key
-    if path not in _found:
-        try:
+    try:
+        key = _key(program, arguments, static)
+        if key is None:
+            return partial(program, **static)
+        path = _folder / key
+        if path not in _found:
             held = _read(path)
             traced = held or _trace(program, arguments, static)
             _found[path] = _runnable(program.__name__, *traced, arguments, donated, options)
-        except Exception as error:  # of whatever kind: the function says what is wrong, if any is
-            _LOG.debug("%s is traced by itself: %s", path, error)
-            return partial(program, **static)
-        # or what older sources do would be taken for what newer ones do
-        if not held and _hash_of_sources() == _store.sources:
-            _write(path, traced)
-    return _found[path]
+            # or what older sources do would be taken for what newer ones do
+            if not held and _hash_of_sources() == _SOURCES:
+                _write(path, traced)
+        return _found[path]
+    except Exception as error:  # of whatever kind: the function says what is wrong, if any is
+        _LOG.debug("%s is not kept: %s", program.__name__, error)
+        return partial(program, **static)
 
 
 Traced = tuple[bytes, PyTreeDef]
@@ -107,10 +101,10 @@ def _trace(
     trees = []
 
     def flat(*leaves: Any) -> list[Any]:
-        found = inspect.unwrap(program)(*jax.tree.unflatten(structure, leaves), **static)
-        found, tree = jax.tree.flatten(found)
+        given = inspect.unwrap(program)(*jax.tree.unflatten(structure, leaves), **static)
+        given_leaves, tree = jax.tree.flatten(given)
         trees.append(tree)
-        return found
+        return given_leaves
 
     return bytes(export.export(jax.jit(flat))(*leaves).serialize()), trees[0]
 
@@ -126,17 +120,22 @@ def _runnable(
     from jax import export
 
     ends = np.cumsum([0, *(len(jax.tree.leaves(argument)) for argument in arguments)])
-    own = () if donated is None else tuple(range(*ends[donated : donated + 2]))
+    overwritten = () if donated is None else tuple(range(*ends[donated : donated + 2]))
     call = export.deserialize(bytearray(operations)).call
     by_name = lambda *leaves: call(*leaves)
     by_name.__name__ = name  # by which JAX's profiles and cache call it
-    run = jax.jit(by_name, donate_argnums=own, **options)
+    run = jax.jit(by_name, donate_argnums=overwritten, **options)
     return lambda *arguments: jax.tree.unflatten(tree, run(*jax.tree.leaves(arguments)))
 
 
 def _read(path: Path) -> Traced | None:
     try:
-        found = pickle.loads(path.read_bytes())
+        content = path.read_bytes()
+        digest, held = content[:_DIGEST], content[_DIGEST:]
+        # JAX would read on, and fail when the program is called
+        if digest != hashlib.sha256(held).digest():
+            raise ValueError("it is damaged")
+        found = pickle.loads(held)
     except Exception as error:  # of whatever kind: it is traced anew
         _LOG.debug("%s cannot be read: %s", path, error)
         return None
@@ -146,50 +145,50 @@ def _read(path: Path) -> Traced | None:
 
 
 def _write(path: Path, traced: Traced) -> None:
-    own = path.with_name(f".{uuid.uuid4().hex}")
+    draft = path.with_name(f".{uuid.uuid4().hex}")
+    content = pickle.dumps(traced)
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        own.write_bytes(pickle.dumps(traced))
-        own.replace(path)
-        others = sorted(path.parent.iterdir(), key=lambda path: path.stat().st_mtime)
-        for old in others[:-_MOST_FILES]:
+        draft.write_bytes(hashlib.sha256(content).digest() + content)
+        draft.replace(path)
+        by_age = sorted(path.parent.iterdir(), key=lambda path: path.stat().st_mtime)
+        for old in by_age[:-_MOST_FILES]:
             old.unlink(missing_ok=True)
     except OSError as error:
         _LOG.debug("%s is not kept: %s", path, error)
         with suppress(OSError):
-            own.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
 
 
 def _key(
-    program: Callable[..., Any], arguments: Sequence[Any], static: Mapping[str, Any], sources: str
+    program: Callable[..., Any], arguments: Sequence[Any], static: Mapping[str, Any]
 ) -> str | None:
-    """What decides the operations, in a word; None where that cannot be told."""
+    """A hash of all that decides the operations; None where that cannot be told."""
     leaves, structure = jax.tree.flatten(tuple(arguments))
+    classes = [*_classes(structure), *map(type, static.values())]
     if (
         jax.default_backend() != "cpu"
         or jax.device_count() != 1
         or jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
         or any(isinstance(leaf, Tracer) for leaf in leaves)
-        or not _is_known(structure)
-        or not all(map(_is_of_known, map(type, static.values())))
+        or not all(cls.__module__.partition(".")[0] in _KNOWN for cls in classes)
     ):
         return None
     kinds = [(kind.shape, kind.dtype, kind.weak_type) for kind in map(jax.typeof, leaves)]
-    called = program.__module__, program.__qualname__, str(structure), kinds, dict(static)
-    decides = repr((called, sources, _versions(), _settings()))
+    called = program.__module__, program.__qualname__, classes, str(structure), kinds, dict(static)
+    decides = repr((called, _SOURCES, _versions(), _settings()))
     if " at 0x" in decides:  # a function, say, of which nothing but its place is known
         return None
     return hashlib.sha256(decides.encode()).hexdigest()
 
 
-def _is_known(structure: PyTreeDef) -> bool:
-    """Whether all classes in a tree are of packages whose versions a key names."""
+def _classes(structure: PyTreeDef) -> Iterator[type]:
+    """Those of a tree's nodes."""
     node = structure.node_data()
-    return node is None or (_is_of_known(node[0]) and all(map(_is_known, structure.children())))
-
-
-def _is_of_known(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] in _KNOWN
+    if node is not None:
+        yield node[0]
+        for child in structure.children():
+            yield from _classes(child)
 
 
 def _versions() -> list[str]:
@@ -212,7 +211,12 @@ def _hash_of_sources() -> str:
     try:
         paths = sorted(_PACKAGE.rglob("*.py"))
         for path in paths:
-            found.update(path.read_bytes())
+            content = path.read_bytes()
+            found.update(f"{path.relative_to(_PACKAGE)} {len(content)} ".encode() + content)
     except OSError:
         return ""
     return found.hexdigest() if paths else ""
+
+
+_SOURCES = _hash_of_sources()
+"""As this process imports them."""

@@ -79,7 +79,7 @@ def test_other_arguments_are_another_program(folder, traced):
     assert len(times) == 8
 
 
-def test_what_is_false_raises_as_ever(folder, traced):
+def test_what_is_wrong_raises_as_ever(folder, traced):
     program, _ = traced
     with pytest.raises(TypeError, match="shapes"):
         call(program, given=jnp.zeros(3))
@@ -124,15 +124,24 @@ def test_within_a_transformation_it_is_the_function_itself(folder, traced):
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", b"\x80\x04N.", None])
-def test_a_file_that_cannot_be_read_is_done_without(folder, traced, content):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: b"nonsense",
+        lambda content: content[:-9],
+        lambda content: content[:100] + bytes(len(content) - 200) + content[-100:],
+    ],
+)
+def test_a_damaged_file_is_replaced(folder, traced, damage):
     program, times = traced
     call(program)
     (path,) = folder.iterdir()
-    path.write_bytes(path.read_bytes()[:-9] if content is None else content)
-    np.testing.assert_array_equal(call(program)["sum"], 2 * np.arange(4))
+    path.write_bytes(damage(path.read_bytes()))
+    for _ in range(2):
+        np.testing.assert_array_equal(call(program)["sum"], 2 * np.arange(4))
     assert len(times) == 2
-    assert not list(folder.glob(".*"))
+    assert list(folder.iterdir()) == [path]
 
 
 def test_a_folder_that_cannot_be_made_is_done_without(tmp_path, traced):
@@ -165,7 +174,7 @@ def test_the_least_recently_used_goes_first(folder, traced, monkeypatch):
 
 RUN = """
 import jax, numpy as np, nst_jax as nst
-nst.keep_programs()
+{first}
 images = np.random.default_rng(0).random((2, 48, 40, 3)).astype(np.float32)
 config = nst.TransferConfig(num_steps=6, content_layers=("conv1_2",), style_layers=("conv1_1",))
 jax.config.update("jax_log_compiles", True)
@@ -174,15 +183,15 @@ np.save("found.npy", nst.stylize(nst.load_params("vgg16"), *images, config, weig
 """
 
 
-def run(folder, package, grain, devices=1):
-    """Whether a process traces a run with a copy of the package, and its picture."""
+def run(folder, package=PACKAGE, grain=0.0, devices=1, first="nst.keep_programs()"):
+    """Whether a process traces a run to keep it, with a copy of the package, and its picture."""
     environment = os.environ | {
         "XDG_CACHE_HOME": str(folder / "cache"),
         "PYTHONPATH": str(package.parent),
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
     }
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-    code = RUN.format(grain=grain)
+    code = RUN.format(grain=grain, first=first)
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True
     )
@@ -195,23 +204,29 @@ def run(folder, package, grain, devices=1):
 @pytest.mark.slow
 @pytest.mark.parametrize("grain", [0.0, 0.1])
 def test_a_run_is_the_same_without_being_traced(tmp_path, grain):
-    (first, picture), (second, again) = (run(tmp_path, PACKAGE, grain) for _ in range(2))
+    (first, picture), (second, again) = (run(tmp_path, grain=grain) for _ in range(2))
     assert (first, second) == (True, False)
-    np.testing.assert_array_equal(picture, again)
+    _, alone = run(tmp_path, grain=grain, first="")
+    np.testing.assert_array_equal(picture, alone)
+    np.testing.assert_array_equal(again, alone)
 
 
 @pytest.mark.slow
 def test_other_sources_are_traced(tmp_path):
     package = shutil.copytree(PACKAGE, tmp_path / "copy" / "nst_jax")
-    assert run(tmp_path, package, 0.0)[0]
-    source = package / "objective" / "losses.py"
-    source.write_text(source.read_text() + "# changed\n")
-    assert run(tmp_path, package, 0.0)[0]
-    assert not run(tmp_path, package, 0.0)[0]
+    assert run(tmp_path, package)[0]
+    change = f"open({str(package / 'objective' / 'losses.py')!r}, 'a').write('# changed')"
+    # a process that has the sources from before they changed keeps nothing under the new ones
+    run(tmp_path, package, first=f"{change}; nst.keep_programs()")
+    assert run(tmp_path, package)[0]
+    assert not run(tmp_path, package)[0]
 
 
 @pytest.mark.slow
 def test_with_several_devices_nothing_is_kept(tmp_path):
+    kept_in = tmp_path / "cache" / "nst_jax" / "traced"
     for _ in range(2):
-        run(tmp_path, PACKAGE, 0.0, devices=2)
-    assert not (tmp_path / "cache" / "nst_jax" / "traced").exists()
+        run(tmp_path, devices=2)
+    assert not kept_in.exists()
+    run(tmp_path)
+    assert kept_in.exists()
