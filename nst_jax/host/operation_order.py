@@ -1,10 +1,12 @@
 """In which order a CPU runs the operations of a compiled program."""
 
+import os
 from functools import cache
 
 import jax
 
-_IN_LEAST_MEMORY = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+_OPTION = "xla_cpu_scheduler_type"
+_IN_LEAST_MEMORY = {_OPTION: "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 
 
 @cache
@@ -14,9 +16,10 @@ def in_least_memory() -> dict[str, str]:
     By default XLA orders a CPU's operations so that many can run at once, and so keeps gradients
     long before they are needed. On two cores that gained nothing (docs/benchmarks).
 
-    Empty where there is no such choice: on accelerators, or by a compiler that does not know it.
+    Empty where there is no such choice: on accelerators, by a compiler that does not know it, or
+    where `XLA_FLAGS` has made it.
     """
-    if jax.default_backend() != "cpu":
+    if jax.default_backend() != "cpu" or _OPTION in os.environ.get("XLA_FLAGS", ""):
         return {}
     try:
         jax.jit(lambda: 0, compiler_options=_IN_LEAST_MEMORY).lower().compile()

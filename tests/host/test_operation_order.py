@@ -37,6 +37,11 @@ def test_a_run_holds_less_than_in_the_compilers_own_order(vgg16_params, afresh, 
     assert least < 0.95 * needed()
 
 
+def test_an_order_that_the_user_chose_stays(afresh, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_scheduler_type=CPU_SCHEDULER_TYPE_DEFAULT")
+    assert operation_order.in_least_memory() == {}
+
+
 def test_a_compiler_without_that_order_takes_its_own(afresh, monkeypatch):
     monkeypatch.setattr(operation_order, "_IN_LEAST_MEMORY", {"xla_cpu_no_such_option": "X"})
     assert operation_order.in_least_memory() == {}
