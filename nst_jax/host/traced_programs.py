@@ -58,8 +58,8 @@ def kept(
 ) -> Callable[..., Any]:
     """A jitted function of this package for such arguments, traced by an earlier process if it can.
 
-    It is the function itself where nothing is kept, on anything but a single CPU (not tried), and
-    where a class of somebody else takes part, which may have changed.
+    It is the function itself where nothing is kept, where a class of somebody else takes part,
+    which may have changed, and on anything but a single CPU, where it was not tried.
 
     Args:
         program: The function, which calls nothing but this package, JAX, optax and NumPy.
