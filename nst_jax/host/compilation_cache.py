@@ -8,18 +8,18 @@ import pooch
 
 from nst_jax.host.traced_programs import keep_in
 
-_MOST_BYTES = 480_000_000
+_MOST_BYTES = 480_000_000  # beside traced programs
 
 
 def keep_programs() -> None:
     """Makes JAX keep what this process compiles in the user's cache folder.
 
     Another process that runs the same shapes and settings then begins without compiling, as the
-    commands do, which call this themselves. On a single CPU, a run of this package's own terms and
-    optimisers begins without being traced, too: its programs are found by the package's sources, so
-    that a function of it which was replaced or reloaded would go unnoticed. Call it before the
-    first run; whatever else the process compiles with JAX is kept, too. Up to 500 MB are kept; when
-    the folder is full, the least used goes first. A folder that JAX was told of already
+    commands do, which call this themselves. On a single CPU, a descent of this package's own terms
+    and optimisers is not traced again, either: it is found by the package's sources, so that a
+    function of it which was replaced or reloaded would go unnoticed. Call it before the first run;
+    whatever else the process compiles with JAX is kept, too. Up to 500 MB are kept; when the folder
+    is full, the least used goes first. A folder that JAX was told of already
     (`JAX_COMPILATION_CACHE_DIR`) stays the one, as it is set up, and all is traced; where none can
     be made, nothing is kept.
 

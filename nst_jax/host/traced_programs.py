@@ -1,10 +1,10 @@
 """Programs on disk as they were traced, so that another process need not trace them again.
 
 JAX finds a compiled program by its operations, which it knows once Python has traced and lowered
-them: a third of the time until a run's first step on a CPU. This package's own programs are decided
-by its sources, by the versions of what it calls, and by what they are called with, and so are found
-by these. What is kept is JAX's portable form of the operations, which JAX compiles, or finds
-compiled in its own cache.
+them: a quarter of the time until a run's first step on a CPU. This package's own programs are
+decided by its sources, by the versions of what it calls, and by what they are called with, and so
+are found by these. What is kept is JAX's portable form of the operations, which JAX compiles, or
+finds compiled in its own cache.
 """
 
 import hashlib
@@ -35,7 +35,6 @@ _DIGEST = hashlib.sha256().digest_size
 _KNOWN = {"builtins", "jax", "jaxlib", "optax", _PACKAGE.name}
 """Packages whose classes do not change while the versions stay that a key names."""
 
-
 _folder: Path | None = None
 _found: dict[Path, Callable[..., Any]] = {}
 
@@ -53,7 +52,7 @@ def kept(
     program: Callable[..., Any],
     arguments: Sequence[Any],
     static: Mapping[str, Any],
-    donated: int | None = None,
+    donated: int,
     **options: Any,
 ) -> Callable[..., Any]:
     """A jitted function of this package for such arguments, traced by an earlier process if it can.
@@ -65,7 +64,7 @@ def kept(
         program: The function, which calls nothing but this package, JAX, optax and NumPy.
         arguments: Such as it is to be called with.
         static: Its static arguments, by name.
-        donated: Which of the arguments it was told to overwrite.
+        donated: Which of the arguments it overwrites.
         options: Others of `jax.jit` that it was given.
     """
     if _folder is None or not _SOURCES:
@@ -114,13 +113,13 @@ def _runnable(
     operations: bytes,
     tree: PyTreeDef,
     arguments: Sequence[Any],
-    donated: int | None,
+    donated: int,
     options: Mapping[str, Any],
 ) -> Callable[..., Any]:
     from jax import export
 
     ends = np.cumsum([0, *(len(jax.tree.leaves(argument)) for argument in arguments)])
-    overwritten = () if donated is None else tuple(range(*ends[donated : donated + 2]))
+    overwritten = tuple(range(*ends[donated : donated + 2]))
     call = export.deserialize(bytearray(operations)).call
     by_name = lambda *leaves: call(*leaves)
     by_name.__name__ = name  # by which JAX's profiles and cache call it

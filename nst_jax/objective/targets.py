@@ -11,7 +11,6 @@ from jaxtyping import Float
 
 from nst_jax.checks import ConfigError
 from nst_jax.config import Border, TransferConfig
-from nst_jax.host.traced_programs import kept
 from nst_jax.network.vgg import Params, direct_params
 from nst_jax.objective.default import as_loss
 from nst_jax.objective.measures import Measures, measure_image, measures_of, what_is_seen
@@ -132,14 +131,8 @@ def targets_of(
         loss: The terms, of which those of other sources are left out.
         shape: Of the generated image.
     """
-    static = {
-        "source": source,
-        "config": what_is_seen(config, source),
-        "shape": tuple(shape),
-        "border": config.border,
-    }
-    arguments = params, image, loss
-    return kept(_targets_of, arguments, static)(*arguments)
+    seen = what_is_seen(config, source)
+    return _targets_of(params, image, source, loss, seen, shape, config.border)
 
 
 def blended_targets(
@@ -196,8 +189,8 @@ def _blended_targets(
 def _targets_of(
     params: Params,
     image: Array | np.ndarray,
-    loss: Loss,
     source: Source,
+    loss: Loss,
     config: TransferConfig,
     shape: tuple[int, ...],
     border: Border,
