@@ -88,7 +88,7 @@ class TransferConfig:
             the same result but for rounding, in less memory; 0: whole, if it fits.
         precision: How a GPU or TPU multiplies: highest in float32, default in float32 with rounded
             factors, bfloat16 on activations of half the size. Sums are float32 in all. On a CPU
-            with AMX or AVX512-BF16, runs round the wide layers' factors to bfloat16 by the last
+            with AMX or AVX512-BF16, runs round factors from conv2_1 on to bfloat16 by the last
             two; on others, they compute as by the first.
         border: How the network sees beyond the image: zero paints a faint frame; replicate repeats
             the outermost pixels, reflect mirrors at them; wrap tiles, going on at the other side,

@@ -3,17 +3,15 @@
 import contextlib
 import hashlib
 import os
-import uuid
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
+
+from nst_jax.host.drafts import draft_of
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a name beside `path` to write to, so that `path` is written whole or not at all.
-
-    The file is moved to `path` at the end, or removed if writing it fails.
+    """`draft_of` of a file that must not be lost.
 
     What is moved is on the disk: `path` is the old file or the new one, whole, even if the machine
     loses power.
@@ -25,31 +23,16 @@ def whole_file(path: Path) -> Iterator[Path]:
         OSError: The folder cannot be made, or the file not be written or moved.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{_prefix(path)}{uuid.uuid4().hex}.partial")
-    try:
-        yield partial
-        _flush(partial)
-        partial.replace(path)
-        _flush(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def remove_partials(path: Path) -> None:
-    """Removes what writers of `path` left behind that were killed; none may be writing it."""
-    for partial in path.parent.glob(f"{_prefix(path)}*.partial"):
-        partial.unlink(missing_ok=True)
+    with draft_of(path) as draft:
+        yield draft
+        _flush(draft)
+    _flush(path.parent)
 
 
 def hash_of(path: Path) -> str:
     """SHA-256 of what a file holds."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _prefix(path: Path) -> str:
-    # Not the name itself, which may be as long as a name can be.
-    return f".{zlib.crc32(os.fsencode(path.name)):08x}-"
 
 
 def _flush(path: Path) -> None:

@@ -2,11 +2,12 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import jax
+
+from nst_jax.host.drafts import draft_of
 
 _MOST_PROGRAMS = 200
 
@@ -45,10 +46,8 @@ def keep_rates(program: str, rates: Rates) -> None:
     before = kept.pop(program, None)
     kept[program] = {**before, **own} if isinstance(before, dict) else own  # as the last
     kept = dict(list(kept.items())[-_MOST_PROGRAMS:])
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    with contextlib.suppress(OSError):
-        partial.write_text(json.dumps(kept))
-        partial.replace(path)
+    with contextlib.suppress(OSError), draft_of(path) as draft:
+        draft.write_text(json.dumps(kept))
 
 
 def _read() -> dict[str, object]:

@@ -13,7 +13,6 @@ import logging
 import os
 import pickle
 import platform
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -26,6 +25,8 @@ import numpy as np
 import optax
 from jax.core import Tracer
 from jax.tree_util import PyTreeDef
+
+from nst_jax.host.drafts import draft_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -144,19 +145,16 @@ def _read(path: Path) -> Traced | None:
 
 
 def _write(path: Path, traced: Traced) -> None:
-    draft = path.with_name(f".{uuid.uuid4().hex}")
     content = pickle.dumps(traced)
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        draft.write_bytes(hashlib.sha256(content).digest() + content)
-        draft.replace(path)
+        with draft_of(path) as draft:
+            draft.write_bytes(hashlib.sha256(content).digest() + content)
         by_age = sorted(path.parent.iterdir(), key=lambda path: path.stat().st_mtime)
         for old in by_age[:-_MOST_FILES]:
             old.unlink(missing_ok=True)
     except OSError as error:
         _LOG.debug("%s is not kept: %s", path, error)
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
 
 
 def _key(

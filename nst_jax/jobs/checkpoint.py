@@ -17,7 +17,8 @@ import numpy as np
 from nst_jax.checks import ConfigError
 from nst_jax.descent.chunk import Chunk
 from nst_jax.descent.snapshot import Arrays
-from nst_jax.files.atomic import remove_partials, whole_file
+from nst_jax.files.atomic import whole_file
+from nst_jax.host.drafts import remove_drafts
 from nst_jax.host.now_and_then import NowAndThen
 
 _LOG = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Removes what was saved, and what was left of saving."""
-        remove_partials(self.path)
+        remove_drafts(self.path)
         self.previous.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 

@@ -6,7 +6,7 @@ import msgspec
 
 from nst_jax.checks import ConfigError
 from nst_jax.descent.result import TransferResult
-from nst_jax.files.atomic import remove_partials
+from nst_jax.host.drafts import remove_drafts
 from nst_jax.jobs.describe import describe_history, finite_or_none
 from nst_jax.jobs.inputs import Inputs
 from nst_jax.jobs.job import Job
@@ -77,4 +77,4 @@ def clean_up(job: Job) -> None:
     every, num_steps = job.preset.save_every, job.preset.config.num_steps
     steps = range(every, num_steps + 1, every) if every else ()
     for output in (job.output, job.record, job.preview, *map(job.at_iteration, steps)):
-        remove_partials(output)
+        remove_drafts(output)

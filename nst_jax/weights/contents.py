@@ -25,9 +25,16 @@ class FetchError(WeightsError):
     """
 
     def __init__(self, what: str, reason: str, advice: str = "") -> None:
-        advice = f"; {advice}" if advice else ""
-        super().__init__(f"{what} cannot be fetched ({reason}){advice}")
-        self.brief = f"{reason}{advice}"
+        super().__init__(what, reason, advice)  # by which pickle makes another
+        self._what, self._reason, self._advice = what, reason, f"; {advice}" if advice else ""
+
+    def __str__(self) -> str:
+        return f"{self._what} cannot be fetched ({self._reason}){self._advice}"
+
+    @property
+    def brief(self) -> str:
+        """The message without the file."""
+        return f"{self._reason}{self._advice}"
 
 
 class WeightsFile(NamedTuple):

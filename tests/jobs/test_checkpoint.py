@@ -19,8 +19,8 @@ from PIL import Image
 
 import nst_jax as nst
 from nst_jax import cli
-from nst_jax.files import atomic as files
 from nst_jax.host import now_and_then
+from nst_jax.host.drafts import draft_of
 from nst_jax.jobs import checkpoint
 from nst_jax.jobs.checkpoint import Checkpoint
 from nst_jax.jobs.rerun import job_of_record
@@ -443,8 +443,10 @@ def test_a_rerun_takes_the_files_that_are_the_same_wherever_it_is_asked_for(
 
 
 def test_what_a_killed_run_left_half_written_is_removed(photos):
-    for output in ("out.png", "out.json", "out_at_iteration_2.png"):
-        (photos / f"{files._prefix(photos / output)}0.partial").write_bytes(b"half")
+    outputs = "out.png", "out.json", "out_at_iteration_2.png"
+    killed = [draft_of(photos / output) for output in outputs]
+    for writer in killed:
+        writer.__enter__().write_bytes(b"half")
     assert stylize("--num-steps", "2", "--save-every", "2") == 0
     assert not list(photos.glob(".*.partial"))
 

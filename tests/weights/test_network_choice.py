@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import pickle
 import socket
 import sys
 import tarfile
@@ -20,6 +21,7 @@ import nst_jax as nst
 from nst_jax import cli, weights
 from nst_jax.jobs.describe import describe_network
 from nst_jax.weights import choice, download, registry
+from nst_jax.weights.contents import FetchError
 from nst_jax.weights.conversion import convert
 from nst_jax.weights.index import installed_file
 from tests import reference, torch_streams
@@ -370,6 +372,15 @@ def test_a_store_that_cannot_be_written_is_said_before_anything_is_fetched(
     (line,) = said
     assert line.startswith("note: cannot be fetched: vgg19 and vgg19-8bit (")
     assert "cannot be written (Not a directory); set NST_JAX_WEIGHTS" in line
+
+
+@pytest.mark.parametrize("advice", [(), ("try again",)])
+def test_what_cannot_be_fetched_is_said_alike_by_another_process(advice):
+    error = FetchError("vgg19", "the server cannot be reached", *advice)
+    again = pickle.loads(pickle.dumps(error))
+    after = "; try again" if advice else ""
+    assert str(again) == f"vgg19 cannot be fetched (the server cannot be reached){after}"
+    assert again.brief == f"the server cannot be reached{after}"
 
 
 def test_a_folder_of_weights_counts_in_a_checkout_alone(tmp_path, monkeypatch):
