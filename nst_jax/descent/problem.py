@@ -13,6 +13,7 @@ from jax import Array
 
 from nst_jax.checks import ConfigError
 from nst_jax.config import TransferConfig
+from nst_jax.descent.areas import Areas, checked_areas
 from nst_jax.descent.arguments import (
     as_arrays,
     check_balance,
@@ -23,7 +24,7 @@ from nst_jax.descent.arguments import (
     spelt_out,
 )
 from nst_jax.descent.colours import in_luminance, recolour
-from nst_jax.descent.keep import checked_keep, pasting
+from nst_jax.descent.keep import pasting
 from nst_jax.descent.lanes import Lanes
 from nst_jax.descent.placement import Placement
 from nst_jax.descent.pyramid import Pyramid
@@ -37,13 +38,7 @@ from nst_jax.descent.start import (
     mean_colour,
     noise_around,
 )
-from nst_jax.objective.regions import (
-    checked_regions,
-    names_of,
-    shared_masks,
-    with_regions,
-    with_weights_of,
-)
+from nst_jax.objective.regions import with_regions, with_weights_of
 from nst_jax.objective.styles import as_images, first_image, make_style, styles_in
 from nst_jax.objective.terms import Loss
 from nst_jax.objective.weights import check_weights
@@ -94,9 +89,11 @@ def make_problem(run: RunArguments) -> Problem:
         if run.texture_shape is None
         else _of_texture(run.texture_shape, images, config)
     )
-    keep = checked_keep(run.keep, photograph.shape)
+    areas = checked_areas(
+        Areas(run.regions, run.keep), photograph.shape, [image.shape for image in images]
+    )
+    regions = areas.regions
     content, images, finish = recolour(photograph, images, config.colours)
-    regions = checked_regions(run.regions, content.shape, [image.shape for image in images])
     check_balance(config, run.weights)
     plain = spelt_out(run.loss, run.weights, config)
     styles = styles_in(images, config, regions, plain)
@@ -131,16 +128,15 @@ def make_problem(run: RunArguments) -> Problem:
     )
     placement = Placement(tuple(run.devices or ()), by_rows=True)
     aims = of_content[0], of_style[0]
-    masks = dict(zip(names_of(regions), shared_masks(regions), strict=True))
     targets = ScaledTargets(
-        run.params, [content], [styles], config, *aims, placement.shares_rows, masks, keep
+        run.params, [content], [styles], config, *aims, areas, placement.shares_rows
     )
     pyramid = Pyramid(targets, config, placement, own_optimizer)
     keeps_detail = [config.init != "noise"] * num_lanes
     if config.balance:
         plain = pyramid.balance(lanes, keeps_detail, plain)
         lanes = dataclasses.replace(lanes, loss=with_weights_of(by_lane, plain))
-    finish = pasting(finish, photograph, keep)
+    finish = pasting(finish, photograph, areas.keep)
     return Problem(pyramid, lanes, keeps_detail, finish, plain, run.is_single)
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 
 from nst_jax.config import TransferConfig
+from nst_jax.descent.areas import NO_AREAS, Areas
 from nst_jax.descent.keep import kept_target
 from nst_jax.descent.resizing import NOWHERE, Wraps, resize
 from nst_jax.descent.schedule import LEAST_SIDE
@@ -21,7 +22,7 @@ from nst_jax.objective.boxes import boxes_of
 from nst_jax.objective.loss import LossParts
 from nst_jax.objective.measures import Measures, measures_of
 from nst_jax.objective.octaves import can_be_halved, halved, halved_if_large, num_octaves
-from nst_jax.objective.regions import has_positions, shares_of
+from nst_jax.objective.regions import has_positions, shared_masks, shares_of
 from nst_jax.objective.styles import Style, Styles, aiming_at
 from nst_jax.objective.target import Targets, nested, without_scale
 from nst_jax.objective.targets import blended_targets, check_scales, targets_of, targets_of_one
@@ -46,9 +47,8 @@ class ScaledTargets:
         of_content: From `distinct_losses` of all lanes' losses, which have the same terms, those
             that aim apart at a content image.
         of_style: Likewise of style images.
+        areas: Parts of the content images, from `checked_areas`.
         shares_rows: Whether devices share the rows of an image.
-        masks: By region, how much of each pixel of the content images belongs to it.
-        keep: How much of each pixel stays the content's, from `checked_keep`.
 
     Raises:
         ConfigError: As `features_shapes`.
@@ -62,17 +62,16 @@ class ScaledTargets:
         config: TransferConfig,
         of_content: Sequence[Loss],
         of_style: Sequence[Loss],
+        areas: Areas = NO_AREAS,
         shares_rows: bool = False,
-        masks: Mapping[str, Any] | None = None,
-        keep: np.ndarray | None = None,
     ) -> None:
         # Put on the device by name: what is moved on purpose is no accident to whoever guards
         # against transfers.
         self._params = jax.device_put(direct_params(params))
         self._contents = contents
         self._styles = styles
-        self._masks = masks or {}
-        self._keep = keep
+        self._masks = shared_masks(areas.regions)
+        self._keep = areas.keep
         self._of_content = of_content
         self._of_style = of_style
         self._config = config

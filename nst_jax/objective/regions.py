@@ -139,11 +139,11 @@ def names_of(regions: Sequence[Region]) -> list[str]:
     return [region.name or str(place) for place, region in enumerate(regions, 1)]
 
 
-def shared_masks(regions: Sequence[Region]) -> list[np.ndarray]:
-    """The masks, which share a pixel where they come to more than 1."""
+def shared_masks(regions: Sequence[Region]) -> dict[str, np.ndarray]:
+    """The masks by name, which share a pixel where they come to more than 1."""
     masks = [np.asarray(jax.device_get(region.mask), np.float32) for region in regions]
     total = np.maximum(np.sum(masks, axis=0), 1)
-    return [mask / total for mask in masks]
+    return {name: mask / total for name, mask in zip(names_of(regions), masks, strict=True)}
 
 
 def with_regions(loss: Loss, regions: Sequence[Region]) -> Loss:
@@ -162,9 +162,9 @@ def with_regions(loss: Loss, regions: Sequence[Region]) -> Loss:
             one name.
     """
     terms: dict[str, Term] = {name: part for name, part in loss.items() if part.source != "style"}
-    masks = list(zip(names_of(regions), regions, shared_masks(regions), strict=True))
+    masks = shared_masks(regions)
     for name, term in loss.of("style").items():
-        for own, region, mask in masks:
+        for region, (own, mask) in zip(regions, masks.items(), strict=True):
             if f"{name}_{own}" in {*terms, *(other for other in loss if other != name)}:
                 raise ConfigError(
                     f"two terms would be called {name}_{own}; give the region {own} another name"
@@ -184,7 +184,7 @@ def with_regions(loss: Loss, regions: Sequence[Region]) -> Loss:
                 layers=layers,
                 region=own,
             )
-    for own, *_ in masks:
+    for own in masks:
         if loss.of("style") and not any(term.region == own for term in terms.values()):
             raise ConfigError(
                 f"region {own} is too small for the layers of {', '.join(loss.of('style'))}; "

@@ -30,7 +30,7 @@ from nst_jax.descent.snapshot import Arrays
 from nst_jax.descent.start import initial_image, make_key
 from nst_jax.host.memory import FreeBytes, free_bytes, lanes_that_fit
 from nst_jax.network.vgg import Params
-from nst_jax.objective.regions import names_of, shared_masks, with_regions, with_weights_of
+from nst_jax.objective.regions import with_regions, with_weights_of
 from nst_jax.objective.styles import as_images, first_image, styles_in
 from nst_jax.objective.terms import Loss
 from nst_jax.optim.optimizers import traced_hyperparams
@@ -131,9 +131,8 @@ class Group:
             _LOG.warning(said)
         self._placement = Placement(tuple(self._devices), in_turn=in_turn)
         images = list(self._contents.values()), list(self._styles.values())
-        masks = dict(zip(names_of(regions), shared_masks(regions), strict=True))
         aims = of_content[0], of_style[0]
-        targets = ScaledTargets(params, *images, config, *aims, masks=masks, keep=areas.keep)
+        targets = ScaledTargets(params, *images, config, *aims, areas)
         self._pyramid = Pyramid(targets, config, self._placement, optimizer)
         if config.balance:
             for index in self._indices:

@@ -36,7 +36,7 @@ def test_styles_shrink_as_the_content_does(vgg16_params, rng):
     loss = nst.default_loss(config)
     images = jax.device_put(content), jax.device_put(style)
     styles = [{(None, ()): make_style(images[1:], ())}]
-    targets = ScaledTargets(vgg16_params, images[:1], styles, config, [loss], [loss], False)
+    targets = ScaledTargets(vgg16_params, images[:1], styles, config, [loss], [loss])
     found = targets.at((20, 16), lambda image: image)["style"].wanted["conv1_1"][0]
     half = np.clip(jax.image.resize(style, (24, 40, 3), "lanczos3"), 0, 1)
     wanted = reference.gram(reference.features(vgg16_params, half)["conv1_1"])
