@@ -29,7 +29,8 @@ class Edges(Term):
 
     x̄ is the sum of the channels, averaged over squares of `pool_size` pixels a side; Δ the kernel
     (0 −1 0, −1 4 −1, 0 −1 0) at every square with four neighbours, which all have along a side
-    that wraps. Another side of fewer than three squares has no edges.
+    that wraps. Another side of fewer than three squares has no edges. Pixels at the bottom and the
+    right that make no whole square are left out, of a side that wraps, too.
 
     Coefficients of each scaling, with E the same mean of (Δ p̄)², 0 where that is no more than the
     rounding of 8 bits makes, and M squares:
