@@ -84,6 +84,12 @@ class Pyramid:
             )
         return needed
 
+    @property
+    def state_bytes(self) -> int:
+        """What the state of a lane takes at the finest scale."""
+        leaves = jax.tree.leaves(self._describe_states(-1, 1))
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+
     def descend(
         self,
         lanes: Lanes,

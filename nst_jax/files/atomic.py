@@ -25,8 +25,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with draft_of(path) as draft:
         yield draft
-        _flush(draft)
-    _flush(path.parent)
+        with draft.open("r+b") as file:  # to write, without which Windows does not flush
+            os.fsync(file.fileno())
+    _flush_names(path.parent)
 
 
 def hash_of(path: Path) -> str:
@@ -35,12 +36,11 @@ def hash_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flush(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
-    with contextlib.ExitStack() as stack:
+def _flush_names(folder: Path) -> None:
+    """Waits until the names in a folder are on the disk, where the system can."""
+    with contextlib.suppress(OSError):  # Windows opens no folder, some file systems flush none
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except PermissionError:  # Windows opens no folder
-            return
-        stack.callback(os.close, descriptor)
-        os.fsync(descriptor)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -30,8 +30,6 @@ class StopSignals:
 
     Python runs handlers of signals between two of its own instructions, and the main thread may be
     within XLA for minutes. So what arrives is also written to a socket, on which a thread waits.
-
-    Args:
     """
 
     def __init__(self) -> None:

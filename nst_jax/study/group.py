@@ -81,17 +81,17 @@ class Group:
         lanes = [grid.lanes[index] for index in indices]
         self._seen: dict[Hashable, Recoloured] = {}
         for lane in lanes:
-            if _images_of(lane) not in self._seen:
+            if lane.images_seen not in self._seen:
                 own = contents[lane.content], as_images(styles[lane.style_key])
                 seen = recolour(*own, lane.config.colours)
                 finish = pasting(seen.finish, own[0], areas.keep)
-                self._seen[_images_of(lane)] = seen._replace(finish=finish)
+                self._seen[lane.images_seen] = seen._replace(finish=finish)
         regions = areas.regions
         plain = [loss_of(lane, grid) for lane in lanes]
         losses = [as_arrays(with_regions(one, regions)) if regions else one for one in plain]
-        self._contents = {_content_of(lane): self._seen_by(lane).content for lane in lanes}
+        self._contents = {lane.content_seen: self._seen_by(lane).content for lane in lanes}
         self._styles = {
-            _style_of(lane): styles_in(self._seen_by(lane).styles, lane.config, regions, loss)
+            lane.style_seen: styles_in(self._seen_by(lane).styles, lane.config, regions, loss)
             for lane, loss in zip(lanes, plain, strict=True)
         }
         self._devices = jax.local_devices()[: len(lanes)]
@@ -99,10 +99,10 @@ class Group:
         self._losses = dict(zip(indices, losses, strict=True))
         of_content, of_style = (distinct_losses(losses, kind) for kind in ("content", "style"))
         self._content_targets = self._targets_chosen(
-            list(self._contents), [_content_of(lane) for lane in lanes], of_content
+            list(self._contents), [lane.content_seen for lane in lanes], of_content
         )
         self._style_targets = self._targets_chosen(
-            list(self._styles), [_style_of(lane) for lane in lanes], of_style
+            list(self._styles), [lane.style_seen for lane in lanes], of_style
         )
         # In tiles the result is the same, with fewer pairs it would depend on what else the machine
         # does.
@@ -184,26 +184,46 @@ class Group:
         wanted = -(-min(lanes_at_once or num_lanes, num_lanes) // num_devices)
         per_device = 1 if lanes_at_once is None else wanted
         free = self._free_of(self._devices[0])
-        shared, own = self._bytes_for(per_device)
-        fitting = per_device if free is None else lanes_that_fit(free, shared, own // per_device)
+        needed, fitting = self._measure(per_device, free)
+        if not fitting and per_device > 1:  # alone, a lane holds its state once
+            per_device = 1
+            needed, fitting = self._measure(per_device, free)
         if free is not None and not fitting:
             raise ConfigError(
-                f"one lane needs {(shared + own) / 1e9:.1f} GB, of which {free / 1e9:.1f} GB "
-                "are free; take smaller images"
+                f"one lane needs {needed / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free; "
+                "take smaller images"
             )
         if fitting < per_device or (lanes_at_once is None and not self._placement.runs_in_turn):
             num_batches = -(-wanted // fitting)
             # Batches of like size: what the last lacks would cost as much.
             measured, per_device = per_device, -(-wanted // num_batches)
             if per_device != measured:
-                shared, own = self._bytes_for(per_device)
+                needed = sum(self._bytes_for(per_device))
         size = per_device * num_devices
         _LOG.info(
             f"{num_lanes} lane{'s' * (num_lanes > 1)}, {size} at once "
             f"on {num_devices} {self._devices[0].platform} device{'s' * (num_devices > 1)}, "
-            f"{(shared + own) / 1e9:.2f} GB on each"
+            f"{needed / 1e9:.2f} GB on each"
         )
         return size
+
+    def _measure(self, lanes_per_device: int, free: int | None) -> tuple[int, int]:
+        """The bytes that so many lanes need, and how many fit by that; all of them if none tells.
+
+        Compiles the program for so many.
+        """
+        shared, own = self._bytes_for(lanes_per_device)
+        if free is None:
+            return shared + own, lanes_per_device
+        # Several in turn have their states twice, as what goes in and what comes out, and what an
+        # evaluation takes once.
+        each = (
+            2 * self._pyramid.state_bytes
+            if self._placement.runs_in_turn and lanes_per_device > 1
+            else own // lanes_per_device
+        )
+        rest = shared + own - each * lanes_per_device
+        return shared + own, lanes_that_fit(free, rest, each)
 
     def _bytes_for(self, lanes_per_device: int) -> tuple[int, int]:
         """Compiles the program for so many lanes, and returns the bytes that it needs.
@@ -219,8 +239,8 @@ class Group:
         lanes = [self._grid.lanes[index] for index in filled]
         images = [
             initial_image(
-                self._contents[_content_of(lane)],
-                first_image(self._styles[_style_of(lane)]),
+                self._contents[lane.content_seen],
+                first_image(self._styles[lane.style_seen]),
                 make_key(lane.seed) if lane.config.init == "noise" else None,
                 lane.config.init,
             )
@@ -246,7 +266,7 @@ class Group:
         return self._grid.lanes[index].config.init != "noise"
 
     def _seen_by(self, lane: Lane) -> Recoloured:
-        return self._seen[_images_of(lane)]
+        return self._seen[lane.images_seen]
 
     def _targets_chosen(
         self,
@@ -272,22 +292,6 @@ class Group:
             for make, image in zip(finish, seen.image, strict=True)
         ]
         return seen._replace(image=jnp.stack(images))
-
-
-def _images_of(lane: Lane) -> Hashable:
-    return lane.content, lane.style_key, lane.config.colours
-
-
-def _content_of(lane: Lane) -> Hashable:
-    """What decides the content image that a lane's run sees."""
-    return lane.content, lane.config.colours == "luminance"
-
-
-def _style_of(lane: Lane) -> Hashable:
-    """What decides the style: one that is recoloured is another with each content."""
-    content = None if lane.config.colours == "style" else lane.content
-    own = lane.config
-    return lane.style_key, own.style_mix, own.style_turns, own.colours, content
 
 
 def _first_lanes(num_lanes: int, batch: Any) -> Any:

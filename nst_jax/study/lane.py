@@ -1,7 +1,7 @@
 """A lane: one run of a study, by all that an axis can vary."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,23 @@ class Lane:
     def style_key(self) -> str:
         """What its style is called among the images of a study, where it is there in each size."""
         return " ".join((self.style, *self.style_size))
+
+    @property
+    def images_seen(self) -> Hashable:
+        """What decides the images that its run sees, and what becomes of its own."""
+        return self.content, self.style_key, self.config.colours
+
+    @property
+    def content_seen(self) -> Hashable:
+        """What decides the content image that its run sees."""
+        return self.content, self.config.colours == "luminance"
+
+    @property
+    def style_seen(self) -> Hashable:
+        """What decides its style: one that is recoloured is another with each content."""
+        own = self.config
+        content = None if own.colours == "style" else self.content
+        return self.style_key, own.style_mix, own.style_turns, own.colours, content
 
     def replace(self, **changes: Any) -> "Lane":
         """The lane with other values; those of its config and weights go by their own names.

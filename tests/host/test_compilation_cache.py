@@ -61,3 +61,17 @@ def test_python_keeps_programs_by_one_call(tmp_path):
         code = f"import jax, nst_jax as nst; {call}jax.jit(lambda x: 2 * x)(1.0)"
         subprocess.run([sys.executable, "-c", code], env=environment, check=True)
         assert any(tmp_path.glob("nst_jax/programs/*")) == bool(call)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["programs", "traced"])
+def test_nothing_is_kept_where_others_may_write(tmp_path, name):
+    folder = tmp_path / "nst_jax" / name
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
+        environment.pop(name)
+    code = "import jax, nst_jax as nst; nst.keep_programs(); jax.jit(lambda x: 2 * x)(1.0)"
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert not list(tmp_path.glob("nst_jax/*/*"))

@@ -285,6 +285,20 @@ def test_a_study_that_does_not_fit_is_refused(vgg16_params, images):
         next(one.run(None, NOT_SAVED, 2.0))
 
 
+@pytest.mark.parametrize("fitting", [1, 3])
+def test_as_many_lanes_run_in_turn_as_fit(vgg16_params, images, said, fitting):
+    config = nst.TransferConfig(num_steps=1, init="noise", **SHALLOW)
+    axes, free = {"seed": tuple(range(8))}, 10**12
+    lanes = group_of(vgg16_params, images, axes, config, free_of=lambda _: free)
+    fit, too_many = (sum(lanes._bytes_for(count)) for count in (fitting, fitting + 1))
+    free = int((fit + too_many) / 2 / 0.85)
+    next(lanes.run(8, NOT_SAVED, 2.0))
+    assert f"8 lanes, {fitting} at once" in said[-1]
+    free = int(0.99 * sum(lanes._bytes_for(1)))
+    with pytest.raises(nst.ConfigError, match="one lane needs"):
+        next(lanes.run(8, NOT_SAVED, 2.0))
+
+
 def test_the_table_has_a_row_a_lane(vgg16_params, images):
     pandas = pytest.importorskip("pandas")
     result = nst.run_study(
