@@ -3,6 +3,7 @@
 By the losses, by the descent, by what writes files.
 """
 
+import os
 from typing import Any
 
 import jax
@@ -40,6 +41,8 @@ def check_image(name: str, image: Any, slack: float = ROUNDING) -> None:
         Traceback (most recent call last):
         nst_jax.config.ConfigError: the content image is of uint8; convert it: ...
     """
+    if isinstance(image, str | os.PathLike):
+        raise ConfigError(f"the {name} image is the path {image}; give what read_image reads there")
     try:
         shape, kind = np.shape(image), getattr(image, "dtype", None)
         if kind is None:

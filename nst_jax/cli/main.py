@@ -222,6 +222,8 @@ def _parse(command: Any, argv: list[str]) -> Any:
         # An option that another command has is no misplaced one.
         said = said.partition("Arguments are applied")[0].replace(" or misplaced", "").strip()
         said = re.sub(r" \(applied to [\w -]+\)", "", said)
+        # The parser says which of Python's conversions failed.
+        said = re.sub(r"^Error parsing (--[\w-]+): .*'(.*)'\]?\.?$", r"\1 cannot be \2", said)
         dashed = next(
             (
                 f"; if {word} is a file, give it as ./{word}"

@@ -212,7 +212,7 @@ def _check_wraps(height: int, width: int, deepest: str, border: Border) -> None:
         )
         raise ConfigError(
             f"a picture of {width} × {height} pixels cannot wrap: {deepest} has a position each "
-            f"{step} pixels, so crop it to the shape of {below} or {above} (width × height), or "
+            f"{step} pixels, so give it the shape of {below} or {above} (width × height), or "
             "take a shallower layer"
         )
 

@@ -77,8 +77,14 @@ def load_weights(network: str | Path | None = None) -> LoadedWeights:
         if choice.path is None:
             return load_embedded(choice.why)
         return _load_file(choice.path, choice.why, choice.name)
-    if network not in {*NETWORKS, *(file.name for file in registry.KNOWN_FILES)}:
-        return _load_file(Path(network), f"{network}, as asked for")
+    names = dict.fromkeys([*NETWORKS, *(file.name for file in registry.KNOWN_FILES)])
+    if network not in names:
+        path = Path(network)
+        if str(network) == path.stem and not path.exists():
+            raise WeightsError(
+                f"{network}: no network is called so, and no file; networks are {', '.join(names)}"
+            )
+        return _load_file(path, f"{network}, as asked for")
     name = str(network)
     found = find_converted(name)
     if found:

@@ -476,10 +476,11 @@ WRONG_WORDS = {
     "stylize": "Missing from nst-jax stylize: CONTENT",
     "stylize a": "Missing from nst-jax stylize: STYLE",
     "stylize a b --size": "Missing value for argument '--size'",
-    "stylize a b --size big": "Error parsing --size",
+    "stylize a b --size big": "--size cannot be big;",
+    "stylize a b --style-weight much": "--style-weight cannot be much;",
     "stylize a b --sizes 3": "Unrecognized options: --sizes, 3",
     "stylize a b --optimizer newton": "invalid choice 'newton' for argument '--optimizer'",
-    "study a b --seed x": "Error parsing --seed",
+    "study a b --seed x": "--seed cannot be x;",
     "weights": "Expected one of {list, fetch, convert, normalise}",
 }
 

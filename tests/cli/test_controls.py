@@ -227,7 +227,7 @@ def test_borders_are_an_axis_and_come_again_from_a_record(pictures):
         (["--border", "mirror"], "--border"),
         (
             ["--border", "wrap", "--size", "42"],
-            "35 × 42 pixels cannot wrap: conv2_2 has a position each 2 pixels, so crop it to the "
+            "35 × 42 pixels cannot wrap: conv2_2 has a position each 2 pixels, so give it the "
             "shape of 34 × 42 or 36 × 42 (width × height)",
         ),
     ],

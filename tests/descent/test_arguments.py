@@ -1,5 +1,7 @@
 """What the library takes for an argument, and what it refuses with a sentence."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -95,6 +97,8 @@ COLOURS = np.zeros((24, 20, 3), np.float32)
     [
         ({"style": [np.zeros((8, 8)), COLOURS]}, r"style image has shape \(8, 8\)"),
         ({"content": [[0.0], [0.0, 1.0]]}, "content image has rows of unequal lengths"),
+        ({"content": "a.jpg"}, "content image is the path a.jpg; give what read_image reads there"),
+        ({"style": Path("b.jpg")}, "style image is the path b.jpg; give what read_image reads"),
         ({"content": np.zeros(720, np.float32)}, r"content image has shape \(720,\)"),
         ({"weights": nst.LossWeights(style=[5.0, 20.0])}, "one run takes one number"),
         ({"loss": nst.content() + np.ones(2) * nst.style()}, "one run takes one number"),

@@ -755,3 +755,8 @@ def test_flattened_parameters_are_what_converted_files_hold(vgg16_params):
     data = io.BytesIO()
     np.savez(data, **flatten(vgg16_params))
     assert "conv5_3/bias" in np.load(io.BytesIO(data.getvalue())).files
+
+
+def test_what_is_neither_a_network_nor_a_file_is_told_the_names():
+    with pytest.raises(nst.WeightsError, match="vgg20: no network is called so, .* vgg19-8bit"):
+        nst.load_params("vgg20")
