@@ -3,7 +3,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "nst_jax"
 
-BELOW = {"checks", "config", "dtypes", "layer_names", "pixels", "pytrees", "host"}
+BELOW = {"checks", "compiled", "config", "dtypes", "layer_names", "pixels", "pytrees", "host"}
 # each may import those before it
 MATHEMATICS = ("network", "objective", "optim", "descent", "study")
 FILES = ("files", "weights", "report")  # likewise

@@ -16,14 +16,16 @@ from typing import Any, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Float
 
 from nst_jax.checks import ConfigError, check_one_of
+from nst_jax.compiled import compiled_alone
 from nst_jax.config import Border, Pooling, Precision
 from nst_jax.dtypes import accumulation_type
 from nst_jax.network.borders import pad_to_even, wraps
 from nst_jax.network.convolution import convolve, direct_kernel, prepare_kernels
+from nst_jax.network.pooling import pool
 from nst_jax.pixels import WHILE_IT_MOVES, check_image
 
 Params = Mapping[str, Any]
@@ -127,7 +129,7 @@ def least_size(layer: str) -> int:
 
 def stride(layer: str) -> int:
     """Pixels between two neighbouring positions of a layer."""
-    return 2 ** (_block(layer) - 1)
+    return 2 ** (int(layer[len("conv")]) - 1)
 
 
 def num_positions(length: Side, stride: int, border: Border) -> Side:
@@ -262,19 +264,30 @@ def features(
     check_one_of("border", border, get_args(Border))
     check_one_of("precision", precision, get_args(Precision))
     check_image("given", image, WHILE_IT_MOVES)
+    wanted = tuple(features_shapes(params, np.shape(image), layers, border))
+    return _features(params, image, wanted, pooling, precision, border) if wanted else {}
+
+
+@compiled_alone("wanted", "pooling", "precision", "border")
+def _features(
+    params: Params,
+    image: Any,
+    wanted: tuple[str, ...],
+    pooling: Pooling,
+    precision: Precision,
+    border: Border,
+) -> dict[str, Array]:
+    """`features` of arguments that are right, of the layers in the network's order."""
     image = jnp.asarray(image)
     image = image.astype(accumulation_type(image.dtype))
-    wanted = list(features_shapes(params, image.shape, layers, border))
-    if not wanted:
-        return {}
-    found, activations, block = {}, image - jnp.asarray(params["mean"], image.dtype)[None, None], 1
+    found, activations, step = {}, image - jnp.asarray(params["mean"], image.dtype)[None, None], 1
     if precision == "bfloat16":
         activations = activations.astype(jnp.bfloat16)
     for name in NETWORKS[network_of(params)]:
-        if _block(name) != block:
+        if stride(name) != step:
             if border != "zero":
                 activations = pad_to_even(activations, border)
-            activations, block = _pool(activations, pooling), _block(name)
+            activations, step = pool(activations, pooling), stride(name)
         kernel, bias = params[name]["kernel"], params[name]["bias"]
         responses: Array = convolve(activations, kernel, precision, border)
         activations = jax.nn.relu(responses + jnp.asarray(bias, activations.dtype)[None, None])
@@ -283,18 +296,3 @@ def features(
         if name == wanted[-1]:
             break
     return found
-
-
-def _block(layer: str) -> int:
-    return int(layer[len("conv")])
-
-
-def _pool(activations: Array, pooling: Pooling) -> Array:
-    if pooling == "max":
-        return lax.reduce_window(activations, -float("inf"), lax.max, (2, 2, 1), (2, 2, 1), "VALID")
-    # Faster on a CPU than a window's sum (docs/benchmarks). Rows are not reshaped, so that devices
-    # may share an odd number.
-    height, width = (side // 2 * 2 for side in activations.shape[:2])
-    rows = activations[:height:2, :width] + activations[1:height:2, :width]
-    columns = rows.reshape(height // 2, width // 2, 2, -1)
-    return (columns[:, :, 0] + columns[:, :, 1]) / 4

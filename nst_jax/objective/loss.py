@@ -15,6 +15,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from nst_jax.checks import ConfigError
+from nst_jax.compiled import compiled_alone
 from nst_jax.config import TransferConfig
 from nst_jax.network.vgg import Params
 from nst_jax.objective.boxes import in_boxes
@@ -73,10 +74,15 @@ def total_loss(
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 7.
     """
-    loss, each = as_loss(loss, config), []
-    for octave, own in _octaves_of(jnp.asarray(image), targets):
-        each.append(_whole(params, octave, own, loss, config))
-    return _mean(each)
+    return _total_loss(params, jnp.asarray(image), targets, as_loss(loss, config), config)
+
+
+@compiled_alone("config")
+def _total_loss(
+    params: Params, image: Array, targets: Targets, loss: Loss, config: TransferConfig
+) -> tuple[Array, LossParts]:
+    octaves = _octaves_of(image, targets)
+    return _mean([_whole(params, octave, own, loss, config) for octave, own in octaves])
 
 
 def _octaves_of(image: Array, targets: Targets) -> Iterator[tuple[Array, Targets]]:
@@ -136,10 +142,16 @@ def loss_and_gradient(
         Gatys, Ecker and Bethge (CVPR 2016), equations 2 and 6 for derivatives of its terms.
     """
     check_image("given", image, WHILE_IT_MOVES)
-    loss, image = as_loss(loss, config), jnp.asarray(image)
+    return _loss_and_gradient(params, jnp.asarray(image), targets, as_loss(loss, config), config)
+
+
+@compiled_alone("config")
+def _loss_and_gradient(
+    params: Params, image: Array, targets: Targets, loss: Loss, config: TransferConfig
+) -> tuple[tuple[Array, LossParts], Array]:
     if tiles_of(params, image.shape, loss, config) is None:
         return jax.value_and_grad(
-            lambda image: total_loss(params, image, targets, loss, config), has_aux=True
+            lambda image: _total_loss(params, image, targets, loss, config), has_aux=True
         )(image)
     each = [_in_tiles(params, *octave, loss, config) for octave in _octaves_of(image, targets)]
     found, gradients = zip(*each, strict=True)

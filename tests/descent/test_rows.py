@@ -21,9 +21,9 @@ assert len(devices) == 4
 by_rows = NamedSharding(Mesh(np.array(devices), ("rows",)), PartitionSpec("rows"))
 evaluate = jax.jit(nst.loss_and_gradient, static_argnums=4)
 
-from nst_jax.network.vgg import _pool  # exchanges a row at most where each device has 33
+from nst_jax.network.pooling import pool  # exchanges a row at most where each device has 33
 
-summed = jax.jit(lambda activations: _pool(2 * activations, "avg").sum(0))
+summed = jax.jit(lambda activations: pool(2 * activations, "avg").sum(0))
 pooled = summed.lower(jax.device_put(np.ones((132, 64, 8), np.float32), by_rows)).compile()
 assert "all-gather" not in pooled.as_text()
 

@@ -206,7 +206,7 @@ def test_one_side_that_wraps_leaves_the_other_free(vgg16_params, rng):
 
 def test_what_cannot_wrap_is_told_the_next_sizes(vgg16_params, rng):
     content = rng.random((64, 50, 3), np.float32)
-    said = "50 × 64 pixels cannot wrap: conv3_1 .* each 4 pixels, so crop .* 48 × 64 or 52 × 64"
+    said = "50 × 64 pixels cannot wrap: conv3_1 .* each 4 pixels, so give it .* 48 × 64 or 52 × 64"
     config = nst.TransferConfig(border="wrap", content_layers=("conv3_1",), style_layers=())
     with pytest.raises(nst.ConfigError, match=said):
         nst.stylize(vgg16_params, content, content, config)

@@ -758,5 +758,5 @@ def test_flattened_parameters_are_what_converted_files_hold(vgg16_params):
 
 
 def test_what_is_neither_a_network_nor_a_file_is_told_the_names():
-    with pytest.raises(nst.WeightsError, match="vgg20: no network is called so, .* vgg19-8bit"):
+    with pytest.raises(nst.WeightsError, match=r"vgg20: no network is called so, .* vgg19-8bit"):
         nst.load_params("vgg20")
