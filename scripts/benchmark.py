@@ -134,6 +134,7 @@ def run_step(args):
             autocast = {"memory_format": "channels_last", "autocast": True, "repeats": 1}
             sides[AUTOCAST] = ("torch", common | autocast)
         sides["parameters as loaded"] = own(plain=True)
+        sides["parameters as loaded, without jax.jit"] = own(plain=True, by_itself=True)
         sides["factors in bfloat16"] = own(precision="default")
         sides["in a loop"] = own(loop=4)
         sides["a step of L-BFGS, in a loop"] = own(loop=4, kind="step")
