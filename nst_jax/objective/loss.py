@@ -151,7 +151,7 @@ def _loss_and_gradient(
 ) -> tuple[tuple[Array, LossParts], Array]:
     if tiles_of(params, image.shape, loss, config) is None:
         return jax.value_and_grad(
-            lambda image: _total_loss(params, image, targets, loss, config), has_aux=True
+            lambda image: total_loss(params, image, targets, loss, config), has_aux=True
         )(image)
     each = [_in_tiles(params, *octave, loss, config) for octave in _octaves_of(image, targets)]
     found, gradients = zip(*each, strict=True)

@@ -126,7 +126,7 @@ WRONG = {
     "in painting.png --output-dir out --initial photo.jpg": "--initial is of one photograph",
     "in painting.png --output-dir out --num-steps 0": "--num-steps is 0",
     "in none.png --output-dir out": "none.png: cannot be read",
-    "in painting.png --output-dir out --network none": "none: cannot be read",
+    "in painting.png --output-dir out --network none": "none: no network is called so",
     "empty painting.png --output-dir out": "empty: is a folder without images",
     "photo.jpg empty": "empty: is a folder without images",
 }

@@ -578,7 +578,7 @@ TAKERS = {
 def test_what_is_no_image_is_refused(kind, taker, tmp_path):
     if kind == "nothing" and "labelled" in taker:
         pytest.skip("None is a lane that failed")
-    with pytest.raises(nst.ConfigError, match=r"image (has|is of|holds)") as caught:
+    with pytest.raises(nst.ConfigError, match=r"image (has|is of|is the path|holds)") as caught:
         TAKERS[taker](NO_IMAGES[kind], tmp_path)
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 
