@@ -14,7 +14,8 @@ def compiled_alone(*static: str) -> Callable[[Function], Function]:
     """Makes a decorator: outside of all transformations, the function is compiled as a whole.
 
     One operation after another, each compiled by itself, it would take twice the time. Within a
-    transformation it is the function itself, for whoever called that to compile.
+    transformation it is the function itself, for whoever called that to compile. As ever under
+    `jax.jit`, what it reads beside its arguments must not change.
 
     Args:
         static: Names of the arguments that are hashable values instead of arrays.

@@ -1,3 +1,5 @@
+from types import MappingProxyType
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,3 +54,10 @@ def test_a_part_says_what_is_wrong_and_finds_what_it_finds_in_a_program(part, vg
         np.testing.assert_allclose(alone, compiled, rtol=1e-5, atol=1e-6 * np.abs(compiled).max())
     with pytest.raises(nst.ConfigError, match="same height and width"):
         find(start[:24])
+
+
+def test_parameters_may_be_any_mapping(vgg16_params):
+    image = np.random.default_rng(3).random((16, 16, 3), np.float32)
+    wanted = nst.features(vgg16_params, image, ("conv1_1",))["conv1_1"]
+    found = nst.features(MappingProxyType(vgg16_params), image, ("conv1_1",))["conv1_1"]
+    np.testing.assert_array_equal(found, wanted)

@@ -264,21 +264,21 @@ def features(
     check_one_of("border", border, get_args(Border))
     check_one_of("precision", precision, get_args(Precision))
     check_image("given", image, WHILE_IT_MOVES)
-    wanted = tuple(features_shapes(params, np.shape(image), layers, border))
-    return _features(params, image, wanted, pooling, precision, border) if wanted else {}
+    image = jnp.asarray(image)
+    wanted = tuple(features_shapes(params, image.shape, layers, border))
+    return _features(dict(params), image, wanted, pooling, precision, border) if wanted else {}
 
 
 @compiled_alone("wanted", "pooling", "precision", "border")
 def _features(
     params: Params,
-    image: Any,
+    image: Array,
     wanted: tuple[str, ...],
     pooling: Pooling,
     precision: Precision,
     border: Border,
 ) -> dict[str, Array]:
     """`features` of arguments that are right, of the layers in the network's order."""
-    image = jnp.asarray(image)
     image = image.astype(accumulation_type(image.dtype))
     found, activations, step = {}, image - jnp.asarray(params["mean"], image.dtype)[None, None], 1
     if precision == "bfloat16":

@@ -74,7 +74,8 @@ def total_loss(
     References:
         Gatys, Ecker and Bethge (CVPR 2016), equation 7.
     """
-    return _total_loss(params, jnp.asarray(image), targets, as_loss(loss, config), config)
+    arrays = dict(params), jnp.asarray(image), dict(targets)
+    return _total_loss(*arrays, as_loss(loss, config), config)
 
 
 @compiled_alone("config")
@@ -142,7 +143,8 @@ def loss_and_gradient(
         Gatys, Ecker and Bethge (CVPR 2016), equations 2 and 6 for derivatives of its terms.
     """
     check_image("given", image, WHILE_IT_MOVES)
-    return _loss_and_gradient(params, jnp.asarray(image), targets, as_loss(loss, config), config)
+    arrays = dict(params), jnp.asarray(image), dict(targets)
+    return _loss_and_gradient(*arrays, as_loss(loss, config), config)
 
 
 @compiled_alone("config")

@@ -1,6 +1,7 @@
 """Parameters for the networks, from converted weights or any known file."""
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,7 +81,7 @@ def load_weights(network: str | Path | None = None) -> LoadedWeights:
     names = dict.fromkeys([*NETWORKS, *(file.name for file in registry.KNOWN_FILES)])
     if network not in names:
         path = Path(network)
-        if str(network) == path.stem and not path.exists():
+        if str(network) == path.stem and not os.path.exists(path):  # False of a name too long
             raise WeightsError(
                 f"{network}: no network is called so, and no file; networks are {', '.join(names)}"
             )
